@@ -1,0 +1,127 @@
+//! A history: what clients asked of one store and what it answered, in the order in which it happened.
+//!
+//! A history is the whole input of a checker. It holds nothing that the store kept to itself, and everything that it
+//! revealed: a store that reports TxnIds is held to them, a store that reports none is judged by its values.
+//!
+//! Crashes end every open transaction without an event of their own. After a [`Event::Crash`] no label of before may
+//! appear again.
+
+use crate::{ClientId, Durability, Key, KeyRange, Mode, TxnId, TxnLabel, Value};
+
+/// What happened in one run, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A transaction was opened.
+    Begin {
+        /// Who opened it.
+        client: ClientId,
+        /// Its name in this history.
+        txn: TxnLabel,
+        /// How.
+        mode: Mode,
+        /// The snapshot the store said it reads, if it says.
+        snapshot: Option<TxnId>,
+    },
+    /// The store declined to open a transaction.
+    Refused {
+        /// Who asked.
+        client: ClientId,
+        /// For what.
+        mode: Mode,
+        /// Why not.
+        reason: Refusal,
+    },
+    /// A key was read.
+    Get {
+        /// By which transaction.
+        txn: TxnLabel,
+        /// The key.
+        key: Key,
+        /// What the store returned.
+        value: Option<Value>,
+    },
+    /// A range was read.
+    Scan {
+        /// By which transaction.
+        txn: TxnLabel,
+        /// The range.
+        range: KeyRange,
+        /// The most pairs that were asked for.
+        limit: usize,
+        /// From the range's end backwards.
+        reverse: bool,
+        /// What the store returned, in its order.
+        pairs: Vec<(Key, Value)>,
+    },
+    /// A value was written inside a transaction.
+    Put {
+        /// By which transaction.
+        txn: TxnLabel,
+        /// The key.
+        key: Key,
+        /// The value: unique in the history.
+        value: Value,
+    },
+    /// A key was removed inside a transaction.
+    Delete {
+        /// By which transaction.
+        txn: TxnLabel,
+        /// The key.
+        key: Key,
+    },
+    /// A commit was asked for. Until its outcome is known, it may or may not have happened.
+    Submit {
+        /// Which transaction.
+        txn: TxnLabel,
+        /// What the commit is to promise.
+        durability: Durability,
+    },
+    /// The store acknowledged the commit. A transaction without mutations takes no TxnId: `id` is then the latest.
+    Committed {
+        /// Which transaction.
+        txn: TxnLabel,
+        /// The TxnId that the store assigned, if it says.
+        id: Option<TxnId>,
+    },
+    /// The transaction ended without effect, by its client's choice or the store's.
+    Aborted {
+        /// Which transaction.
+        txn: TxnLabel,
+    },
+    /// The store acknowledged, other than by a commit, that every commit so far is durable (a checkpoint, a close).
+    Durable,
+    /// The power failed. Everything volatile is gone.
+    Crash,
+    /// The store was opened (again), and this is all it holds.
+    Opened {
+        /// The latest TxnId by the store's own account, if it gives one.
+        latest: Option<TxnId>,
+        /// The oldest TxnId that can still be read, if the store gives one.
+        oldest: Option<TxnId>,
+        /// Every pair, in key order.
+        state: Vec<(Key, Value)>,
+    },
+    /// The store failed where it had promised not to.
+    Failed {
+        /// What was tried, in words that start with the operation: `open`, `get`, `commit`, `checkpoint`, `verify`.
+        what: String,
+        /// What the store said.
+        error: String,
+    },
+}
+
+/// Why a store declined to open a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another write transaction is open.
+    WriteBusy,
+    /// The snapshot asked for is not retained, or lies in the future.
+    SnapshotNotFound,
+}
