@@ -1,0 +1,392 @@
+//! SimDisk: a file system in memory that forgets, at a power loss, exactly what a real one may forget.
+//!
+//! A store runs on [`SimDisk::vfs`] and can't tell it from a file system that never fails, until the power is lost: at
+//! an I/O call chosen with [`SimDisk::arm`], or now with [`SimDisk::power_off`]. From then on every call of that
+//! *incarnation* fails with `EIO` and changes nothing, so that the store can be dropped in peace. [`SimDisk::crash`]
+//! then decides what survived and starts the next incarnation, on which the store is to recover.
+//!
+//! # The fault model
+//!
+//! Each change that a call makes is visible to every later call at once, and is a *pending effect* until a sync covers
+//! it. All pending effects stand in one global sequence. A write has up to two: the file's new size, if it grows, and
+//! then its bytes.
+//!
+//! **What may happen at a power loss**
+//!
+//! 1. Any subset of the pending effects survives; [`Keep`] says which. Survivors are applied to the durable state in
+//!    their order, but a later effect may survive an earlier one: nothing but a sync orders two effects.
+//! 2. A write may be torn: each of its granules, aligned to the file's offsets and of a size that [`Granule`] sets,
+//!    survives or vanishes on its own.
+//! 3. Size and bytes part: a file may have grown without its new bytes, which then read as zeros; bytes may have been
+//!    written beyond a growth that is lost, and are then gone for good, even if the file grows later; a truncation may
+//!    not have happened, and then the old bytes are back.
+//! 4. A created, renamed or removed name may not have been, file by file; see [`DirectoryPersistence`] for the sync
+//!    that prevents it. The file of a lost name is gone with all its bytes, synced or not; a file that was removed or
+//!    replaced may be back.
+//! 5. Bytes may be durable without any sync: a file that has gathered more than [`DiskOptions::dirty_bytes_max`] of
+//!    pending bytes is written back.
+//! 6. It may strike at any I/O call, before or after the call took effect, while the store recovers as well.
+//!
+//! **What may not happen**
+//!
+//! 1. What a successful sync covered is never lost, and never changes but by a later effect.
+//! 2. No byte is invented: within a granule everything is old, or everything is new, or zero.
+//! 3. A rename is one effect: the new name leads to the old file or to the new one, and a replaced name never to none.
+//!    A file never has two names.
+//! 4. Nothing of a dead incarnation reaches the disk: not through a handle that is still open, not by dropping it.
+//! 5. A sync covers one file or one directory. It makes nothing else durable, except as [`DirectoryPersistence`] says.
+//!
+//! **What a correct store must survive** is all of the first list, in every combination and again during recovery: it
+//! must come back with everything that it acknowledged after a sync, and nothing by halves. A [`Sabotage`] goes beyond
+//! the model: it breaks the second list, no store can be blamed for what follows, and a testbed that does not notice
+//! is blind.
+//!
+//! # Structure
+//!
+//! The bytes are copy-on-write pages (`pages`), a file is its volatile and durable contents and its pending effects
+//! (`inode`, `effect`), names live in `directory`, `state` is the way every call takes and the power loss, `operations`
+//! what each call does, `vfs` the store's view. Deciding what survives (`crash`) sees no bytes, sabotage (`sabotage`)
+//! is asked at a handful of places and otherwise leaves the model alone, and the trace (`trace`) only listens.
+//!
+//! **Never**: a clock, a thread's identity, a hash map's order, or a random number that doesn't come from a seed in
+//! [`Keep`]. The same calls on the same disk give the same bytes, the same errors and the same
+//! [`trace_hash`](SimDisk::trace_hash).
+
+mod crash;
+mod directory;
+mod effect;
+pub mod errno;
+mod inode;
+mod operations;
+mod pages;
+mod sabotage;
+mod state;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod vfs;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proofmark_vfs::Vfs;
+
+pub use self::crash::{CrashPoint, CrashReport, Keep, Moment};
+pub use self::sabotage::{Sabotage, SabotageKind};
+pub use self::trace::{IoCall, IoOperation, IoOutcome, TraceEvent};
+
+use self::state::State;
+
+/// The fault-injecting disk. Clones are handles to the same disk; [`fork`](Self::fork) makes another one.
+#[derive(Clone)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+impl SimDisk {
+    /// An empty disk: a root directory and nothing in it.
+    #[must_use]
+    pub fn new(options: DiskOptions) -> Self {
+        Self(Arc::new(Mutex::new(State::new(options))))
+    }
+
+    /// The options it was made with.
+    #[must_use]
+    pub fn options(&self) -> DiskOptions {
+        self.lock().options
+    }
+
+    /// The file system of the current incarnation. Paths start in the root, with or without a leading `/`.
+    #[must_use]
+    pub fn vfs(&self) -> Arc<dyn Vfs> {
+        let incarnation = self.lock().incarnation;
+        Arc::new(vfs::SimVfs { disk: self.clone(), incarnation })
+    }
+
+    /// Creates a directory, and those above it, durable from the start. It is no I/O call: whoever prepares a disk for
+    /// a store does what an administrator would have done long ago.
+    ///
+    /// # Errors
+    /// `ENOTDIR` if a file is in the way, `EINVAL` if the path holds `..`.
+    pub fn prepare_directory(&self, path: &Path) -> io::Result<()> {
+        self.lock().prepare_directory(path)
+    }
+
+    /// Sets the power loss that is to come, instead of the one that was set before. A power loss clears it.
+    ///
+    /// # Panics
+    /// If the call is 0: the next call is 1.
+    pub fn arm(&self, point: CrashPoint) {
+        self.lock().arm(point);
+    }
+
+    /// Calls off the power loss that was set.
+    pub fn disarm(&self) {
+        self.lock().disarm();
+    }
+
+    /// Cuts the power now, between two calls.
+    pub fn power_off(&self) {
+        self.lock().power_off();
+    }
+
+    /// Whether the power has been lost and [`crash`](Self::crash) has not been called since.
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        self.lock().power_lost
+    }
+
+    /// The call at which the last power loss struck; `None` if there was none, or if it struck between calls.
+    #[must_use]
+    pub fn crash_site(&self) -> Option<IoCall> {
+        self.lock().crash_site.clone()
+    }
+
+    /// Materialises the power loss, cutting the power first if that has not happened: what was durable and what `keep`
+    /// lets survive is all there is from now on. Starts the next incarnation; take a new [`vfs`](Self::vfs).
+    pub fn crash(&self, keep: &Keep) -> CrashReport {
+        self.lock().crash(keep)
+    }
+
+    /// Plants a lie. Lies stay planted across power losses.
+    ///
+    /// # Panics
+    /// If `nth` is 0: the next occasion is 1.
+    pub fn plant(&self, sabotage: Sabotage) {
+        assert!(sabotage.nth > 0, "occasions are counted from 1");
+        self.lock().overlay.plant(sabotage);
+    }
+
+    /// What was planted, in that order, and how often each has fired.
+    #[must_use]
+    pub fn sabotage_fired(&self) -> Vec<(Sabotage, u64)> {
+        self.lock().overlay.fired()
+    }
+
+    /// How many I/O calls have been made: each call of a method of the traits is one, whether it succeeds or not,
+    /// except for those that a power loss refuses.
+    #[must_use]
+    pub fn io_calls(&self) -> u64 {
+        self.lock().io_calls
+    }
+
+    /// How many effects are pending.
+    #[must_use]
+    pub fn pending_effects(&self) -> usize {
+        self.lock().pending_count()
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn stats(&self) -> DiskStats {
+        self.lock().stats
+    }
+
+    /// Hash of every I/O call, its bytes and its outcome, and of every power loss, in order.
+    #[must_use]
+    pub fn trace_hash(&self) -> u64 {
+        self.lock().trace.hash()
+    }
+
+    /// Starts or stops keeping the events themselves: the latest million.
+    pub fn record_trace(&self, recording: bool) {
+        self.lock().trace.record(recording);
+    }
+
+    /// The events recorded since the last time.
+    #[must_use]
+    pub fn take_trace(&self) -> Vec<TraceEvent> {
+        self.lock().trace.take()
+    }
+
+    /// Another disk in the same state, sharing pages until one of the two changes them. Nobody has a file open or
+    /// locked on it, no power loss is set, and its record is empty.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let fork = self.lock().fork();
+        Self(Arc::new(Mutex::new(fork)))
+    }
+
+    /// Hash of the durable names, sizes and bytes: of what a power loss now would leave if nothing pending survived.
+    #[must_use]
+    pub fn image_hash(&self) -> u64 {
+        self.lock().image_hash()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::new(DiskOptions::default())
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SimDisk").finish_non_exhaustive()
+    }
+}
+
+/// How a disk behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// What makes a name durable.
+    pub directory_persistence: DirectoryPersistence,
+    /// The unit in which writes tear.
+    pub granule: Granule,
+    /// A file with more pending bytes than this is written back, as operating systems do. It bounds the memory of a
+    /// store that never syncs.
+    pub dirty_bytes_max: u64,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self {
+            directory_persistence: DirectoryPersistence::default(),
+            granule: Granule::default(),
+            dirty_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// What makes a created, renamed or removed name durable.
+///
+/// The text form, for plans: `directory-sync`, `file-sync`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DirectoryPersistence {
+    /// A sync of its directory, and nothing else: all that POSIX promises.
+    #[default]
+    WithDirectorySync,
+    /// A sync of the file as well, together with everything that was done in the directory before that, and the names
+    /// of the directories above: a journalling file system like ext4.
+    WithFileSync,
+}
+
+impl fmt::Display for DirectoryPersistence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::WithDirectorySync => "directory-sync",
+            Self::WithFileSync => "file-sync",
+        })
+    }
+}
+
+impl FromStr for DirectoryPersistence {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "directory-sync" => Ok(Self::WithDirectorySync),
+            "file-sync" => Ok(Self::WithFileSync),
+            _ => Err(ParseError::new("directory persistence", text)),
+        }
+    }
+}
+
+/// The unit in which writes tear, in bytes: 1, 8, 64, 512 or 4096.
+///
+/// Processors and drives promise little: what a sector makes atomic, a cache line or a word need not. The text form is
+/// the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Granule(u16);
+
+impl Granule {
+    /// Every size there is, in ascending order.
+    pub const ALL: [Self; 5] = [Self(1), Self(8), Self(64), Self(512), Self(4096)];
+
+    /// The granule of so many bytes, if there is one.
+    #[must_use]
+    pub fn new(bytes: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|granule| granule.bytes() == bytes)
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        u64::from(self.0)
+    }
+}
+
+impl Default for Granule {
+    /// A sector of 512 bytes.
+    fn default() -> Self {
+        Self(512)
+    }
+}
+
+impl fmt::Display for Granule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for Granule {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        text.parse().ok().and_then(Self::new).ok_or_else(|| ParseError::new("granule", text))
+    }
+}
+
+/// What a disk has done, in calls, bytes and effects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskStats {
+    /// Reads that succeeded.
+    pub reads: u64,
+    /// Writes that succeeded, of at least one byte.
+    pub writes: u64,
+    /// File syncs, those that lied included.
+    pub syncs: u64,
+    /// Directory syncs, those that lied included.
+    pub directory_syncs: u64,
+    /// Bytes that reads returned.
+    pub bytes_read: u64,
+    /// Bytes that writes took.
+    pub bytes_written: u64,
+    /// Files that were written back because too many of their bytes were pending.
+    pub write_backs: u64,
+    /// Power losses.
+    pub crashes: u64,
+    /// Effects that survived a power loss whole.
+    pub effects_kept: u64,
+    /// Effects of which a power loss left nothing.
+    pub effects_dropped: u64,
+    /// Writes of which a power loss left some granules.
+    pub effects_torn: u64,
+    /// Of the dropped effects, those that set a file's size.
+    pub sizes_dropped: u64,
+    /// Of the dropped effects, those that created, renamed or removed a name.
+    pub entries_dropped: u64,
+    /// Files that a power loss left without a name.
+    pub files_lost: u64,
+}
+
+impl DiskStats {
+    fn count_crash(&mut self, report: &CrashReport) {
+        self.crashes += 1;
+        self.effects_kept += report.effects_kept;
+        self.effects_dropped += report.effects_dropped;
+        self.effects_torn += report.effects_torn;
+        self.sizes_dropped += report.sizes_dropped;
+        self.entries_dropped += report.entries_dropped;
+        self.files_lost += report.files_lost;
+    }
+}
+
+/// A text that names no such thing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a {what}")]
+pub struct ParseError {
+    what: &'static str,
+    text: String,
+}
+
+impl ParseError {
+    fn new(what: &'static str, text: &str) -> Self {
+        Self { what, text: text.to_owned() }
+    }
+}

@@ -1,0 +1,249 @@
+//! What each I/O call does, once it is allowed to.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proofmark_vfs::{LockMode, OpenMode};
+
+use super::DirectoryPersistence;
+use super::effect::{DirectoryId, EntryEffect, InodeId, Name, Node};
+use super::errno::{EFBIG, EISDIR, ENOENT, EXDEV, fail};
+use super::inode::{HandleId, Inode, WriteFaults};
+use super::sabotage::SabotageKind;
+use super::state::State;
+use super::trace::Answer;
+
+/// The largest size a file can have, as on real systems.
+const FILE_SIZE_MAX: u64 = i64::MAX as u64;
+
+/// An open file, as its holder knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened {
+    pub(super) inode: InodeId,
+    pub(super) handle: HandleId,
+}
+
+impl Answer for Opened {
+    fn number(&self) -> u64 {
+        self.inode.0
+    }
+}
+
+impl State {
+    pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<Opened> {
+        let (directory, name) = self.tree.find_parent(path)?;
+        let existing = self.tree.get(directory).volatile.get(&name).copied();
+        let inode = match (existing, mode) {
+            (Some(Node::Directory(_)), _) => return fail(EISDIR),
+            (Some(Node::File(inode)), OpenMode::CreateTruncate) => {
+                self.truncate(inode, 0);
+                inode
+            }
+            (Some(Node::File(inode)), _) => inode,
+            (None, OpenMode::Read | OpenMode::ReadWrite) => return fail(ENOENT),
+            (None, OpenMode::Create | OpenMode::CreateTruncate) => self.create_file(directory, name),
+        };
+        let handle = HandleId(self.next_handle);
+        self.next_handle += 1;
+        self.inode(inode).handle_count += 1;
+        Ok(Opened { inode, handle })
+    }
+
+    pub(super) fn close(&mut self, inode: InodeId, handle: HandleId) {
+        let file = self.inode(inode);
+        file.close(handle);
+        if file.unlinked && file.handle_count == 0 {
+            let directory = file.directory;
+            self.release_unlinked(directory);
+        }
+    }
+
+    pub(super) fn create_directory(&mut self, path: &Path) -> io::Result<()> {
+        self.tree.create(&mut self.sequence, path)
+    }
+
+    pub(super) fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let directory = self.tree.find_directory(path)?;
+        Ok(self.tree.get(directory).volatile.keys().map(|name| PathBuf::from(&**name)).collect())
+    }
+
+    pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let (directory, name, inode) = self.find_file(path)?;
+        let effect = EntryEffect::Unlink { name, node: Node::File(inode) };
+        self.tree.get_mut(directory).change(&mut self.sequence, effect);
+        self.inode(inode).unlinked = true;
+        Ok(())
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (directory, from, inode) = self.find_file(from)?;
+        let (target, to) = self.tree.find_parent(to)?;
+        if target != directory {
+            return fail(EXDEV);
+        }
+        match self.tree.get(directory).volatile.get(&to) {
+            Some(Node::Directory(_)) => return fail(EISDIR),
+            Some(Node::File(replaced)) if *replaced == inode => return Ok(()),
+            Some(Node::File(replaced)) => {
+                let replaced = *replaced;
+                self.inode(replaced).unlinked = true;
+            }
+            None => {}
+        }
+        let effect = EntryEffect::Rename { from, to, node: Node::File(inode) };
+        self.tree.get_mut(directory).change(&mut self.sequence, effect);
+        Ok(())
+    }
+
+    pub(super) fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
+        let directory = self.tree.find_directory(path)?;
+        self.stats.directory_syncs += 1;
+        if self.sabotaged(SabotageKind::IgnoreDirectorySync) {
+            return Ok(());
+        }
+        self.persist_all_entries(directory);
+        if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
+            self.persist_names_above(directory);
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&mut self, inode: InodeId, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let count = self.inode(inode).read(buffer, offset);
+        if self.overlay.wants_history()
+            && let Some(stale) = self.inode(inode).stale(&buffer[..count], offset)
+            && self.sabotaged(SabotageKind::StaleRead)
+        {
+            buffer[..count].copy_from_slice(&stale);
+        }
+        self.stats.reads += 1;
+        self.stats.bytes_read += count as u64;
+        Ok(count)
+    }
+
+    pub(super) fn write(&mut self, inode: InodeId, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > FILE_SIZE_MAX) {
+            return fail(EFBIG);
+        }
+        let faults = WriteFaults {
+            dropped: self.sabotaged(SabotageKind::DropWrite),
+            held: self.sabotaged(SabotageKind::SwapWrites),
+            remembered: self.overlay.wants_history(),
+        };
+        let file = self.inodes.get_mut(&inode).expect("an open file has an inode");
+        file.write(&mut self.sequence, bytes, offset, faults);
+        if file.pending_bytes() > self.options.dirty_bytes_max {
+            file.persist();
+            self.stats.write_backs += 1;
+        }
+        self.stats.writes += 1;
+        self.stats.bytes_written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    pub(super) fn size(&mut self, inode: InodeId) -> io::Result<u64> {
+        Ok(self.inode(inode).volatile.size())
+    }
+
+    pub(super) fn set_size(&mut self, inode: InodeId, size: u64) -> io::Result<()> {
+        if size > FILE_SIZE_MAX {
+            return fail(EFBIG);
+        }
+        self.truncate(inode, size);
+        Ok(())
+    }
+
+    /// Makes a file durable. `sync_data` and `sync_all` do the same: the model knows no other metadata.
+    pub(super) fn sync(&mut self, inode: InodeId) -> io::Result<()> {
+        self.stats.syncs += 1;
+        if self.sabotaged(SabotageKind::IgnoreSync) {
+            return Ok(());
+        }
+        if self.sabotaged(SabotageKind::TornSync) {
+            let granule = self.options.granule;
+            self.inode(inode).persist_half(granule);
+        } else {
+            self.inode(inode).persist();
+        }
+        if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
+            let directory = self.inode(inode).directory;
+            let count = self.tree.get(directory).count_through(Node::File(inode));
+            self.persist_entries(directory, count);
+            self.persist_names_above(directory);
+        }
+        Ok(())
+    }
+
+    pub(super) fn try_lock(&mut self, inode: InodeId, handle: HandleId, mode: LockMode) -> io::Result<bool> {
+        Ok(self.inode(inode).try_lock(handle, mode))
+    }
+
+    /// Makes a directory and all above it durable, outside of any I/O call.
+    pub(super) fn prepare_directory(&mut self, path: &Path) -> io::Result<()> {
+        self.tree.create(&mut self.sequence, path)?;
+        for ancestor in path.ancestors() {
+            let directory = self.tree.find_directory(ancestor)?;
+            self.persist_all_entries(directory);
+        }
+        Ok(())
+    }
+
+    fn inode(&mut self, id: InodeId) -> &mut Inode {
+        self.inodes.get_mut(&id).expect("a file that is named or open has an inode")
+    }
+
+    fn find_file(&self, path: &Path) -> io::Result<(DirectoryId, Name, InodeId)> {
+        let (directory, name) = self.tree.find_parent(path)?;
+        match self.tree.get(directory).volatile.get(&name) {
+            None => fail(ENOENT),
+            Some(Node::Directory(_)) => fail(EISDIR),
+            Some(Node::File(inode)) => Ok((directory, name, *inode)),
+        }
+    }
+
+    fn create_file(&mut self, directory: DirectoryId, name: Name) -> InodeId {
+        let inode = InodeId(self.next_inode);
+        self.next_inode += 1;
+        self.inodes.insert(inode, Inode::new(directory));
+        let effect = EntryEffect::Link { name, node: Node::File(inode) };
+        self.tree.get_mut(directory).change(&mut self.sequence, effect);
+        inode
+    }
+
+    fn truncate(&mut self, inode: InodeId, size: u64) {
+        let file = self.inodes.get_mut(&inode).expect("a file that is named or open has an inode");
+        file.set_size(&mut self.sequence, size);
+    }
+
+    fn persist_all_entries(&mut self, directory: DirectoryId) {
+        let count = self.tree.get(directory).pending.len();
+        self.persist_entries(directory, count);
+    }
+
+    fn persist_entries(&mut self, directory: DirectoryId, count: usize) {
+        if count > 0 {
+            self.tree.get_mut(directory).persist(count);
+            self.release_unlinked(directory);
+        }
+    }
+
+    /// Makes the names that lead to a directory durable.
+    fn persist_names_above(&mut self, mut directory: DirectoryId) {
+        while let Some(parent) = self.tree.get(directory).parent {
+            let count = self.tree.get(parent).count_through(Node::Directory(directory));
+            self.persist_entries(parent, count);
+            directory = parent;
+        }
+    }
+
+    /// Drops the files of a directory that are neither named nor open, unless a pending effect may yet name them.
+    fn release_unlinked(&mut self, directory: DirectoryId) {
+        if self.tree.get(directory).pending.is_empty() {
+            self.inodes
+                .retain(|_, inode| !inode.unlinked || inode.handle_count > 0 || inode.directory != directory);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Everything that a disk is, behind its lock: the way every I/O call takes, and the power loss.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::crash::{CrashPoint, CrashReport, Keep, Moment, Survival};
+use super::directory::{ROOT, Tree};
+use super::effect::{DirectoryId, InodeId, Node, Sequence};
+use super::errno::{EIO, fail};
+use super::inode::Inode;
+use super::sabotage::{Overlay, SabotageKind};
+use super::trace::{Answer, IoCall, IoOutcome, Request, Trace};
+use super::{DiskOptions, DiskStats};
+
+/// The state of a disk.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) options: DiskOptions,
+    pub(super) tree: Tree,
+    pub(super) inodes: BTreeMap<InodeId, Inode>,
+    pub(super) sequence: Sequence,
+    pub(super) next_inode: u64,
+    pub(super) next_handle: u64,
+    pub(super) incarnation: u64,
+    pub(super) power_lost: bool,
+    pub(super) crash_site: Option<IoCall>,
+    pub(super) io_calls: u64,
+    /// The number of the call, counted like `io_calls`.
+    armed: Option<(u64, Moment)>,
+    pub(super) overlay: Overlay,
+    pub(super) trace: Trace,
+    pub(super) stats: DiskStats,
+}
+
+/// Whose pending effect it is, and its index there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    File(InodeId, usize),
+    Directory(DirectoryId, usize),
+}
+
+impl State {
+    pub(super) fn new(options: DiskOptions) -> Self {
+        Self {
+            options,
+            tree: Tree::new(),
+            inodes: BTreeMap::new(),
+            sequence: Sequence::default(),
+            next_inode: 1,
+            next_handle: 1,
+            incarnation: 1,
+            power_lost: false,
+            crash_site: None,
+            io_calls: 0,
+            armed: None,
+            overlay: Overlay::default(),
+            trace: Trace::default(),
+            stats: DiskStats::default(),
+        }
+    }
+
+    /// The one way to do I/O: refuses the dead, counts, strikes, acts, traces.
+    pub(super) fn call<T: Answer>(
+        &mut self,
+        incarnation: u64,
+        request: &Request<'_>,
+        act: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.power_lost || incarnation != self.incarnation {
+            return fail(EIO);
+        }
+        self.io_calls += 1;
+        let strike = self.armed.filter(|(call, _)| *call == self.io_calls).map(|(_, moment)| moment);
+        if strike == Some(Moment::Before) {
+            return self.strike(request, Moment::Before);
+        }
+        let result = act(self);
+        if strike == Some(Moment::After) {
+            return self.strike(request, Moment::After);
+        }
+        self.trace.call(request, self.io_calls, IoOutcome::of(&result));
+        result
+    }
+
+    pub(super) fn arm(&mut self, point: CrashPoint) {
+        assert!(point.call > 0, "calls are counted from 1");
+        self.armed = Some((self.io_calls.saturating_add(point.call), point.moment));
+    }
+
+    pub(super) fn disarm(&mut self) {
+        self.armed = None;
+    }
+
+    /// Strikes between two calls.
+    pub(super) fn power_off(&mut self) {
+        if !self.power_lost {
+            self.power_lost = true;
+            self.crash_site = None;
+            self.armed = None;
+        }
+    }
+
+    fn strike<T>(&mut self, request: &Request<'_>, moment: Moment) -> io::Result<T> {
+        let outcome = IoOutcome::PowerLost(moment);
+        self.trace.call(request, self.io_calls, outcome);
+        self.power_off();
+        self.crash_site = Some(request.call(self.io_calls, outcome));
+        fail(EIO)
+    }
+
+    /// Counts an occasion for a sabotage; whether it strikes.
+    pub(super) fn sabotaged(&mut self, kind: SabotageKind) -> bool {
+        let strikes = self.overlay.strikes(kind);
+        if strikes {
+            self.trace.note(kind as u64);
+        }
+        strikes
+    }
+
+    /// Materialises a power loss: the durable state and what `keep` lets survive become all there is.
+    pub(super) fn crash(&mut self, keep: &Keep) -> CrashReport {
+        self.power_off();
+        let (owners, part_counts) = self.pending();
+        let survivals = keep.decide(&part_counts);
+        assert_eq!(survivals.len(), owners.len(), "every pending effect is decided upon");
+        let mut report = CrashReport::default();
+        for (owner, survival) in owners.into_iter().zip(&survivals) {
+            report.count(survival);
+            self.materialise(owner, survival, &mut report);
+        }
+        for inode in self.inodes.values_mut() {
+            inode.restart();
+        }
+        for directory in self.tree.directories.values_mut() {
+            directory.restart();
+        }
+        report.files_lost = self.drop_unreachable();
+        self.incarnation += 1;
+        self.power_lost = false;
+        self.stats.count_crash(&report);
+        self.trace.power_loss(&report);
+        report
+    }
+
+    /// A disk of its own in the same state, except that nobody has anything open on it and nothing is armed.
+    pub(super) fn fork(&self) -> Self {
+        let mut fork = Self { armed: None, trace: self.trace.fork(), ..self.clone() };
+        fork.inodes.values_mut().for_each(Inode::close_all);
+        fork
+    }
+
+    /// How many effects are pending.
+    pub(super) fn pending_count(&self) -> usize {
+        self.inodes.values().map(|inode| inode.pending.len()).sum::<usize>()
+            + self.tree.directories.values().map(|directory| directory.pending.len()).sum::<usize>()
+    }
+
+    /// Hash of all that a power loss would leave if no pending effect survived.
+    pub(super) fn image_hash(&self) -> u64 {
+        self.directory_hash(ROOT, 0)
+    }
+
+    fn directory_hash(&self, id: DirectoryId, seed: u64) -> u64 {
+        use xxhash_rust::xxh3::xxh3_64_with_seed;
+        let entries = &self.tree.get(id).durable;
+        let mut hash = xxh3_64_with_seed(&(entries.len() as u64).to_le_bytes(), seed);
+        for (name, node) in entries {
+            hash = xxh3_64_with_seed(name.as_encoded_bytes(), hash);
+            hash = match node {
+                Node::File(inode) => self.inodes[inode].durable.hash(hash),
+                Node::Directory(inner) => self.directory_hash(*inner, !hash),
+            };
+        }
+        hash
+    }
+
+    /// All pending effects in their global order, and how many parts each has.
+    fn pending(&self) -> (Vec<Owner>, Vec<u64>) {
+        let mut pending = Vec::with_capacity(self.pending_count());
+        for (id, inode) in &self.inodes {
+            pending.extend(inode.pending.iter().enumerate().map(|(index, pending)| {
+                let part_count = pending.effect.part_count(self.options.granule);
+                (pending.sequence, Owner::File(*id, index), part_count)
+            }));
+        }
+        for (id, directory) in &self.tree.directories {
+            pending.extend(
+                (directory.pending.iter().enumerate())
+                    .map(|(index, pending)| (pending.sequence, Owner::Directory(*id, index), 1)),
+            );
+        }
+        pending.sort_unstable();
+        pending.into_iter().map(|(_, owner, part_count)| (owner, part_count)).unzip()
+    }
+
+    fn materialise(&mut self, owner: Owner, survival: &Survival, report: &mut CrashReport) {
+        match owner {
+            Owner::File(id, index) => {
+                let inode = self.inodes.get_mut(&id).expect("an owner exists until the crash is done");
+                let effect = &inode.pending[index].effect;
+                effect.apply_survivors(&mut inode.durable, survival, self.options.granule);
+                report.sizes_dropped += u64::from(*survival == Survival::Dropped && effect.is_size());
+            }
+            Owner::Directory(id, index) => {
+                let directory = self.tree.get_mut(id);
+                if *survival == Survival::Dropped {
+                    report.entries_dropped += 1;
+                } else {
+                    directory.pending[index].effect.apply(&mut directory.durable);
+                }
+            }
+        }
+    }
+
+    /// Drops what no durable name leads to; returns how many files that were.
+    fn drop_unreachable(&mut self) -> u64 {
+        let mut files = BTreeMap::new();
+        let mut directories = BTreeMap::new();
+        let mut unvisited = vec![ROOT];
+        while let Some(id) = unvisited.pop() {
+            directories.insert(id, self.tree.directories.remove(&id).expect("reached once, by its one name"));
+            for node in directories[&id].durable.values() {
+                match node {
+                    Node::Directory(inner) => unvisited.push(*inner),
+                    Node::File(inode) => {
+                        files.insert(
+                            *inode,
+                            self.inodes.remove(inode).expect("reached once, by its one name"),
+                        );
+                    }
+                }
+            }
+        }
+        self.tree.directories = directories;
+        std::mem::replace(&mut self.inodes, files).len() as u64
+    }
+}
