@@ -1,0 +1,153 @@
+//! The checkers: pure functions from histories to verdicts.
+//!
+//! [`check`] judges one history in one walk. The timeline first makes sure that the history is one that can be judged at
+//! all. Then, incarnation by incarnation, *snapshot isolation* judges every read and commit against the model, and at
+//! the next opening *crash prefix* decides which commits survived; the model goes on from exactly there, so that one
+//! choice has to explain everything later. *Structure* and *availability* look at the store's own failures.
+//! [`check_commutes`] and [`check_batches`] compare two histories that should come to the same.
+//!
+//! Every verdict follows from the history alone. What a store does not reveal is never guessed: where several answers
+//! would be right, all of them are accepted until a later event rules them out.
+
+mod availability;
+mod batch_equivalence;
+mod commutativity;
+mod crash_prefix;
+mod pair;
+mod replay;
+mod snapshot_isolation;
+mod structure;
+#[cfg(test)]
+mod testing;
+mod timeline;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use batch_equivalence::check_batches;
+pub use commutativity::check_commutes;
+
+use crate::History;
+use replay::Replay;
+use timeline::Timeline;
+
+/// Which judgement was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Checker {
+    /// The history itself: a violation here is a defect of whoever wrote it down, not of the store.
+    Timeline,
+    /// What a store holds after it was opened again.
+    CrashPrefix,
+    /// What transactions read, and which of them may commit.
+    SnapshotIsolation,
+    /// Independent transactions in another order.
+    Commutativity,
+    /// The same mutations in other transactions.
+    BatchEquivalence,
+    /// The store's own integrity check.
+    Structure,
+    /// Operations that failed without reason.
+    Availability,
+}
+
+/// What is wrong with a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Who says so.
+    pub checker: Checker,
+    /// What kind of violation it is: a stable word, by which two violations are known to be the same defect.
+    pub kind: &'static str,
+    /// The index of the first offending event.
+    pub step: usize,
+    /// What was expected and what was found, for a person to read.
+    pub message: String,
+}
+
+/// A name that is no checker's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownChecker(pub String);
+
+/// Runs every checker that judges one history, and returns the violation that comes first in it.
+///
+/// A history that contradicts itself is reported as the [`Checker::Timeline`] violation `malformed-history`, before
+/// anything else: nothing that it says about the store can be trusted.
+pub fn check(history: &History) -> Result<(), Violation> {
+    let timeline = Timeline::new(history)?;
+    let verdicts = [structure::check(history), availability::check(history), check_against_model(&timeline)];
+    let first = verdicts.into_iter().filter_map(Result::err).min_by_key(|violation| violation.step);
+    first.map_or(Ok(()), Err)
+}
+
+fn check_against_model(timeline: &Timeline<'_>) -> Result<(), Violation> {
+    let mut replay = Replay::new(timeline)?;
+    for (index, incarnation) in timeline.incarnations.iter().enumerate() {
+        let misordered = replay.enter(incarnation);
+        snapshot_isolation::check(&replay, incarnation)?;
+        if let Some(violation) = misordered {
+            return Err(violation);
+        }
+        if let Some(next) = timeline.incarnations.get(index + 1) {
+            let survived = crash_prefix::check(&replay, incarnation, next.first)?;
+            replay.leave(incarnation, survived);
+        }
+    }
+    Ok(())
+}
+
+impl Checker {
+    /// Every checker.
+    pub const ALL: [Checker; 7] = [
+        Checker::Timeline,
+        Checker::CrashPrefix,
+        Checker::SnapshotIsolation,
+        Checker::Commutativity,
+        Checker::BatchEquivalence,
+        Checker::Structure,
+        Checker::Availability,
+    ];
+
+    /// Its name: what [`fmt::Display`] prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Checker::Timeline => "timeline",
+            Checker::CrashPrefix => "crash-prefix",
+            Checker::SnapshotIsolation => "snapshot-isolation",
+            Checker::Commutativity => "commutativity",
+            Checker::BatchEquivalence => "batch-equivalence",
+            Checker::Structure => "structure",
+            Checker::Availability => "availability",
+        }
+    }
+}
+
+impl fmt::Display for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Checker {
+    type Err = UnknownChecker;
+
+    fn from_str(text: &str) -> Result<Checker, UnknownChecker> {
+        let found = Checker::ALL.into_iter().find(|checker| checker.name() == text);
+        found.ok_or_else(|| UnknownChecker(text.to_owned()))
+    }
+}
+
+impl fmt::Display for UnknownChecker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Checker::ALL.map(Checker::name).join(", ");
+        write!(f, "no checker is called `{}`; there are {names}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownChecker {}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} at step {}: {}", self.checker, self.kind, self.step, self.message)
+    }
+}
+
+impl std::error::Error for Violation {}

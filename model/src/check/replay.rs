@@ -1,0 +1,296 @@
+//! The model, taken through a history one incarnation at a time.
+//!
+//! On entering an incarnation, all of its commits are placed in the one order of commits and applied to the model at
+//! once, those in doubt included: a read is judged at its snapshot, so later commits do not disturb it. On leaving, the
+//! model is cut back to what survived.
+//!
+//! The order of commits is that of the revealed TxnIds. A commit in doubt takes the first free TxnId between two that
+//! are known, if it was asked for before the later one was acknowledged, and else one after all of them: it is never
+//! given a place that a known commit contradicts. A store that reveals no TxnIds is taken to number its commits without
+//! gaps in the order in which they were asked for, those in doubt included; so the recorder of such a store has to
+//! write `aborted` for a commit that failed if the store goes on to commit others.
+//!
+//! It also explains what was found: from which commit, or from whom else, a value comes.
+
+use std::collections::BTreeSet;
+
+use super::timeline::{Incarnation, Outcome, Timeline};
+use super::{Checker, Violation, crash_prefix};
+use crate::text::{BytesText, ValueText};
+use crate::{Durability, Event, Mvcc, TxnId};
+
+/// The model at one incarnation of the store.
+#[derive(Debug)]
+pub(super) struct Replay<'t, 'h> {
+    pub(super) timeline: &'t Timeline<'h>,
+    pub(super) model: Mvcc,
+    /// Who made the commits of the model, in their order.
+    order: Vec<Placed>,
+    /// How many of them were made before this incarnation.
+    earlier: usize,
+    /// Every commit up to here has to survive any crash from now on.
+    durable: TxnId,
+    /// The step from which on the order of commits is not known, because it contradicts itself there.
+    pub(super) horizon: usize,
+}
+
+/// A transaction's place in the order of commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) id: TxnId,
+    pub(super) transaction: usize,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Provenance<'h> {
+    /// No transaction of the history wrote it, and it was not there at the start.
+    Nobody,
+    /// The state at the start of the history gave it to this key.
+    Start { key: &'h [u8] },
+    /// A commit that counts gave it to this key.
+    Commit { id: TxnId, transaction: usize, key: &'h [u8] },
+    /// A transaction wrote it that did not commit, or not this value, or whose commit was lost.
+    Uncommitted { transaction: usize },
+}
+
+impl<'t, 'h> Replay<'t, 'h> {
+    /// The start of a history: empty, or what its very first event says.
+    pub(super) fn new(timeline: &'t Timeline<'h>) -> Result<Replay<'t, 'h>, Violation> {
+        let model = match timeline.history.events.first() {
+            Some(Event::Opened { latest, oldest, state }) => {
+                crash_prefix::check_form(0, latest.unwrap_or_default(), *oldest, state)?;
+                Mvcc::starting_at(latest.unwrap_or_default(), state.iter().cloned())
+            }
+            _ => Mvcc::new(),
+        };
+        let durable = model.latest();
+        Ok(Replay { timeline, model, order: Vec::new(), earlier: 0, durable, horizon: usize::MAX })
+    }
+
+    /// Applies the commits of an incarnation. Reports the first commit whose TxnId contradicts the order of the others;
+    /// it and the ones after it then count as in doubt.
+    pub(super) fn enter(&mut self, incarnation: &Incarnation) -> Option<Violation> {
+        self.earlier = self.order.len();
+        let mut acknowledged: Vec<usize> = incarnation.submitted.clone();
+        acknowledged.retain(|index| self.timeline.transactions[*index].revealed_id().is_some());
+        acknowledged.sort_by_key(|index| self.timeline.transactions[*index].committed_at());
+        let (consistent, violation) = self.longest_consistent(&acknowledged);
+        acknowledged.truncate(consistent);
+        self.horizon = violation.as_ref().map_or(usize::MAX, |violation| violation.step);
+
+        for placed in self.place(incarnation, &acknowledged) {
+            self.model.apply(placed.id, self.timeline.mutations(placed.transaction));
+            self.order.push(placed);
+        }
+        violation
+    }
+
+    /// Cuts the model back to the commits that the store still had when it was opened again.
+    pub(super) fn leave(&mut self, incarnation: &Incarnation, survived: TxnId) {
+        self.durable = match incarnation.crash {
+            Some(_) => survived,
+            None => self.durable_at_end(incarnation),
+        };
+        self.model.truncate(survived);
+        self.order.truncate(self.order.partition_point(|placed| placed.id <= survived));
+    }
+
+    /// The commits of this incarnation, in order.
+    pub(super) fn placed(&self) -> &[Placed] {
+        &self.order[self.earlier..]
+    }
+
+    /// The latest commit before this incarnation.
+    pub(super) fn start(&self) -> TxnId {
+        self.earlier.checked_sub(1).map_or(self.model.base(), |index| self.order[index].id)
+    }
+
+    /// What every crash until this incarnation has to leave: see [`Replay::durable_at_end`] for after it.
+    pub(super) fn durable_at_start(&self) -> TxnId {
+        self.durable
+    }
+
+    /// The latest commit that the store acknowledged as durable before the incarnation ended.
+    pub(super) fn durable_at_end(&self, incarnation: &Incarnation) -> TxnId {
+        let (mut durable, mut latest) = (self.durable, self.start());
+        let end = incarnation.crash.unwrap_or(incarnation.end);
+        for step in incarnation.first..end {
+            match &self.timeline.history.events[step] {
+                Event::Durable => durable = durable.max(latest),
+                Event::Committed { .. } => {
+                    let Some(index) = self.timeline.transaction_of(step) else { continue };
+                    let Some(id) = self.commit_of(index) else { continue };
+                    latest = latest.max(id);
+                    if matches!(self.timeline.transactions[index].submit, Some((_, Durability::Sync))) {
+                        durable = durable.max(id);
+                    }
+                }
+                _ => {}
+            }
+        }
+        durable
+    }
+
+    /// The latest commit that was acknowledged in this incarnation, or the latest before it.
+    pub(super) fn acknowledged_at_end(&self) -> TxnId {
+        let acknowledged =
+            |placed: &&Placed| self.timeline.transactions[placed.transaction].committed_at().is_some();
+        self.placed().iter().rev().find(acknowledged).map_or(self.start(), |placed| placed.id)
+    }
+
+    /// The TxnId of a transaction, if its commit counts.
+    pub(super) fn commit_of(&self, transaction: usize) -> Option<TxnId> {
+        self.order.iter().rev().find(|placed| placed.transaction == transaction).map(|placed| placed.id)
+    }
+
+    /// How many of `acknowledged`, which come in the order of their acknowledgement, have TxnIds that agree: each is
+    /// unique, and greater than those that were acknowledged before its transaction asked for its commit.
+    fn longest_consistent(&self, acknowledged: &[usize]) -> (usize, Option<Violation>) {
+        let mut used = BTreeSet::new();
+        let mut highest_until: Vec<(usize, TxnId)> = Vec::with_capacity(acknowledged.len());
+        for (count, &index) in acknowledged.iter().enumerate() {
+            let transaction = &self.timeline.transactions[index];
+            let (Outcome::Committed { step, id: Some(id) }, Some((asked, _))) =
+                (transaction.outcome, transaction.submit)
+            else {
+                continue;
+            };
+            let before = highest_until.partition_point(|(step, _)| *step < asked);
+            let floor = before.checked_sub(1).map_or(self.start(), |last| highest_until[last].1);
+            if id <= floor || !used.insert(id) {
+                let label = transaction.label;
+                let message =
+                    format!("{label} was committed as {id}, but commit {} was there before", id.max(floor));
+                let kind = "commit-out-of-order";
+                return (count, Some(Violation { checker: Checker::SnapshotIsolation, kind, step, message }));
+            }
+            let highest = highest_until.last().map_or(id, |(_, highest)| id.max(*highest));
+            highest_until.push((step, highest));
+        }
+        (acknowledged.len(), None)
+    }
+
+    /// Places the commits of an incarnation, of which those of `known` have TxnIds that can be relied on.
+    fn place(&self, incarnation: &Incarnation, known: &[usize]) -> Vec<Placed> {
+        let transactions = &self.timeline.transactions;
+        let mut by_id: Vec<Placed> = Vec::with_capacity(known.len());
+        by_id.extend(known.iter().filter_map(|&transaction| {
+            let id = transactions[transaction].revealed_id()?;
+            Some(Placed { id, transaction })
+        }));
+        by_id.sort_by_key(|placed| placed.id);
+
+        let known: BTreeSet<usize> = known.iter().copied().collect();
+        let mut others =
+            incarnation.submitted.iter().copied().filter(|index| !known.contains(index)).peekable();
+        let mut order = Vec::with_capacity(incarnation.submitted.len());
+        let mut next = self.start().next();
+        for placed in by_id {
+            let acknowledged = transactions[placed.transaction].committed_at();
+            let asked_before =
+                |other: &usize| transactions[*other].submit.map(|(step, _)| step) < acknowledged;
+            while next < placed.id
+                && let Some(transaction) = others.next_if(asked_before)
+            {
+                order.push(Placed { id: next, transaction });
+                next = next.next();
+            }
+            order.push(placed);
+            next = placed.id.next();
+        }
+        for transaction in others {
+            order.push(Placed { id: next, transaction });
+            next = next.next();
+        }
+        order
+    }
+}
+
+/// Explanations: these look through the whole history and are for failures only.
+impl<'h> Replay<'_, 'h> {
+    /// Where a value comes from.
+    pub(super) fn provenance(&self, value: &[u8]) -> Provenance<'h> {
+        let events = &self.timeline.history.events;
+        for (step, event) in events.iter().enumerate() {
+            match event {
+                Event::Opened { state, .. } if step == 0 => {
+                    if let Some((key, _)) = state.iter().find(|(_, held)| held == value) {
+                        return Provenance::Start { key };
+                    }
+                }
+                Event::Put { key, value: written, .. } if written == value => {
+                    let transaction =
+                        self.timeline.transaction_of(step).expect("a put belongs to a transaction");
+                    let left = self.timeline.transactions[transaction].writes.get(key.as_slice());
+                    return match self.commit_of(transaction) {
+                        Some(id) if left == Some(&Some(value)) => Provenance::Commit { id, transaction, key },
+                        _ => Provenance::Uncommitted { transaction },
+                    };
+                }
+                _ => {}
+            }
+        }
+        Provenance::Nobody
+    }
+
+    /// What was found at `key`, and where it comes from.
+    pub(super) fn found(&self, key: &[u8], value: Option<&[u8]>) -> String {
+        let Some(value) = value else { return "none".to_owned() };
+        let origin = match self.provenance(value) {
+            Provenance::Nobody => "which nobody wrote".to_owned(),
+            Provenance::Start { key: home } if home == key => {
+                "the value at the start of the history".to_owned()
+            }
+            Provenance::Start { key: home } => format!("the value of {} at the start", BytesText(home)),
+            Provenance::Commit { id, transaction, key: home } => {
+                let commit = format!("commit {id} ({})", self.timeline.transactions[transaction].label);
+                if home == key {
+                    format!("the value of {commit}")
+                } else {
+                    format!("the value that {commit} gave to {}", BytesText(home))
+                }
+            }
+            Provenance::Uncommitted { transaction } => self.fate(transaction),
+        };
+        format!("{}, {origin}", ValueText(value))
+    }
+
+    /// What the model holds at `key`, and since which commit.
+    pub(super) fn expected(&self, key: &[u8], at: TxnId) -> String {
+        match (self.model.get(key, at), self.model.last_writer(key, at)) {
+            (Some(value), _) => self.found(key, Some(value)),
+            (None, Some(id)) => format!("none, since {} removed it", self.commit_name(id)),
+            (None, None) => "none".to_owned(),
+        }
+    }
+
+    /// A commit and the transaction that made it.
+    pub(super) fn commit_name(&self, id: TxnId) -> String {
+        match self.order.binary_search_by_key(&id, |placed| placed.id) {
+            Ok(index) => {
+                let label = self.timeline.transactions[self.order[index].transaction].label;
+                format!("commit {id} ({label})")
+            }
+            Err(_) => format!("commit {id}"),
+        }
+    }
+
+    /// Why a value of this transaction is not one that counts.
+    fn fate(&self, transaction: usize) -> String {
+        let label = self.timeline.transactions[transaction].label;
+        if self.commit_of(transaction).is_some() {
+            return format!("which {label} itself replaced before it committed");
+        }
+        match (
+            self.timeline.transactions[transaction].outcome,
+            self.timeline.transactions[transaction].submit,
+        ) {
+            (Outcome::Aborted, _) => format!("which {label} wrote before it was aborted"),
+            (Outcome::Unknown, None) => format!("which {label} wrote and never committed"),
+            (Outcome::Unknown | Outcome::Committed { .. }, _) => {
+                format!("which {label} wrote, whose commit was lost")
+            }
+        }
+    }
+}

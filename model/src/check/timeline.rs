@@ -1,0 +1,399 @@
+//! The shape of a history: its transactions, and the incarnations of the store that they ran in.
+//!
+//! It verifies that the history can be judged at all, and reports `malformed-history` if it can't: a label that is used
+//! twice, an event of a transaction that is not open (never begun, already over, or from before the store was opened
+//! again), an operation after the commit was asked for, a write in a read transaction, an event on a store that is not
+//! open, a value that was written twice, TxnIds that are revealed by some commits and not by others. Such a history is a
+//! defect of its recorder.
+//!
+//! It does NOT look at what the store answered; that is for the checkers.
+//!
+//! An *incarnation* lasts from one opening to the next, and its transactions do not outlive it. A history that does not
+//! start with an opening starts on an empty, open store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Checker, Violation};
+use crate::{Durability, Event, History, Mode, Mutation, TxnId, TxnLabel};
+
+/// A history that makes sense, with what the checkers want to know of it.
+#[derive(Debug)]
+pub(super) struct Timeline<'h> {
+    pub(super) history: &'h History,
+    /// In the order in which they began.
+    pub(super) transactions: Vec<Transaction<'h>>,
+    /// At least one.
+    pub(super) incarnations: Vec<Incarnation>,
+    /// For each event, the index of its transaction.
+    transaction_of: Vec<Option<usize>>,
+}
+
+/// One transaction, from its beginning to its end.
+#[derive(Debug)]
+pub(super) struct Transaction<'h> {
+    pub(super) label: TxnLabel,
+    pub(super) mode: Mode,
+    /// The step at which it began.
+    pub(super) begin: usize,
+    pub(super) submit: Option<(usize, Durability)>,
+    pub(super) outcome: Outcome,
+    /// The steps of its reads and writes, in order.
+    pub(super) operations: Vec<usize>,
+    /// What it leaves behind for each key that it wrote.
+    pub(super) writes: BTreeMap<&'h [u8], Option<&'h [u8]>>,
+}
+
+/// How a transaction ended, and at which step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Not at all. If its commit had been asked for, nobody knows whether it happened.
+    Unknown,
+    Committed {
+        step: usize,
+        id: Option<TxnId>,
+    },
+    Aborted,
+}
+
+/// The steps from one opening of the store to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Incarnation {
+    /// The step of its opening, or 0.
+    pub(super) first: usize,
+    /// The step of the next opening, or the end of the history.
+    pub(super) end: usize,
+    /// The step at which it lost its power.
+    pub(super) crash: Option<usize>,
+    /// The transactions that wrote and may have committed, in the order in which they asked for it.
+    pub(super) submitted: Vec<usize>,
+}
+
+impl<'h> Timeline<'h> {
+    /// Reads `history`, or says why it can't be judged.
+    pub(super) fn new(history: &'h History) -> Result<Timeline<'h>, Violation> {
+        let mut reader = Reader::new(history);
+        for (step, event) in history.events.iter().enumerate() {
+            let transaction = reader.read(step, event).map_err(|message| malformed(step, event, &message))?;
+            reader.timeline.transaction_of.push(transaction);
+        }
+        Ok(reader.finish())
+    }
+
+    /// The index of the transaction to which the event at `step` belongs.
+    pub(super) fn transaction_of(&self, step: usize) -> Option<usize> {
+        self.transaction_of[step]
+    }
+
+    /// What a transaction changes, for the model.
+    pub(super) fn mutations(&self, transaction: usize) -> Vec<Mutation> {
+        let writes = &self.transactions[transaction].writes;
+        let mutation = |(key, value): (&&[u8], &Option<&[u8]>)| Mutation {
+            key: key.to_vec(),
+            value: value.map(<[u8]>::to_vec),
+        };
+        writes.iter().map(mutation).collect()
+    }
+}
+
+impl Transaction<'_> {
+    /// The step at which it was acknowledged as committed.
+    pub(super) fn committed_at(&self) -> Option<usize> {
+        match self.outcome {
+            Outcome::Committed { step, .. } => Some(step),
+            Outcome::Unknown | Outcome::Aborted => None,
+        }
+    }
+
+    /// The TxnId that the store revealed for its commit.
+    pub(super) fn revealed_id(&self) -> Option<TxnId> {
+        match self.outcome {
+            Outcome::Committed { id, .. } => id,
+            Outcome::Unknown | Outcome::Aborted => None,
+        }
+    }
+}
+
+fn malformed(step: usize, event: &Event, message: &str) -> Violation {
+    Violation {
+        checker: Checker::Timeline,
+        kind: "malformed-history",
+        step,
+        message: format!("{message} (event: {event})"),
+    }
+}
+
+/// Takes one event after the other and keeps what the next ones are held to.
+struct Reader<'h> {
+    timeline: Timeline<'h>,
+    by_label: BTreeMap<TxnLabel, usize>,
+    /// The transactions that may still go on.
+    open: BTreeSet<usize>,
+    written: BTreeSet<&'h [u8]>,
+    is_open: bool,
+    /// Whether commits reveal their TxnIds, once one has shown it.
+    reveals: Option<bool>,
+}
+
+impl<'h> Reader<'h> {
+    fn new(history: &'h History) -> Reader<'h> {
+        let first = Incarnation { first: 0, end: 0, crash: None, submitted: Vec::new() };
+        Reader {
+            timeline: Timeline {
+                history,
+                transactions: Vec::new(),
+                incarnations: vec![first],
+                transaction_of: Vec::with_capacity(history.events.len()),
+            },
+            by_label: BTreeMap::new(),
+            open: BTreeSet::new(),
+            written: BTreeSet::new(),
+            is_open: true,
+            reveals: None,
+        }
+    }
+
+    /// Takes one event and returns the index of its transaction.
+    fn read(&mut self, step: usize, event: &'h Event) -> Result<Option<usize>, String> {
+        match event {
+            Event::Begin { txn, mode, .. } => self.begin(step, *txn, *mode).map(Some),
+            Event::Get { txn, .. } | Event::Scan { txn, .. } => self.operate(step, *txn).map(Some),
+            Event::Put { txn, key, value } => self.write(step, *txn, key, Some(value)).map(Some),
+            Event::Delete { txn, key } => self.write(step, *txn, key, None).map(Some),
+            Event::Submit { txn, durability } => self.submit(step, *txn, *durability).map(Some),
+            Event::Committed { txn, id } => self.commit(step, *txn, *id).map(Some),
+            Event::Aborted { txn } => {
+                let index = self.running(*txn)?;
+                self.end(index, Outcome::Aborted);
+                Ok(Some(index))
+            }
+            Event::Refused { .. } | Event::Durable => self.require_open().map(|()| None),
+            Event::Crash => {
+                self.is_open = false;
+                self.open.clear();
+                self.incarnation().crash.get_or_insert(step);
+                Ok(None)
+            }
+            Event::Opened { latest, state, .. } => self.reopen(step, *latest, state).map(|()| None),
+            Event::Failed { .. } => Ok(None),
+        }
+    }
+
+    fn finish(mut self) -> Timeline<'h> {
+        self.close(self.timeline.history.events.len());
+        self.timeline
+    }
+
+    fn begin(&mut self, step: usize, label: TxnLabel, mode: Mode) -> Result<usize, String> {
+        self.require_open()?;
+        let index = self.timeline.transactions.len();
+        if self.by_label.insert(label, index).is_some() {
+            return Err(format!("the label {label} was used before"));
+        }
+        self.open.insert(index);
+        self.timeline.transactions.push(Transaction {
+            label,
+            mode,
+            begin: step,
+            submit: None,
+            outcome: Outcome::Unknown,
+            operations: Vec::new(),
+            writes: BTreeMap::new(),
+        });
+        Ok(index)
+    }
+
+    fn operate(&mut self, step: usize, label: TxnLabel) -> Result<usize, String> {
+        let index = self.running(label)?;
+        let transaction = &mut self.timeline.transactions[index];
+        if transaction.submit.is_some() {
+            return Err(format!("{label} has already asked for its commit"));
+        }
+        transaction.operations.push(step);
+        Ok(index)
+    }
+
+    fn write(
+        &mut self,
+        step: usize,
+        label: TxnLabel,
+        key: &'h [u8],
+        value: Option<&'h Vec<u8>>,
+    ) -> Result<usize, String> {
+        let index = self.operate(step, label)?;
+        if self.timeline.transactions[index].mode != Mode::Write {
+            return Err(format!("{label} is no write transaction"));
+        }
+        if let Some(value) = value
+            && !self.written.insert(value)
+        {
+            return Err("this value was written before".to_owned());
+        }
+        self.timeline.transactions[index].writes.insert(key, value.map(Vec::as_slice));
+        Ok(index)
+    }
+
+    fn submit(&mut self, step: usize, label: TxnLabel, durability: Durability) -> Result<usize, String> {
+        let index = self.running(label)?;
+        let transaction = &mut self.timeline.transactions[index];
+        if transaction.submit.replace((step, durability)).is_some() {
+            return Err(format!("{label} has already asked for its commit"));
+        }
+        if !transaction.writes.is_empty() {
+            self.incarnation().submitted.push(index);
+        }
+        Ok(index)
+    }
+
+    fn commit(&mut self, step: usize, label: TxnLabel, id: Option<TxnId>) -> Result<usize, String> {
+        let index = self.running(label)?;
+        let transaction = &self.timeline.transactions[index];
+        if transaction.submit.is_none() {
+            return Err(format!("{label} never asked for its commit"));
+        }
+        if !transaction.writes.is_empty() && *self.reveals.get_or_insert(id.is_some()) != id.is_some() {
+            return Err("some commits reveal their TxnId and some do not".to_owned());
+        }
+        self.end(index, Outcome::Committed { step, id });
+        Ok(index)
+    }
+
+    fn end(&mut self, index: usize, outcome: Outcome) {
+        self.timeline.transactions[index].outcome = outcome;
+        self.open.remove(&index);
+        if outcome == Outcome::Aborted {
+            self.incarnation().submitted.retain(|submitted| *submitted != index);
+        }
+    }
+
+    fn reopen(
+        &mut self,
+        step: usize,
+        latest: Option<TxnId>,
+        state: &'h [(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), String> {
+        if self.reveals == Some(true) && latest.is_none() {
+            return Err(
+                "commits reveal their TxnIds, but this opening does not say which is the latest".to_owned()
+            );
+        }
+        self.is_open = true;
+        if step == 0 {
+            self.written.extend(state.iter().map(|(_, value)| value.as_slice()));
+            return Ok(());
+        }
+        self.close(step);
+        self.timeline.incarnations.push(Incarnation {
+            first: step,
+            end: step,
+            crash: None,
+            submitted: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Ends the current incarnation before `step`.
+    fn close(&mut self, step: usize) {
+        self.open.clear();
+        self.incarnation().end = step;
+    }
+
+    fn incarnation(&mut self) -> &mut Incarnation {
+        self.timeline.incarnations.last_mut().expect("there is one from the start")
+    }
+
+    fn require_open(&self) -> Result<(), String> {
+        if self.is_open { Ok(()) } else { Err("the store is not open".to_owned()) }
+    }
+
+    /// The transaction of that label, if it may go on.
+    fn running(&self, label: TxnLabel) -> Result<usize, String> {
+        let Some(index) = self.by_label.get(&label) else { return Err(format!("{label} never began")) };
+        if self.open.contains(index) { Ok(*index) } else { Err(format!("{label} is over")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Checker::Timeline;
+    use crate::check::testing::{assert_accepted, assert_violation};
+
+    const MALFORMED: &str = "malformed-history";
+
+    #[test]
+    fn histories_that_make_sense() {
+        assert_accepted("");
+        assert_accepted("crash\n crash\n opened latest=0 -> none");
+        assert_accepted(
+            r#"begin t1 c0 write
+               put t1 "k" #1*8
+               aborted t1
+               begin t2 c0 write
+               put t2 "k" #2*8
+               submit t2 sync
+               aborted t2
+               begin t3 c1 read
+               begin t4 c1 read
+               submit t4 sync
+               committed t4"#,
+        );
+    }
+
+    #[test]
+    fn a_label_is_used_once() {
+        assert_violation("begin t1 c0 read\n aborted t1\n begin t1 c0 read", Timeline, MALFORMED, 2);
+        assert_violation(
+            "begin t1 c0 read\n crash\n opened -> none\n begin t1 c0 read",
+            Timeline,
+            MALFORMED,
+            3,
+        );
+    }
+
+    #[test]
+    fn events_belong_to_open_transactions() {
+        assert_violation(r#"get t1 "k" -> none"#, Timeline, MALFORMED, 0);
+        assert_violation("begin t1 c0 read\n aborted t1\n get t1 \"k\" -> none", Timeline, MALFORMED, 2);
+        assert_violation("begin t1 c0 read\n crash\n opened -> none\n aborted t1", Timeline, MALFORMED, 3);
+        assert_violation("begin t1 c0 read\n opened -> none\n aborted t1", Timeline, MALFORMED, 2);
+        assert_violation("begin t1 c0 write\n committed t1", Timeline, MALFORMED, 1);
+        assert_violation("begin t1 c0 write\n submit t1 sync\n submit t1 sync", Timeline, MALFORMED, 2);
+        assert_violation("begin t1 c0 write\n submit t1 sync\n put t1 \"k\" #1*8", Timeline, MALFORMED, 2);
+        assert_violation("begin t1 c0 read\n delete t1 \"k\"", Timeline, MALFORMED, 1);
+    }
+
+    #[test]
+    fn a_store_without_power_does_nothing() {
+        assert_violation("crash\n begin t1 c0 read", Timeline, MALFORMED, 1);
+        assert_violation("crash\n refused c0 write write-busy", Timeline, MALFORMED, 1);
+        assert_violation("crash\n durable", Timeline, MALFORMED, 1);
+    }
+
+    #[test]
+    fn a_value_is_written_once() {
+        assert_violation("begin t1 c0 write\n put t1 \"a\" #1*8\n put t1 \"b\" #1*8", Timeline, MALFORMED, 2);
+        assert_violation(
+            "opened -> \"a\"=#1*8\n begin t1 c0 write\n put t1 \"b\" #1*8",
+            Timeline,
+            MALFORMED,
+            2,
+        );
+    }
+
+    #[test]
+    fn txn_ids_are_revealed_always_or_never() {
+        let commit = |label: u32, id: &str| {
+            format!(
+                "begin t{label} c0 write\n delete t{label} \"k\"\n submit t{label} sync\n committed t{label}{id}\n"
+            )
+        };
+        assert_violation(&(commit(1, " id=1") + &commit(2, "")), Timeline, MALFORMED, 7);
+        assert_violation(&(commit(1, "") + &commit(2, " id=2")), Timeline, MALFORMED, 7);
+        assert_violation(&(commit(1, " id=1") + "crash\n opened -> none"), Timeline, MALFORMED, 5);
+        assert_accepted(&(commit(1, "") + "crash\n opened latest=1 -> none"));
+    }
+
+    #[test]
+    fn a_malformed_history_is_never_judged() {
+        assert_violation("failed \"get\" \"oops\"\n aborted t1", Timeline, MALFORMED, 1);
+    }
+}

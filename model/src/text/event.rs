@@ -1,0 +1,269 @@
+//! The text form of events and histories: one event a line.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::text::operation::write_scan;
+use crate::text::{BytesText, Cursor, ParseError, ValueText, lines, parse_whole};
+use crate::{Event, History, Key, Refusal, TxnId, Value};
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.events.iter().try_for_each(|event| writeln!(f, "{event}"))
+    }
+}
+
+impl FromStr for History {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<History, ParseError> {
+        let mut events = Vec::new();
+        for mut line in lines(text) {
+            events.push(line.event()?);
+            line.end()?;
+        }
+        Ok(History { events })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Begin { client, txn, mode, snapshot } => {
+                write!(f, "begin {txn} {client} {mode}")?;
+                write_id(f, "snapshot", *snapshot)
+            }
+            Event::Refused { client, mode, reason } => write!(f, "refused {client} {mode} {reason}"),
+            Event::Get { txn, key, value } => {
+                write!(f, "get {txn} {} -> ", BytesText(key))?;
+                match value {
+                    Some(value) => write!(f, "{}", ValueText(value)),
+                    None => f.write_str("none"),
+                }
+            }
+            Event::Scan { txn, range, limit, reverse, pairs } => {
+                write!(f, "scan {txn} ")?;
+                write_scan(f, range, *limit, *reverse)?;
+                write_pairs(f, pairs)
+            }
+            Event::Put { txn, key, value } => write!(f, "put {txn} {} {}", BytesText(key), ValueText(value)),
+            Event::Delete { txn, key } => write!(f, "delete {txn} {}", BytesText(key)),
+            Event::Submit { txn, durability } => write!(f, "submit {txn} {durability}"),
+            Event::Committed { txn, id } => {
+                write!(f, "committed {txn}")?;
+                write_id(f, "id", *id)
+            }
+            Event::Aborted { txn } => write!(f, "aborted {txn}"),
+            Event::Durable => f.write_str("durable"),
+            Event::Crash => f.write_str("crash"),
+            Event::Opened { latest, oldest, state } => {
+                f.write_str("opened")?;
+                write_id(f, "latest", *latest)?;
+                write_id(f, "oldest", *oldest)?;
+                write_pairs(f, state)
+            }
+            Event::Failed { what, error } => {
+                write!(f, "failed {} {}", BytesText(what.as_bytes()), BytesText(error.as_bytes()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::WriteBusy => "write-busy",
+            Refusal::SnapshotNotFound => "snapshot-not-found",
+        })
+    }
+}
+
+impl FromStr for Event {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Event, ParseError> {
+        parse_whole(text, |cursor| cursor.event())
+    }
+}
+
+impl FromStr for Refusal {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Refusal, ParseError> {
+        parse_whole(text, |cursor| cursor.refusal())
+    }
+}
+
+impl Cursor<'_> {
+    /// Takes an event, such as `committed t1 id=5`.
+    pub fn event(&mut self) -> Result<Event, ParseError> {
+        Ok(match self.word()? {
+            "begin" => {
+                let (txn, client, mode) = (self.label()?, self.client()?, self.mode()?);
+                Event::Begin { client, txn, mode, snapshot: self.named_id("snapshot=")? }
+            }
+            "refused" => {
+                Event::Refused { client: self.client()?, mode: self.mode()?, reason: self.refusal()? }
+            }
+            "get" => {
+                let (txn, key) = (self.label()?, self.bytes()?);
+                self.expect("->")?;
+                let value = if self.accept("none") { None } else { Some(self.value()?) };
+                Event::Get { txn, key, value }
+            }
+            "scan" => {
+                let txn = self.label()?;
+                let (range, limit, reverse) = self.scan()?;
+                Event::Scan { txn, range, limit, reverse, pairs: self.pairs()? }
+            }
+            "put" => Event::Put { txn: self.label()?, key: self.bytes()?, value: self.value()? },
+            "delete" => Event::Delete { txn: self.label()?, key: self.bytes()? },
+            "submit" => Event::Submit { txn: self.label()?, durability: self.durability()? },
+            "committed" => Event::Committed { txn: self.label()?, id: self.named_id("id=")? },
+            "aborted" => Event::Aborted { txn: self.label()? },
+            "durable" => Event::Durable,
+            "crash" => Event::Crash,
+            "opened" => {
+                let (latest, oldest) = (self.named_id("latest=")?, self.named_id("oldest=")?);
+                Event::Opened { latest, oldest, state: self.pairs()? }
+            }
+            "failed" => Event::Failed { what: self.string()?, error: self.string()? },
+            other => return Err(self.error(format!("unknown event `{other}`"))),
+        })
+    }
+
+    fn refusal(&mut self) -> Result<Refusal, ParseError> {
+        match self.word()? {
+            "write-busy" => Ok(Refusal::WriteBusy),
+            "snapshot-not-found" => Ok(Refusal::SnapshotNotFound),
+            other => {
+                let expected = "expected write-busy or snapshot-not-found";
+                Err(self.error(format!("unknown refusal `{other}`: {expected}")))
+            }
+        }
+    }
+
+    fn named_id(&mut self, name: &str) -> Result<Option<TxnId>, ParseError> {
+        if self.accept(name) { self.txn_id().map(Some) } else { Ok(None) }
+    }
+
+    fn pairs(&mut self) -> Result<Vec<(Key, Value)>, ParseError> {
+        self.expect("->")?;
+        let mut pairs = Vec::new();
+        if self.accept("none") {
+            return Ok(pairs);
+        }
+        loop {
+            let key = self.bytes()?;
+            self.expect("=")?;
+            pairs.push((key, self.value()?));
+            if self.at_end() {
+                return Ok(pairs);
+            }
+        }
+    }
+}
+
+fn write_id(f: &mut fmt::Formatter<'_>, name: &str, id: Option<TxnId>) -> fmt::Result {
+    id.map_or(Ok(()), |id| write!(f, " {name}={id}"))
+}
+
+fn write_pairs(f: &mut fmt::Formatter<'_>, pairs: &[(Key, Value)]) -> fmt::Result {
+    f.write_str(" ->")?;
+    if pairs.is_empty() {
+        return f.write_str(" none");
+    }
+    pairs.iter().try_for_each(|(key, value)| write!(f, " {}={}", BytesText(key), ValueText(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY_FORM: &str = r#"opened -> none
+opened latest=4 oldest=0 -> "a"=#1*8 "b\x00"="other"
+begin t1 c0 write snapshot=4
+begin t2 c1 read@17
+begin t3 c1 read
+refused c0 write write-busy
+refused c0 read@9 snapshot-not-found
+get t1 "k01" -> none
+get t1 "k01" -> #17*64
+get t1 "" -> ""
+scan t1 ["a" .. "b") limit=10 reverse -> "a1"=#9*20 "a"=#3*8
+scan t1 (-inf .. +inf) -> none
+put t1 "k" #18*64
+delete t1 "k"
+submit t1 sync
+submit t2 buffered
+committed t1 id=5
+committed t2
+aborted t3
+durable
+crash
+failed "commit" "no \"space\" left\x0a\xc3\xa9"
+"#;
+
+    #[test]
+    fn every_form_round_trips() {
+        let history: History = EVERY_FORM.parse().unwrap();
+        assert_eq!(history.events.len(), EVERY_FORM.lines().count());
+        assert_eq!(history.to_string(), EVERY_FORM);
+        for event in &history.events {
+            assert_eq!(event.to_string().parse::<Event>().as_ref(), Ok(event));
+        }
+        let Some(Event::Failed { error, .. }) = history.events.last() else {
+            panic!("the last event is a failure")
+        };
+        assert_eq!(error, "no \"space\" left\n\u{e9}");
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_no_events() {
+        let history: History = "# what follows\n\n  crash\n\t# and\ndurable\n".parse().unwrap();
+        assert_eq!(history.events, [Event::Crash, Event::Durable]);
+        assert_eq!("".parse(), Ok(History::default()));
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        let error = |text: &str| text.parse::<History>().unwrap_err().to_string();
+        assert_eq!(error("crash\n\ncrush"), "line 3, column 1: unknown event `crush`");
+        assert_eq!(error("crash\nget t1 \"k\" => none"), "line 2, column 12: expected `->`, found `=>`");
+        assert_eq!(error("crash now"), "line 1, column 7: expected the end of the line, found `now`");
+        assert_eq!(
+            error("begin c0 t1 read"),
+            "line 1, column 7: expected a transaction such as t1, found `c0`"
+        );
+        assert_eq!(
+            error("opened ->"),
+            "line 1, column 10: expected a byte string in double quotes, but the line ends"
+        );
+        assert_eq!(error("failed \"x\" \"\\xff\""), "line 1, column 12: this string is not UTF-8");
+        assert_eq!(
+            error("refused c0 write busy"),
+            "line 1, column 18: unknown refusal `busy`: expected write-busy or snapshot-not-found"
+        );
+    }
+
+    #[test]
+    fn mangled_text_never_panics() {
+        let bytes = EVERY_FORM.as_bytes();
+        for at in 0..bytes.len() {
+            for replacement in [b' ', b'"', b'\\', b'#', b'9', b'x'] {
+                let mut mangled = bytes.to_vec();
+                mangled[at] = replacement;
+                let text = String::from_utf8(mangled).unwrap();
+                if let Ok(history) = text.parse::<History>() {
+                    assert_eq!(
+                        history.to_string().parse(),
+                        Ok(history),
+                        "byte {at} as {}",
+                        replacement as char
+                    );
+                }
+            }
+            let _ = EVERY_FORM[..at].parse::<History>();
+        }
+    }
+}
