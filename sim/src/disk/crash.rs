@@ -220,7 +220,7 @@ pub struct CrashReport {
     pub sizes_dropped: u64,
     /// Of the dropped effects, those that created, renamed or removed a name.
     pub entries_dropped: u64,
-    /// Files that exist no longer because no surviving name leads to them.
+    /// Files that had a name and exist no longer, because no surviving name leads to them.
     pub files_lost: u64,
 }
 

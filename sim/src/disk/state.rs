@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::crash::{CrashPoint, CrashReport, Keep, Moment, Survival};
-use super::directory::{ROOT, Tree};
+use super::directory::{Directory, ROOT, Tree};
 use super::effect::{DirectoryId, InodeId, Node, Sequence};
 use super::errno::{EIO, fail};
 use super::inode::Inode;
@@ -128,17 +130,13 @@ impl State {
             report.count(survival);
             self.materialise(owner, survival, &mut report);
         }
-        for inode in self.inodes.values_mut() {
-            inode.restart();
-        }
-        for directory in self.tree.directories.values_mut() {
-            directory.restart();
-        }
         report.files_lost = self.drop_unreachable();
+        self.inodes.values_mut().for_each(Inode::restart);
+        self.tree.directories.values_mut().for_each(Directory::restart);
         self.incarnation += 1;
         self.power_lost = false;
         self.stats.count_crash(&report);
-        self.trace.power_loss(&report);
+        self.trace.power_loss(keep, &report);
         report
     }
 
@@ -161,7 +159,6 @@ impl State {
     }
 
     fn directory_hash(&self, id: DirectoryId, seed: u64) -> u64 {
-        use xxhash_rust::xxh3::xxh3_64_with_seed;
         let entries = &self.tree.get(id).durable;
         let mut hash = xxh3_64_with_seed(&(entries.len() as u64).to_le_bytes(), seed);
         for (name, node) in entries {
@@ -212,7 +209,7 @@ impl State {
         }
     }
 
-    /// Drops what no durable name leads to; returns how many files that were.
+    /// Drops what no durable name leads to; returns how many of those files had a name until now.
     fn drop_unreachable(&mut self) -> u64 {
         let mut files = BTreeMap::new();
         let mut directories = BTreeMap::new();
@@ -232,6 +229,7 @@ impl State {
             }
         }
         self.tree.directories = directories;
-        std::mem::replace(&mut self.inodes, files).len() as u64
+        let lost = std::mem::replace(&mut self.inodes, files);
+        lost.values().filter(|inode| !inode.unlinked).count() as u64
     }
 }

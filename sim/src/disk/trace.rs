@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use proofmark_vfs::{LockMode, OpenMode};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::crash::{CrashReport, Moment};
+use super::crash::{CrashReport, Keep, Moment};
 use super::errno;
 
 /// The record keeps so many of the latest events.
@@ -316,8 +316,10 @@ impl Trace {
         }
     }
 
-    pub(super) fn power_loss(&mut self, report: &CrashReport) {
+    /// Takes in a power loss. What survives follows from the calls before it and from `keep`.
+    pub(super) fn power_loss(&mut self, keep: &Keep, report: &CrashReport) {
         self.roll(&[
+            xxh3_64_with_seed(keep.to_string().as_bytes(), self.hash),
             report.effects_kept,
             report.effects_dropped,
             report.effects_torn,
