@@ -1,0 +1,95 @@
+//! A position in the tree: the gap between two entries.
+
+use super::{check_tree_page, child};
+use crate::error::Result;
+use crate::format::{Page, PageReference, VersionKey};
+use crate::pager::Pager;
+use crate::sync::Arc;
+
+/// The path from the root to a gap between two entries. It holds its pages, and stays valid as long as the base version
+/// it was opened on is held.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    /// For branches the child that was taken; for the leaf, last, the index of the entry after the gap.
+    path: Vec<(Arc<Page>, usize)>,
+}
+
+impl Cursor {
+    /// The gap before the first entry that is at or after `target`.
+    pub(crate) fn seek(pager: &Pager, root: Option<PageReference>, target: VersionKey<'_>) -> Result<Cursor> {
+        Cursor::descend(pager, root, |branch| branch.child_for(target), |leaf| leaf.lower_bound(target))
+    }
+
+    /// The gap after the last entry.
+    pub(crate) fn last(pager: &Pager, root: Option<PageReference>) -> Result<Cursor> {
+        Cursor::descend(pager, root, |branch| branch.count() - 1, Page::count)
+    }
+
+    /// Steps over the entry after the gap and returns it.
+    pub(crate) fn forward(&mut self, pager: &Pager) -> Result<Option<(Arc<Page>, usize)>> {
+        loop {
+            let Some((leaf, index)) = self.path.last_mut() else { return Ok(None) };
+            if *index < leaf.count() {
+                let entry = (Arc::clone(leaf), *index);
+                *index += 1;
+                return Ok(Some(entry));
+            }
+            let Some(turn) = self.path.iter().rposition(|(page, index)| index + 1 < page.count()) else {
+                return Ok(None);
+            };
+            // A leaf whose gap lies before its last entry was handled above, so the turn is in a branch.
+            self.path.truncate(turn + 1);
+            self.path[turn].1 += 1;
+            self.complete(pager, |_| 0, |_| 0)?;
+        }
+    }
+
+    /// Steps back over the entry before the gap and returns it.
+    pub(crate) fn backward(&mut self, pager: &Pager) -> Result<Option<(Arc<Page>, usize)>> {
+        loop {
+            let Some((leaf, index)) = self.path.last_mut() else { return Ok(None) };
+            if *index > 0 {
+                *index -= 1;
+                return Ok(Some((Arc::clone(leaf), *index)));
+            }
+            let Some(turn) = self.path.iter().rposition(|(_, index)| *index > 0) else { return Ok(None) };
+            self.path.truncate(turn + 1);
+            self.path[turn].1 -= 1;
+            self.complete(pager, |branch| branch.count() - 1, Page::count)?;
+        }
+    }
+
+    fn descend(
+        pager: &Pager,
+        root: Option<PageReference>,
+        in_branch: impl Fn(&Page) -> usize,
+        in_leaf: impl Fn(&Page) -> usize,
+    ) -> Result<Cursor> {
+        let mut cursor = Cursor { path: Vec::new() };
+        let Some(root) = root else { return Ok(cursor) };
+        let page = pager.read(root)?;
+        check_tree_page(pager, &page)?;
+        let index = if page.level() > 0 { in_branch(&page) } else { in_leaf(&page) };
+        cursor.path.push((page, index));
+        cursor.complete(pager, in_branch, in_leaf)?;
+        Ok(cursor)
+    }
+
+    /// Follows the last step of the path down to a leaf.
+    fn complete(
+        &mut self,
+        pager: &Pager,
+        in_branch: impl Fn(&Page) -> usize,
+        in_leaf: impl Fn(&Page) -> usize,
+    ) -> Result<()> {
+        loop {
+            let (parent, index) = self.path.last().expect("the path has a root");
+            if parent.level() == 0 {
+                return Ok(());
+            }
+            let page = child(pager, parent, *index)?;
+            let index = if page.level() > 0 { in_branch(&page) } else { in_leaf(&page) };
+            self.path.push((page, index));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The base tree: a copy-on-write B+tree of every retained version of every key.
+//!
+//! Entries are ordered by key and, within a key, from the newest version to the oldest. Pages are immutable: a
+//! [`merge`] writes new pages for what changed and for the path above it, and leaves the old tree as it was for those
+//! who read it. There are no sibling pointers, which copy-on-write could not keep; a [`Cursor`] keeps its path instead.
+//!
+//! A child pointer carries the child's checksum, and a child must be exactly one level below its parent, so that no
+//! damage on disk can send a reader in a circle.
+
+mod cursor;
+mod draft;
+mod merge;
+mod scan;
+mod verify;
+
+use crate::bytes::Bytes;
+use crate::error::Result;
+use crate::format::{
+    Damage, LeafValue, MAX_KEY_BYTES, PAGE_HEADER, Page, PageKind, PageReference, VersionKey,
+};
+use crate::ids::TxnId;
+use crate::pager::Pager;
+use crate::sync::Arc;
+
+pub(crate) use cursor::Cursor;
+pub(crate) use merge::{Change, Target, merge};
+pub(crate) use scan::{BaseEntry, BaseScan};
+pub(crate) use verify::verify;
+
+/// The longest key in a database with pages of `page_size` bytes: three of them fit into any page.
+pub(crate) fn max_key_bytes(page_size: usize) -> usize {
+    MAX_KEY_BYTES.min(page_size / 4)
+}
+
+/// The most bytes of a page that slots and cells can take.
+fn capacity(page_size: usize) -> usize {
+    page_size - PAGE_HEADER
+}
+
+/// The version of `key` that `snapshot` sees, if the tree has one. The inner `None` is a deletion.
+pub(crate) fn get(
+    pager: &Pager,
+    root: Option<PageReference>,
+    key: &[u8],
+    snapshot: TxnId,
+) -> Result<Option<Option<Bytes>>> {
+    let Some(root) = root else { return Ok(None) };
+    let target = VersionKey { key, txn: snapshot };
+    let mut page = pager.read(root)?;
+    while page.level() > 0 {
+        page = child(pager, &page, page.child_for(target))?;
+    }
+    let index = check_tree_page(pager, &page)?.lower_bound(target);
+    if index == page.count() {
+        // A key with many versions may go on in the next leaf.
+        let mut cursor = Cursor::seek(pager, Some(root), target)?;
+        return match cursor.forward(pager)? {
+            Some((page, index)) if page.leaf(index).version.key == key => {
+                Ok(Some(value_at(pager, &page, index)?))
+            }
+            _ => Ok(None),
+        };
+    }
+    if page.leaf(index).version.key == key { Ok(Some(value_at(pager, &page, index)?)) } else { Ok(None) }
+}
+
+/// The value of a leaf's cell; none if it is a deletion.
+fn value_at(pager: &Pager, page: &Arc<Page>, index: usize) -> Result<Option<Bytes>> {
+    match page.leaf(index).value {
+        LeafValue::Inline(_) => Ok(Some(Bytes::in_page(Arc::clone(page), page.inline_range(index)))),
+        LeafValue::Tombstone => Ok(None),
+        LeafValue::Extent(extent) => Ok(Some(Bytes::shared(pager.read_extent(extent)?))),
+    }
+}
+
+fn key_at(page: &Arc<Page>, index: usize) -> Bytes {
+    Bytes::in_page(Arc::clone(page), page.key_range(index))
+}
+
+/// The child at `index` of a branch.
+fn child(pager: &Pager, parent: &Page, index: usize) -> Result<Arc<Page>> {
+    let (_, reference) = parent.branch(index);
+    let page = pager.read(reference)?;
+    if page.level() + 1 != parent.level() {
+        return Err(pager.corruption(reference.page, Damage("a child is not one level below its parent")));
+    }
+    check_tree_page(pager, &page)?;
+    Ok(page)
+}
+
+fn check_tree_page<'a>(pager: &Pager, page: &'a Page) -> Result<&'a Page> {
+    if page.kind() == PageKind::FreeList {
+        return Err(
+            pager.corruption(page.reference().page, Damage("a page of the free list stands in the tree"))
+        );
+    }
+    Ok(page)
+}

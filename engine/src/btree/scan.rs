@@ -1,0 +1,91 @@
+//! What one snapshot sees of the tree, key by key, in either direction.
+
+use std::ops::Bound;
+
+use super::{Cursor, key_at, value_at};
+use crate::bytes::Bytes;
+use crate::error::Result;
+use crate::format::{Page, PageReference, VersionKey};
+use crate::ids::TxnId;
+use crate::pager::Pager;
+use crate::sync::Arc;
+
+/// A key and its version that the snapshot sees; no value if that is a deletion.
+pub(crate) type BaseEntry = (Bytes, Option<Bytes>);
+
+/// A lazy walk over the keys within some bounds.
+#[derive(Debug)]
+pub(crate) struct BaseScan {
+    cursor: Cursor,
+    snapshot: TxnId,
+    reverse: bool,
+}
+
+impl BaseScan {
+    /// Starts at `start`, and goes up from there, or down if `reverse`. Where to stop is the caller's to decide.
+    pub(crate) fn new(
+        pager: &Pager,
+        root: Option<PageReference>,
+        snapshot: TxnId,
+        start: Bound<&[u8]>,
+        reverse: bool,
+    ) -> Result<BaseScan> {
+        // TxnIds are at least 1, so that no version comes after (key, 0) and none before (key, MAX).
+        let before = |key| VersionKey { key, txn: TxnId(u64::MAX) };
+        let after = |key| VersionKey { key, txn: TxnId(0) };
+        let cursor = match (start, reverse) {
+            (Bound::Included(key), false) | (Bound::Excluded(key), true) => {
+                Cursor::seek(pager, root, before(key))?
+            }
+            (Bound::Excluded(key), false) | (Bound::Included(key), true) => {
+                Cursor::seek(pager, root, after(key))?
+            }
+            (Bound::Unbounded, false) => Cursor::seek(pager, root, before(b""))?,
+            (Bound::Unbounded, true) => Cursor::last(pager, root)?,
+        };
+        Ok(BaseScan { cursor, snapshot, reverse })
+    }
+
+    pub(crate) fn next(&mut self, pager: &Pager) -> Result<Option<BaseEntry>> {
+        if self.reverse { self.next_down(pager) } else { self.next_up(pager) }
+    }
+
+    /// Upwards the first version that is old enough is the one.
+    fn next_up(&mut self, pager: &Pager) -> Result<Option<BaseEntry>> {
+        while let Some((page, index)) = self.cursor.forward(pager)? {
+            let version = page.leaf(index).version;
+            if version.txn > self.snapshot {
+                continue;
+            }
+            let key = key_at(&page, index);
+            let value = value_at(pager, &page, index)?;
+            while let Some((page, index)) = self.cursor.forward(pager)? {
+                if page.leaf(index).version.key != &*key {
+                    self.cursor.backward(pager)?;
+                    break;
+                }
+            }
+            return Ok(Some((key, value)));
+        }
+        Ok(None)
+    }
+
+    /// Downwards it is the last one that is old enough.
+    fn next_down(&mut self, pager: &Pager) -> Result<Option<BaseEntry>> {
+        let mut found: Option<(Arc<Page>, usize)> = None;
+        while let Some((page, index)) = self.cursor.backward(pager)? {
+            let version = page.leaf(index).version;
+            if let Some((found_page, found_index)) = &found
+                && found_page.leaf(*found_index).version.key != version.key
+            {
+                self.cursor.forward(pager)?;
+                break;
+            }
+            if version.txn <= self.snapshot {
+                found = Some((page, index));
+            }
+        }
+        let Some((page, index)) = found else { return Ok(None) };
+        Ok(Some((key_at(&page, index), value_at(pager, &page, index)?)))
+    }
+}

@@ -1,0 +1,93 @@
+//! Checking the whole tree against its invariants, as it is on disk.
+
+use super::check_tree_page;
+use crate::error::Result;
+use crate::format::{Damage, LeafValue, PageReference, Separator, VersionKey};
+use crate::ids::{PageId, TxnId};
+use crate::pager::Pager;
+
+/// What a walk over the whole tree found.
+#[derive(Debug, Default)]
+pub(crate) struct TreeReport {
+    /// Every page the tree uses, as runs.
+    pub(crate) pages: Vec<(PageId, u64)>,
+    pub(crate) branch_count: u64,
+    pub(crate) leaf_count: u64,
+    pub(crate) version_count: u64,
+    pub(crate) extent_count: u64,
+    pub(crate) height: u8,
+}
+
+/// Walks the tree at `root`, which holds no transaction after `checkpoint`. Reads every page from the disk, even those
+/// that are in the cache.
+pub(crate) fn verify(pager: &Pager, root: Option<PageReference>, checkpoint: TxnId) -> Result<TreeReport> {
+    let mut report = TreeReport::default();
+    if let Some(root) = root {
+        let level = pager.read_from_disk(root)?.level();
+        report.height = level + 1;
+        Walk { pager, checkpoint, report: &mut report }.node(root, level, &Separator::lowest(), None)?;
+    }
+    Ok(report)
+}
+
+struct Walk<'a> {
+    pager: &'a Pager,
+    checkpoint: TxnId,
+    report: &'a mut TreeReport,
+}
+
+impl Walk<'_> {
+    fn node(
+        &mut self,
+        at: PageReference,
+        level: u8,
+        lower: &Separator,
+        upper: Option<&Separator>,
+    ) -> Result<()> {
+        let page = self.pager.read_from_disk(at)?;
+        check_tree_page(self.pager, &page)?;
+        let corruption = |reason| self.pager.corruption(at.page, Damage(reason));
+        if page.level() != level {
+            return Err(corruption("a page is at the wrong height of the tree"));
+        }
+        self.report.pages.push((at.page, 1));
+        let is_inside = |version: VersionKey<'_>| {
+            lower.as_key() <= version && upper.is_none_or(|upper| version < upper.as_key())
+        };
+        if level == 0 {
+            self.report.leaf_count += 1;
+            for index in 0..page.count() {
+                let cell = page.leaf(index);
+                if !is_inside(cell.version) {
+                    return Err(corruption("an entry lies outside the bounds of its leaf"));
+                }
+                if cell.version.txn > self.checkpoint || cell.version.txn == TxnId(0) {
+                    return Err(corruption("an entry is of a transaction that the tree can't hold"));
+                }
+                self.report.version_count += 1;
+                if let LeafValue::Extent(extent) = cell.value {
+                    self.pager.read_extent(extent)?;
+                    self.report.extent_count += 1;
+                    self.report.pages.push((extent.start, extent.pages(self.pager.page_size())));
+                }
+            }
+            return Ok(());
+        }
+        self.report.branch_count += 1;
+        let bound = |index| {
+            let (bound, _) = page.branch(index);
+            Separator { key: bound.key.to_vec(), txn: bound.txn }
+        };
+        for index in 0..page.count() {
+            let child_lower = if index == 0 { lower.clone() } else { bound(index) };
+            if index > 0 && !is_inside(child_lower.as_key()) {
+                return Err(self
+                    .pager
+                    .corruption(at.page, Damage("a separator lies outside the bounds of its branch")));
+            }
+            let child_upper = (index + 1 < page.count()).then(|| bound(index + 1));
+            self.node(page.branch(index).1, level - 1, &child_lower, child_upper.as_ref().or(upper))?;
+        }
+        Ok(())
+    }
+}

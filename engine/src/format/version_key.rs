@@ -1,0 +1,93 @@
+//! The order of the base tree: by key, and within a key from the newest version to the oldest.
+//!
+//! With that order the version that a snapshot sees is the first one at or after `(key, snapshot)`.
+
+use std::cmp::Ordering;
+
+use crate::ids::TxnId;
+
+/// One version of one key, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VersionKey<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) txn: TxnId,
+}
+
+impl Ord for VersionKey<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(other.key).then(other.txn.cmp(&self.txn))
+    }
+}
+
+impl PartialOrd for VersionKey<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The lower bound of a subtree: every entry in it is at or after the separator, every entry to its left before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Separator {
+    pub(crate) key: Vec<u8>,
+    pub(crate) txn: TxnId,
+}
+
+impl Separator {
+    /// Before every entry.
+    pub(crate) fn lowest() -> Separator {
+        Separator { key: Vec::new(), txn: TxnId(u64::MAX) }
+    }
+
+    /// The shortest separator between two neighbours. Between different keys it is a prefix of the right one, before
+    /// all its versions; between two versions of one key it is the right version itself.
+    pub(crate) fn between(left: VersionKey<'_>, right: VersionKey<'_>) -> Separator {
+        assert!(left < right, "neighbours are in order");
+        if left.key == right.key {
+            return Separator { key: right.key.to_vec(), txn: right.txn };
+        }
+        let common = left.key.iter().zip(right.key).take_while(|(a, b)| a == b).count();
+        Separator { key: right.key[..=common].to_vec(), txn: TxnId(u64::MAX) }
+    }
+
+    pub(crate) fn as_key(&self) -> VersionKey<'_> {
+        VersionKey { key: &self.key, txn: self.txn }
+    }
+
+    /// Whether all versions of each key to the left of this separator lie to its left.
+    pub(crate) fn is_between_keys(&self) -> bool {
+        self.txn == TxnId(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(key: &str, txn: u64) -> VersionKey<'_> {
+        VersionKey { key: key.as_bytes(), txn: TxnId(txn) }
+    }
+
+    #[test]
+    fn newer_versions_come_first() {
+        assert!(version("a", 7) < version("a", 3));
+        assert!(version("a", 1) < version("aa", 9));
+    }
+
+    #[test]
+    fn separators_are_short_and_separate() {
+        for (left, right, expected) in [
+            (version("apple", 4), version("banana", 2), "b"),
+            (version("ab", 4), version("abc", 2), "abc"),
+            (version("", 4), version("a", 2), "a"),
+            (version("abcd", 1), version("abx", 9), "abx"),
+        ] {
+            let separator = Separator::between(left, right);
+            assert_eq!(separator.key, expected.as_bytes());
+            assert!(left < separator.as_key() && separator.as_key() <= right);
+            assert!(separator.is_between_keys());
+        }
+        let inside = Separator::between(version("k", 9), version("k", 5));
+        assert_eq!(inside.as_key(), version("k", 5));
+        assert!(!inside.is_between_keys());
+    }
+}

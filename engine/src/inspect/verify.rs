@@ -1,0 +1,131 @@
+//! `verify`: every invariant that can be checked.
+
+use std::path::Path;
+
+use crate::btree;
+use crate::checkpoint::CheckpointState;
+use crate::db::{Database, Shared};
+use crate::error::{Error, Result};
+use crate::format::Damage;
+use crate::ids::PageId;
+use crate::log::replay;
+use crate::pager::Allocator;
+use crate::write_tier::WriteTier;
+
+/// What [`Database::verify`] went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VerifyReport {
+    /// Pages of the data file, each of which is used for exactly one thing.
+    pub page_count: u64,
+    /// Leaves of the base tree.
+    pub leaf_count: u64,
+    /// Branches of the base tree.
+    pub branch_count: u64,
+    /// Levels of the base tree; 0 if it is empty.
+    pub height: u8,
+    /// Versions in the base tree, deletions included.
+    pub version_count: u64,
+    /// Values that lie in pages of their own.
+    pub extent_count: u64,
+    /// Pages that the next checkpoint can use.
+    pub free_page_count: u64,
+    /// Pages that become free once neither the fallback meta page nor a reader needs them.
+    pub waiting_page_count: u64,
+    /// Transactions in the log.
+    pub log_record_count: u64,
+}
+
+impl Database {
+    /// Reads everything from the disk and checks it: checksums, the order and the bounds of every page, that the tree
+    /// is of one height, that every page of the file is used exactly once and the free list on disk says so too, and
+    /// that the log holds exactly what the write tier holds. Checkpoints and commits wait meanwhile.
+    ///
+    /// # Errors
+    /// `Corruption` with the first thing that is wrong; `Io`; `Poisoned`, because then it is unknown what the log holds.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        let shared = &self.shared;
+        let state = shared.checkpoint.lock();
+        let _no_commits = shared.log.lock();
+        if !shared.options.read_only {
+            shared.check_writable()?;
+        }
+        let on_disk = shared.pager.read_meta()?;
+        if on_disk != state.meta {
+            return Err(shared
+                .pager
+                .corruption(PageId(0), Damage("the meta page on disk is not the one that counts")));
+        }
+        let tree = btree::verify(&shared.pager, state.meta.root, state.meta.checkpoint)?;
+        let mut report = VerifyReport {
+            page_count: state.meta.page_count,
+            leaf_count: tree.leaf_count,
+            branch_count: tree.branch_count,
+            height: tree.height,
+            version_count: tree.version_count,
+            extent_count: tree.extent_count,
+            ..VerifyReport::default()
+        };
+        account(shared, &state, &tree.pages, &mut report)?;
+        report.log_record_count = compare_log(shared, &state)?;
+        Ok(report)
+    }
+}
+
+/// Checks that tree, free pages and free list are all pages there are, by the account in memory and by the one on disk.
+fn account(
+    shared: &Shared,
+    state: &CheckpointState,
+    tree: &[(PageId, u64)],
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let on_disk = Allocator::load(&shared.pager, &state.meta)?.census();
+    let in_memory = state.allocator.census();
+    report.free_page_count = in_memory.free;
+    report.waiting_page_count = in_memory.waiting;
+    for census in [in_memory, on_disk] {
+        let mut runs = vec![(PageId(0), 2)];
+        runs.extend_from_slice(tree);
+        runs.extend(census.unused);
+        runs.sort_unstable();
+        let mut next = 0;
+        for (start, count) in runs {
+            if start.0 > next {
+                return Err(shared.pager.corruption(PageId(next), Damage("a page is used for nothing")));
+            }
+            if start.0 < next {
+                return Err(shared.pager.corruption(start, Damage("a page is used for two things")));
+            }
+            next = start.0.saturating_add(count);
+        }
+        if next != state.meta.page_count {
+            return Err(shared.pager.corruption(PageId(next), Damage("the last pages are used for nothing")));
+        }
+    }
+    Ok(())
+}
+
+/// Replays the log into a tier of its own and compares that with what is in memory.
+fn compare_log(shared: &Shared, state: &CheckpointState) -> Result<u64> {
+    let tier = WriteTier::default();
+    let (log_start, checkpoint) = (state.meta.log_start, state.meta.checkpoint);
+    let replay = replay(&*shared.vfs, &shared.directory, log_start, checkpoint, |txn, mutations| {
+        tier.replay(txn, mutations);
+    })?;
+    let published = shared.snapshot();
+    // A frozen tier outlives its checkpoint only if the database was opened for reading; nothing is active then.
+    let in_memory = published.view.frozen.unwrap_or(published.view.active);
+    if replay.latest != published.latest {
+        return Err(log_corruption(
+            &shared.directory,
+            "the log ends with another transaction than the database",
+        ));
+    }
+    if tier.versions() != in_memory.versions() {
+        return Err(log_corruption(&shared.directory, "the log holds something else than the write tier"));
+    }
+    Ok(replay.replayed)
+}
+
+fn log_corruption(directory: &Path, reason: &'static str) -> Error {
+    Error::corruption(directory, 0, Damage(reason))
+}

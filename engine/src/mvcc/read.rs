@@ -1,0 +1,67 @@
+//! Read transactions.
+
+use std::ops::Bound;
+
+use super::View;
+use super::scan::{Direction, Scan, prefix_bounds};
+use crate::bytes::Bytes;
+use crate::db::Shared;
+use crate::error::Result;
+use crate::ids::TxnId;
+use crate::sync::Arc;
+
+/// A snapshot of the database. Sees exactly the transactions up to [`ReadTransaction::snapshot`], however long it lives
+/// and whatever is committed or checkpointed meanwhile.
+///
+/// It blocks nobody; what it costs is that pages and versions it may still need are kept.
+#[derive(Debug)]
+pub struct ReadTransaction {
+    shared: Arc<Shared>,
+    view: View,
+    snapshot: TxnId,
+}
+
+impl ReadTransaction {
+    pub(crate) fn new(shared: Arc<Shared>, view: View, snapshot: TxnId) -> ReadTransaction {
+        ReadTransaction { shared, view, snapshot }
+    }
+
+    /// The last transaction that this one sees.
+    #[must_use]
+    pub fn snapshot(&self) -> TxnId {
+        self.snapshot
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// `Io` if a page can't be read, `Corruption` if it isn't what was written.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.view.get(&self.shared.pager, key, self.snapshot)
+    }
+
+    /// The pairs within `bounds`, by ascending keys.
+    ///
+    /// # Errors
+    /// As for [`ReadTransaction::get`], here and at each step.
+    pub fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Scan<'_>> {
+        Scan::new(&self.shared.pager, &self.view, self.snapshot, None, bounds, Direction::Ascending)
+    }
+
+    /// The pairs within `bounds`, by descending keys.
+    ///
+    /// # Errors
+    /// As for [`ReadTransaction::get`], here and at each step.
+    pub fn range_reverse(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Scan<'_>> {
+        Scan::new(&self.shared.pager, &self.view, self.snapshot, None, bounds, Direction::Descending)
+    }
+
+    /// The pairs whose keys start with `prefix`, by ascending keys.
+    ///
+    /// # Errors
+    /// As for [`ReadTransaction::get`], here and at each step.
+    pub fn prefix(&self, prefix: &[u8]) -> Result<Scan<'_>> {
+        let end = prefix_bounds(prefix);
+        self.range((Bound::Included(prefix), end.as_ref().map(Vec::as_slice)))
+    }
+}

@@ -1,0 +1,146 @@
+//! How a database is opened.
+
+use crate::error::{Error, Result};
+use crate::ids::TxnId;
+
+/// How much a commit promises when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The commit, and every commit before it, survives power loss. Costs one `fdatasync`.
+    #[default]
+    Sync,
+    /// The commit is visible at once and durable with the next `Sync` commit, [`crate::Database::sync`] or checkpoint.
+    Buffered,
+}
+
+/// How much history a checkpoint keeps. What is newer than the last checkpoint is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retention {
+    /// The latest state only.
+    #[default]
+    Latest,
+    /// The states of the last `n` transactions before the checkpoint, too.
+    Txns(u64),
+    /// Every state since the database was created.
+    All,
+}
+
+impl Retention {
+    /// The oldest snapshot that a checkpoint at `checkpoint` keeps readable.
+    pub(crate) fn oldest(self, checkpoint: TxnId) -> TxnId {
+        match self {
+            Retention::Latest => checkpoint,
+            Retention::Txns(count) => TxnId(checkpoint.0.saturating_sub(count)),
+            Retention::All => TxnId(0),
+        }
+    }
+}
+
+/// How [`crate::Database::open`] opens a database. All limits can be made tiny, for tests.
+///
+/// ```
+/// use proofmark_engine::{Options, Retention};
+/// let options = Options::new().page_size(8192).retention(Retention::Txns(1000));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    pub(crate) page_size: u32,
+    pub(crate) cache_bytes: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) write_tier_bytes: usize,
+    pub(crate) retention: Retention,
+    pub(crate) create: bool,
+    pub(crate) read_only: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            page_size: 16 << 10,
+            cache_bytes: 64 << 20,
+            segment_bytes: 64 << 20,
+            write_tier_bytes: 64 << 20,
+            retention: Retention::Latest,
+            create: true,
+            read_only: false,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults: 16 KiB pages, 64 MiB each of cache, log segment and write tier, no history, created if absent.
+    #[must_use]
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// The page size of a database that is created: a power of two from 4096 to 65536 bytes. An existing database
+    /// keeps its own.
+    #[must_use]
+    pub fn page_size(mut self, bytes: u32) -> Options {
+        self.page_size = bytes;
+        self
+    }
+
+    /// The most bytes of pages that the cache holds; pages in use by a reader may exceed it for as long as they are.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Options {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// The size in bytes after which the log goes on in a new segment. A single larger transaction still fits.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Options {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// The size of the write tier, in bytes of keys and values, beyond which a commit runs a checkpoint.
+    #[must_use]
+    pub fn write_tier_bytes(mut self, bytes: usize) -> Options {
+        self.write_tier_bytes = bytes;
+        self
+    }
+
+    /// How much history checkpoints keep.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Options {
+        self.retention = retention;
+        self
+    }
+
+    /// Whether a database that doesn't exist is created.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Options {
+        self.create = create;
+        self
+    }
+
+    /// Opens for reading only: nothing on disk changes, a log that needs replay is replayed in memory, and any
+    /// number of such handles may be open at once, but not beside a writable one.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Options {
+        self.read_only = read_only;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let page_size_valid = self.page_size.is_power_of_two() && (4096..=65536).contains(&self.page_size);
+        if !page_size_valid {
+            return Err(Error::InvalidArgument {
+                what: "the page size",
+                found: u64::from(self.page_size),
+                expected: "a power of two from 4096 to 65536",
+            });
+        }
+        if self.segment_bytes < 4096 {
+            return Err(Error::InvalidArgument {
+                what: "the segment size",
+                found: self.segment_bytes,
+                expected: "at least 4096",
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! Pages by id: checked when read, shared through a bounded cache.
+//!
+//! A page is only ever read through a [`PageReference`], which carries the checksum the page must have. A lost write, a
+//! misdirected write or a page of an older generation is therefore found at the first read, although each of them is
+//! whole. Pages are immutable once written: what changes is written to another page.
+//!
+//! The pager doesn't decide which pages are free; that is the [`Allocator`]'s work, and only a checkpoint allocates.
+
+mod allocator;
+mod cache;
+mod meta_pages;
+
+use std::path::PathBuf;
+
+use proofmark_vfs::VfsFile;
+
+use crate::error::{Error, Result};
+use crate::format::{Damage, Extent, META_BYTES, Meta, Page, PageReference, checksum};
+use crate::ids::PageId;
+use crate::sync::Arc;
+
+pub(crate) use allocator::Allocator;
+use cache::Cache;
+pub(crate) use meta_pages::read_meta;
+
+/// The data file.
+#[derive(Debug)]
+pub(crate) struct Pager {
+    file: Box<dyn VfsFile>,
+    path: PathBuf,
+    page_size: usize,
+    cache: Cache,
+}
+
+impl Pager {
+    pub(crate) fn new(file: Box<dyn VfsFile>, path: PathBuf, page_size: usize, cache_bytes: usize) -> Pager {
+        Pager { file, path, page_size, cache: Cache::new(cache_bytes / page_size) }
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.page_size
+    }
+
+    /// The page that `reference` points to, from the cache if it is there.
+    pub(crate) fn read(&self, reference: PageReference) -> Result<Arc<Page>> {
+        if let Some(page) = self.cache.get(reference) {
+            return Ok(page);
+        }
+        let page = Arc::new(self.read_from_disk(reference)?);
+        self.cache.insert(Arc::clone(&page));
+        Ok(page)
+    }
+
+    /// The page that `reference` points to, as it is on disk.
+    pub(crate) fn read_from_disk(&self, reference: PageReference) -> Result<Page> {
+        let mut bytes = vec![0; self.page_size].into_boxed_slice();
+        self.read_bytes(&mut bytes, reference.page)?;
+        let page =
+            Page::decode(bytes, reference.page).map_err(|damage| self.corruption(reference.page, damage))?;
+        if page.reference() != reference {
+            let damage = Damage("the page is whole, but not the one that was written here last");
+            return Err(self.corruption(reference.page, damage));
+        }
+        Ok(page)
+    }
+
+    /// The bytes of a value that lies in pages of its own. They are not cached.
+    pub(crate) fn read_extent(&self, extent: Extent) -> Result<Arc<[u8]>> {
+        let mut bytes = vec![0; extent.bytes as usize];
+        self.read_bytes(&mut bytes, extent.start)?;
+        if checksum(&bytes, extent.start.0) != extent.checksum {
+            return Err(self.corruption(extent.start, Damage("a large value's checksum doesn't match")));
+        }
+        Ok(bytes.into())
+    }
+
+    pub(crate) fn write(&self, page: Page) -> Result<PageReference> {
+        let reference = page.reference();
+        self.write_bytes(page.bytes(), reference.page)?;
+        self.cache.insert(Arc::new(page));
+        Ok(reference)
+    }
+
+    pub(crate) fn write_extent(&self, start: PageId, bytes: &[u8]) -> Result<Extent> {
+        self.write_bytes(bytes, start)?;
+        let length = u32::try_from(bytes.len()).expect("values are at most 16 MiB");
+        Ok(Extent { start, bytes: length, checksum: checksum(bytes, start.0) })
+    }
+
+    pub(crate) fn write_meta(&self, meta: &Meta) -> Result<()> {
+        let bytes: [u8; META_BYTES] = meta.encode();
+        self.write_bytes(&bytes, PageId(meta.offset() / self.page_size as u64))
+    }
+
+    /// The meta page that counts, as it is on disk.
+    pub(crate) fn read_meta(&self) -> Result<Meta> {
+        read_meta(&*self.file, &self.path)
+    }
+
+    /// Extends the file to hold `page_count` pages, so that every page of it can be read.
+    pub(crate) fn reserve(&self, page_count: u64) -> Result<()> {
+        let size = self.file.size().map_err(|source| Error::io("measure", &self.path, source))?;
+        let wanted = page_count * self.page_size as u64;
+        if size >= wanted {
+            return Ok(());
+        }
+        self.file.set_size(wanted).map_err(|source| Error::io("extend", &self.path, source))
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|source| Error::io("sync", &self.path, source))
+    }
+
+    pub(crate) fn corruption(&self, page: PageId, damage: Damage) -> Error {
+        Error::corruption(&self.path, page.0.saturating_mul(self.page_size as u64), damage)
+    }
+
+    fn read_bytes(&self, buffer: &mut [u8], page: PageId) -> Result<()> {
+        let offset = page.0.checked_mul(self.page_size as u64);
+        let offset =
+            offset.ok_or_else(|| self.corruption(page, Damage("a page number is impossibly large")))?;
+        self.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                self.corruption(page, Damage("the page lies beyond the end of the file"))
+            }
+            _ => Error::io("read", &self.path, source),
+        })
+    }
+
+    fn write_bytes(&self, bytes: &[u8], page: PageId) -> Result<()> {
+        let offset = page.0 * self.page_size as u64;
+        self.file.write_all_at(bytes, offset).map_err(|source| Error::io("write", &self.path, source))
+    }
+}

@@ -1,0 +1,184 @@
+//! Opening a database: finding the meta page that counts, and bringing back what the log holds beyond it.
+//!
+//! The data file's own lock is the database's: there is no lock file to be left behind. A database is created under
+//! another name and renamed into place when all of it is durable, so that a power loss during the creation leaves no
+//! database, or a whole one.
+//!
+//! Recovery trusts nothing that may live in the page cache only. Whatever it replays, and whatever a crash may have
+//! kept from being finished, it makes durable with a checkpoint of its own before anything new is acknowledged; until
+//! that checkpoint's meta page is durable every byte of the old state is left alone, so that a power loss during a
+//! recovery is followed by the same recovery.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proofmark_vfs::{LockMode, OpenMode, Vfs, VfsFile};
+
+use crate::checkpoint::CheckpointState;
+use crate::db::Published;
+use crate::error::{Error, Result};
+use crate::format::{Damage, Meta, SEGMENT_HEADER, SegmentHeader, durable_header_after};
+use crate::ids::{Generation, SegmentId, TxnId};
+use crate::log::{Log, create_segment, list_segments, read_segment, replay, segment_path};
+use crate::mvcc::{BaseVersion, View};
+use crate::options::Options;
+use crate::pager::{Allocator, Pager, read_meta};
+use crate::sync::Arc;
+use crate::write_tier::WriteTier;
+
+const DATA_FILE: &str = "data";
+const NEW_DATA_FILE: &str = "data.new";
+
+/// A database as it was found.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) pager: Pager,
+    pub(crate) checkpoint: CheckpointState,
+    /// None until the recovery's checkpoint has started a new one, or for good if nothing is to be written.
+    pub(crate) log: Option<Log>,
+    pub(crate) published: Published,
+    /// What was replayed lies in the frozen tier and has to be checkpointed, with a log that starts after
+    /// `last_segment`, before the database is used.
+    pub(crate) needs_checkpoint: bool,
+    pub(crate) last_segment: SegmentId,
+}
+
+pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Result<Opened> {
+    let data_path = directory.join(DATA_FILE);
+    if !exists(&*vfs, directory, DATA_FILE)? {
+        if !options.create || options.read_only {
+            return Err(Error::NotFound { path: directory.to_owned() });
+        }
+        create(&*vfs, directory, options)?;
+    }
+    let (open_mode, lock_mode) = if options.read_only {
+        (OpenMode::Read, LockMode::Shared)
+    } else {
+        (OpenMode::ReadWrite, LockMode::Exclusive)
+    };
+    let file = vfs.open(&data_path, open_mode).map_err(|source| Error::io("open", &data_path, source))?;
+    lock(&*file, directory, &data_path, lock_mode)?;
+    let meta = read_meta(&*file, &data_path)?;
+    let size = file.size().map_err(|source| Error::io("measure", &data_path, source))?;
+    if size < meta.page_count * u64::from(meta.page_size) {
+        let damage = Damage("the data file is shorter than its meta page says");
+        return Err(Error::corruption(&data_path, size, damage));
+    }
+    let pager = Pager::new(file, data_path, meta.page_size as usize, options.cache_bytes);
+    recover(vfs, directory, options, pager, meta)
+}
+
+fn recover(
+    vfs: Arc<dyn Vfs>,
+    directory: &Path,
+    options: &Options,
+    pager: Pager,
+    meta: Meta,
+) -> Result<Opened> {
+    let allocator = Allocator::load(&pager, &meta)?;
+    let tier = WriteTier::default();
+    let replay = replay(&*vfs, directory, meta.log_start, meta.checkpoint, |txn, mutations| {
+        tier.replay(txn, mutations);
+    })?;
+    let base = Arc::new(BaseVersion { generation: meta.generation, root: meta.root, oldest: meta.oldest });
+    // Segments from before the log's start are only there if the meta page is so new that it may not be durable.
+    let resumable = replay.empty.filter(|_| !replay.has_stale_segments);
+    let (log, needs_checkpoint) = match resumable {
+        _ if options.read_only => (None, false),
+        Some(header) => {
+            (Some(Log::resume(Arc::clone(&vfs), directory, options.segment_bytes, header)?), false)
+        }
+        None => (None, true),
+    };
+    let frozen = (replay.replayed > 0 || needs_checkpoint).then(|| Arc::new(tier));
+    let versions = vec![(base.generation, Arc::downgrade(&base))];
+    let view = View { active: Arc::default(), frozen, base };
+    Ok(Opened {
+        vfs,
+        pager,
+        checkpoint: CheckpointState { meta, allocator, versions },
+        log,
+        published: Published { latest: replay.latest, view },
+        needs_checkpoint,
+        last_segment: replay.last_segment,
+    })
+}
+
+/// Creates an empty database. A power loss anywhere in here leaves files that the next attempt overwrites.
+fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
+    create_directory(vfs, directory)?;
+    let new_path = directory.join(NEW_DATA_FILE);
+    let data_path = directory.join(DATA_FILE);
+    let file =
+        vfs.open(&new_path, OpenMode::Create).map_err(|source| Error::io("create", &new_path, source))?;
+    lock(&*file, directory, &new_path, LockMode::Exclusive)?;
+    if exists(vfs, directory, DATA_FILE)? {
+        // Another process finished creating the database before this one had the lock.
+        return vfs.remove(&new_path).map_err(|source| Error::io("remove", &new_path, source));
+    }
+    for segment in list_segments(vfs, directory)? {
+        let bytes = read_segment(vfs, directory, segment)?;
+        if durable_header_after(&bytes, SEGMENT_HEADER, segment, TxnId(0)) {
+            let damage = Damage("the log holds transactions, but the data file is missing");
+            return Err(Error::corruption(&segment_path(directory, segment), 0, damage));
+        }
+    }
+    let log_start = SegmentId(1);
+    let meta = Meta {
+        page_size: options.page_size,
+        generation: Generation(0),
+        page_count: 2,
+        root: None,
+        free_list: None,
+        log_start,
+        checkpoint: TxnId(0),
+        oldest: TxnId(0),
+    };
+    file.set_size(0).map_err(|source| Error::io("empty", &new_path, source))?;
+    let pager = Pager::new(file, new_path.clone(), options.page_size as usize, 0);
+    pager.write_meta(&meta)?;
+    pager.reserve(meta.page_count)?;
+    pager.sync()?;
+    create_segment(vfs, directory, SegmentHeader { segment: log_start, first: TxnId(1) })?;
+    vfs.rename(&new_path, &data_path).map_err(|source| Error::io("rename", &new_path, source))?;
+    vfs.sync_directory(directory).map_err(|source| Error::io("sync", directory, source))
+}
+
+/// Creates the directory and those above it, and makes their names durable.
+fn create_directory(vfs: &dyn Vfs, directory: &Path) -> Result<()> {
+    let mut missing: Vec<&Path> = Vec::new();
+    for ancestor in directory.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        match vfs.list(ancestor) {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(ancestor),
+            Err(source) => return Err(Error::io("list", ancestor, source)),
+        }
+    }
+    vfs.create_directory(directory).map_err(|source| Error::io("create", directory, source))?;
+    for created in missing {
+        let parent = match created.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => continue,
+        };
+        vfs.sync_directory(parent).map_err(|source| Error::io("sync", parent, source))?;
+    }
+    Ok(())
+}
+
+fn exists(vfs: &dyn Vfs, directory: &Path, name: &str) -> Result<bool> {
+    match vfs.list(directory) {
+        Ok(names) => Ok(names.contains(&PathBuf::from(name))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::io("list", directory, source)),
+    }
+}
+
+fn lock(file: &dyn VfsFile, directory: &Path, path: &Path, mode: LockMode) -> Result<()> {
+    match file.try_lock(mode) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Locked { path: directory.to_owned() }),
+        Err(source) => Err(Error::io("lock", path, source)),
+    }
+}

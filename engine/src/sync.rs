@@ -1,0 +1,45 @@
+//! The only door to locks, atomics and reference counts.
+//!
+//! Everything concurrent in the engine is built from what this module exports, so that the same sources can be
+//! compiled against another implementation of these primitives and explored schedule by schedule. The locks here
+//! differ from the standard library's in one way: a lock whose holder panicked is never entered again, because what it
+//! guards may be half changed.
+
+use std::sync as imp;
+
+pub(crate) use imp::atomic::{AtomicBool, AtomicU64, Ordering};
+pub(crate) use imp::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+const PANICKED: &str = "no thread panicked while it held this lock";
+
+/// Mutual exclusion.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(imp::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex(imp::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().expect(PANICKED)
+    }
+}
+
+/// Many readers or one writer.
+#[derive(Debug, Default)]
+pub(crate) struct RwLock<T>(imp::RwLock<T>);
+
+impl<T> RwLock<T> {
+    pub(crate) fn new(value: T) -> RwLock<T> {
+        RwLock(imp::RwLock::new(value))
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().expect(PANICKED)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().expect(PANICKED)
+    }
+}

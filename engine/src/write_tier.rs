@@ -1,0 +1,152 @@
+//! The write tier: what was committed since the last checkpoint, in memory.
+//!
+//! An ordered multi-version map. Versions are installed in the order of their TxnIds, before that TxnId is published as
+//! the latest snapshot, so that a reader never sees half a transaction. A tier is *active* while commits go into it,
+//! then *frozen* while a checkpoint merges it into the base tree, and dropped when its last reader is gone.
+//!
+//! The interface is narrow on purpose: install, look up, step, iterate. Nothing else of the engine knows how the map
+//! is made.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::format::Mutations;
+use crate::ids::TxnId;
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+
+/// A value, or none where the key was deleted.
+pub(crate) type TierValue = Option<Arc<[u8]>>;
+
+/// What a step finds: the next key, and its version that the snapshot sees.
+pub(crate) type TierEntry = (Arc<[u8]>, TierValue);
+
+#[derive(Debug, Default)]
+pub(crate) struct WriteTier {
+    by_key: RwLock<BTreeMap<Arc<[u8]>, Vec<Version>>>,
+    bytes: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+struct Version {
+    txn: TxnId,
+    value: TierValue,
+}
+
+impl WriteTier {
+    /// Adds the versions of one transaction. `txn` is later than all that were installed before.
+    pub(crate) fn install(&self, txn: TxnId, mutations: impl IntoIterator<Item = (Arc<[u8]>, TierValue)>) {
+        let mut by_key = self.by_key.write();
+        let mut bytes = 0;
+        for (key, value) in mutations {
+            bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
+            let versions = by_key.entry(key).or_default();
+            match versions.last_mut() {
+                Some(last) if last.txn == txn => last.value = value,
+                Some(last) => {
+                    assert!(last.txn < txn, "transactions are installed in their order");
+                    versions.push(Version { txn, value });
+                }
+                None => versions.push(Version { txn, value }),
+            }
+        }
+        // Relaxed: the sum only decides when to run a checkpoint.
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Installs what a log record holds.
+    pub(crate) fn replay(&self, txn: TxnId, mutations: Mutations<'_>) {
+        let owned = mutations.map(|mutation| {
+            let (key, value) = mutation.expect("the record was checked when it was parsed");
+            (key.into(), value.map(Into::into))
+        });
+        self.install(txn, owned);
+    }
+
+    /// The version of `key` that `snapshot` sees, if the tier has one.
+    pub(crate) fn get(&self, key: &[u8], snapshot: TxnId) -> Option<TierValue> {
+        visible(self.by_key.read().get(key)?, snapshot)
+    }
+
+    /// The first key within the bounds of which `snapshot` sees a version.
+    pub(crate) fn first(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>), snapshot: TxnId) -> Option<TierEntry> {
+        let by_key = self.by_key.read();
+        by_key.range::<[u8], _>(bounds).find_map(|entry| visible_entry(entry, snapshot))
+    }
+
+    /// The last key within the bounds of which `snapshot` sees a version.
+    pub(crate) fn last(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>), snapshot: TxnId) -> Option<TierEntry> {
+        let by_key = self.by_key.read();
+        by_key.range::<[u8], _>(bounds).rev().find_map(|entry| visible_entry(entry, snapshot))
+    }
+
+    /// Every version, by key and then from the newest to the oldest: the order of the base tree.
+    pub(crate) fn versions(&self) -> Vec<(Arc<[u8]>, TxnId, TierValue)> {
+        let by_key = self.by_key.read();
+        let flatten = |(key, versions): (&Arc<[u8]>, &Vec<Version>)| {
+            let key = Arc::clone(key);
+            let versions = versions.iter().rev().cloned().collect::<Vec<_>>();
+            versions.into_iter().map(move |version| (Arc::clone(&key), version.txn, version.value))
+        };
+        by_key.iter().flat_map(flatten).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_key.read().is_empty()
+    }
+
+    /// Bytes of keys and values that were installed.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+fn visible(versions: &[Version], snapshot: TxnId) -> Option<TierValue> {
+    let count = versions.partition_point(|version| version.txn <= snapshot);
+    Some(versions[..count].last()?.value.clone())
+}
+
+fn visible_entry((key, versions): (&Arc<[u8]>, &Vec<Version>), snapshot: TxnId) -> Option<TierEntry> {
+    Some((Arc::clone(key), visible(versions, snapshot)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str, value: &str) -> (Arc<[u8]>, TierValue) {
+        (key.as_bytes().into(), Some(value.as_bytes().into()))
+    }
+
+    fn sample() -> WriteTier {
+        let tier = WriteTier::default();
+        tier.install(TxnId(3), [put("a", "a3"), put("c", "c3")]);
+        tier.install(TxnId(5), [put("b", "b5"), ("c".as_bytes().into(), None)]);
+        tier
+    }
+
+    #[test]
+    fn a_snapshot_sees_the_newest_version_up_to_it() {
+        let tier = sample();
+        let get = |key: &str, txn| tier.get(key.as_bytes(), TxnId(txn));
+        assert_eq!(get("c", 2), None);
+        assert_eq!(get("c", 4), Some(Some(b"c3".as_slice().into())));
+        assert_eq!(get("c", 5), Some(None), "deleted is not the same as never written");
+        assert_eq!(get("x", 5), None);
+    }
+
+    #[test]
+    fn steps_skip_what_the_snapshot_does_not_see() {
+        let tier = sample();
+        let after_a = (Bound::Excluded(b"a".as_slice()), Bound::Unbounded);
+        assert_eq!(tier.first(after_a, TxnId(4)).expect("c is visible").0[..], *b"c");
+        assert_eq!(tier.first(after_a, TxnId(5)).expect("b is visible").0[..], *b"b");
+        let before_c = (Bound::Unbounded, Bound::Excluded(b"c".as_slice()));
+        assert_eq!(tier.last(before_c, TxnId(4)).expect("a is visible").0[..], *b"a");
+    }
+
+    #[test]
+    fn versions_come_in_the_order_of_the_base_tree() {
+        let order: Vec<_> = sample().versions().into_iter().map(|(key, txn, _)| (key[0], txn.0)).collect();
+        assert_eq!(order, [(b'a', 3), (b'b', 5), (b'c', 5), (b'c', 3)]);
+    }
+}

@@ -1,0 +1,4 @@
+//! The engine through its public interface, on the real file system.
+
+mod api;
+mod random;
