@@ -8,7 +8,6 @@
 //! version except those of the base state has its commit in the log.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use crate::{Digest, Key, KeyRange, Mutation, TxnId, Value, digest_pairs};
 
@@ -115,7 +114,7 @@ impl Mvcc {
         range: &KeyRange,
         at: TxnId,
     ) -> impl DoubleEndedIterator<Item = (&'m Key, &'m Value)> + use<'m> {
-        let bounds = (as_slice(&range.start), as_slice(&range.end));
+        let bounds = range.as_slices();
         let keys = (!range.is_inverted()).then(|| self.versions.range::<[u8], _>(bounds));
         keys.into_iter().flatten().filter_map(move |(key, versions)| {
             let value = visible(versions, at)?.1.as_ref()?;
@@ -144,16 +143,10 @@ fn visible(versions: &[(TxnId, Option<Value>)], at: TxnId) -> Option<&(TxnId, Op
     versions[..versions.partition_point(|(id, _)| *id <= at)].last()
 }
 
-fn as_slice(bound: &Bound<Key>) -> Bound<&[u8]> {
-    match bound {
-        Bound::Included(key) => Bound::Included(key),
-        Bound::Excluded(key) => Bound::Excluded(key),
-        Bound::Unbounded => Bound::Unbounded,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ops::Bound;
+
     use super::*;
 
     fn put(key: &str, value: &str) -> Mutation {

@@ -95,6 +95,11 @@ impl KeyRange {
         KeyRange { start: Bound::Included(prefix.to_vec()), end: Bound::Unbounded }
     }
 
+    /// The bounds, as the ordered maps of the standard library take them.
+    pub fn as_slices(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        (self.start.as_ref().map(Vec::as_slice), self.end.as_ref().map(Vec::as_slice))
+    }
+
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         let after_start = match &self.start {
@@ -118,6 +123,38 @@ impl KeyRange {
             | (Bound::Excluded(start), Bound::Included(end))
             | (Bound::Excluded(start), Bound::Excluded(end)) => start >= end,
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_holds_what_starts_with_it_and_nothing_else() {
+        let keys: [&[u8]; 8] =
+            [b"", b"a", b"a\xff", b"a\xff\xff", b"b", b"\xff", b"\xff\xff", b"\xff\xff\x01"];
+        for prefix in keys {
+            for key in keys {
+                let inside = KeyRange::prefix(prefix).contains(key);
+                assert_eq!(inside, key.starts_with(prefix), "prefix {prefix:?}, key {key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn inverted_ranges_are_those_that_ordered_maps_refuse_and_those_that_hold_nothing() {
+        let bounds = |key: &str| [Bound::Included(key.into()), Bound::Excluded(key.into()), Bound::Unbounded];
+        for (start, end) in [("a", "b"), ("b", "b"), ("c", "b")] {
+            for start in bounds(start) {
+                for end in bounds(end) {
+                    let range = KeyRange { start: start.clone(), end };
+                    let holds_some =
+                        ["a", "aa", "b", "bb", "c", "d"].iter().any(|key| range.contains(key.as_bytes()));
+                    assert_eq!(range.is_inverted(), !holds_some, "{range}");
+                }
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
         if let Event::Failed { what, error } = event
             && !is_verify(what)
         {
-            let message = format!("`{what}` failed: {error}");
+            let message = format!("`{what}` failed: {error:?}");
             return Err(Violation { checker: Checker::Availability, kind: kind(what), step, message });
         }
     }
@@ -55,7 +55,7 @@ mod tests {
     fn bad_histories() {
         let message =
             assert_violation("crash\n failed \"open\" \"bad magic\"", Availability, "failed-open", 1);
-        assert_eq!(message, "`open` failed: bad magic");
+        assert_eq!(message, "`open` failed: \"bad magic\"");
         assert_violation("opened -> none\n failed \"get of t1\" \"x\"", Availability, "failed-get", 1);
         assert_violation("failed \"commit\" \"x\"\n failed \"get\" \"x\"", Availability, "failed-commit", 0);
         assert_violation("opened -> none\n failed \"\" \"\"", Availability, "failed-other", 1);

@@ -70,3 +70,102 @@ fn mutations(timeline: &Timeline<'_>) -> Vec<Written> {
     }
     mutations
 }
+
+#[cfg(test)]
+mod tests {
+    use super::check_batches;
+    use crate::Checker::BatchEquivalence;
+    use crate::check::testing::{expect, history};
+
+    const SINGLES: &str = r#"
+        begin t1 c0 write
+        put t1 "a" #1*8
+        submit t1 sync
+        committed t1
+        begin t2 c0 write
+        put t2 "b" #2*8
+        submit t2 sync
+        committed t2
+        begin t3 c0 write
+        delete t3 "a"
+        submit t3 sync
+        committed t3
+        opened -> "b"=#2*8
+    "#;
+    const BATCH: &str = r#"
+        begin t1 c0 write
+        put t1 "a" #1*8
+        put t1 "b" #2*8
+        delete t1 "a"
+        submit t1 sync
+        committed t1
+        opened -> "b"=#2*8
+    "#;
+
+    fn compare(singles: &str, batches: &str) -> Result<(), super::Violation> {
+        check_batches(&history(singles), &history(batches))
+    }
+
+    fn refused(singles: &str, batches: &str, kind: &str, step: usize) -> String {
+        expect(compare(singles, batches), BatchEquivalence, kind, step)
+    }
+
+    #[test]
+    fn grouping_does_not_matter() {
+        assert_eq!(compare(SINGLES, BATCH), Ok(()));
+        assert_eq!(compare(SINGLES, SINGLES), Ok(()));
+        assert_eq!(compare(BATCH, SINGLES), Ok(()));
+        assert_eq!(compare("opened -> none", "opened -> none"), Ok(()));
+    }
+
+    #[test]
+    fn aborted_transactions_and_reads_are_left_out() {
+        let aborted = "begin t9 c1 write\nput t9 \"z\" #9*8\naborted t9\nbegin t8 c1 read\nget t8 \"b\" -> none\naborted t8\n";
+        assert_eq!(compare(SINGLES, &format!("{aborted}{BATCH}")), Ok(()));
+    }
+
+    #[test]
+    fn mutations_count_in_the_order_of_commits() {
+        let interleaved = r#"
+            begin t2 c1 write
+            put t2 "b" #2*8
+            begin t1 c0 write
+            put t1 "a" #1*8
+            submit t1 sync
+            committed t1
+            delete t2 "a"
+            submit t2 sync
+            committed t2
+            opened -> "b"=#2*8
+        "#;
+        assert_eq!(compare(SINGLES, interleaved), Ok(()));
+    }
+
+    #[test]
+    fn different_ends_are_found() {
+        let kept = BATCH.replace("opened ->", "opened -> \"a\"=#1*8");
+        let message = refused(SINGLES, &kept, "different-state", 6);
+        let expected = "\"a\" ends as none in the first history and as #1*8 in the second; \
+                        mutation 2, `delete \"a\"`, was the last to write it, by t3 and by t1";
+        assert!(message.starts_with(expected), "{message}");
+        refused(SINGLES, &BATCH.replace("opened -> \"b\"=#2*8", "opened -> none"), "different-state", 6);
+        let foreign = BATCH.replace("opened -> \"b\"=#2*8", "opened -> \"b\"=#2*8 \"c\"=#7*8");
+        let message = refused(SINGLES, &foreign, "different-state", 6);
+        assert!(message.contains("no mutation writes it"), "{message}");
+        refused(
+            &SINGLES.replace("opened -> \"b\"=#2*8", "opened -> \"b\"=#1*8"),
+            BATCH,
+            "different-state",
+            6,
+        );
+    }
+
+    #[test]
+    fn the_mutations_are_the_same() {
+        refused(SINGLES, &BATCH.replace("put t1 \"b\"", "put t1 \"c\""), "not-comparable", 2);
+        refused(SINGLES, &BATCH.replace("delete t1 \"a\"\n", ""), "not-comparable", 2);
+        refused(SINGLES, &BATCH.replace("committed", "aborted"), "not-comparable", 0);
+        refused(SINGLES, &BATCH.replace("opened", "crash\nopened"), "not-comparable", 6);
+        refused(SINGLES, &format!("opened -> \"z\"=#9*8\n{BATCH}"), "not-comparable", 0);
+    }
+}

@@ -216,3 +216,116 @@ fn last_writer<'t, 'h>(timeline: &'t Timeline<'h>, key: &[u8]) -> Option<&'t Tra
         .filter(|transaction| transaction.committed_at().is_some())
         .max_by_key(|transaction| transaction.committed_at())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::check_commutes;
+    use crate::Checker::Commutativity;
+    use crate::check::testing::{expect, history};
+
+    const T1: &str =
+        "begin t1 c0 write\nput t1 \"a\" #1*8\nget t1 \"m\" -> none\nsubmit t1 sync\ncommitted t1\n";
+    const T2: &str = "begin t2 c1 write\nput t2 \"b\" #2*8\nsubmit t2 sync\ncommitted t2\n";
+    /// Depends on `t1` by a get, and on `t2` by a scan.
+    const T3: &str = r#"begin t3 c1 write
+        get t3 "a" -> #1*8
+        scan t3 ["b" .. "c") -> "b"=#2*8
+        put t3 "d" #3*8
+        submit t3 sync
+        committed t3
+    "#;
+    const END: &str = r#"opened -> "a"=#1*8 "b"=#2*8 "d"=#3*8"#;
+
+    fn compare(a: &[&str], b: &[&str]) -> Result<(), super::Violation> {
+        check_commutes(&history(&a.concat()), &history(&b.concat()))
+    }
+
+    fn refused(a: &[&str], b: &[&str], kind: &str, step: usize) -> String {
+        expect(compare(a, b), Commutativity, kind, step)
+    }
+
+    #[test]
+    fn independent_transactions_commute() {
+        assert_eq!(compare(&[T1, T2, T3, END], &[T1, T2, T3, END]), Ok(()));
+        assert_eq!(compare(&[T1, T2, T3, END], &[T2, T1, T3, END]), Ok(()));
+        assert_eq!(compare(&[END], &[END]), Ok(()));
+    }
+
+    #[test]
+    fn their_operations_may_interleave() {
+        let (begin, rest) = T2.split_once('\n').unwrap();
+        assert_eq!(compare(&[T1, T2, T3, END], &[begin, "\n", T1, rest, T3, END]), Ok(()));
+    }
+
+    #[test]
+    fn aborted_writers_depend_on_nobody() {
+        let aborted = "begin t4 c0 write\nput t4 \"a\" #9*8\naborted t4\n";
+        assert_eq!(compare(&[aborted, T1, T2, T3, END], &[T1, T2, T3, aborted, END]), Ok(()));
+    }
+
+    #[test]
+    fn a_start_state_is_shared() {
+        let start = "opened -> \"z\"=#8*8\n";
+        let end = "opened -> \"a\"=#1*8 \"b\"=#2*8 \"z\"=#8*8";
+        assert_eq!(compare(&[start, T1, T2, end], &[start, T2, T1, end]), Ok(()));
+        refused(&[start, T1, T2, end], &[T2, T1, end], "not-comparable", 0);
+    }
+
+    #[test]
+    fn different_reads_are_found() {
+        let other = T3.replace("get t3 \"a\" -> #1*8", "get t3 \"a\" -> none");
+        let message = refused(&[T1, T2, T3, END], &[T2, T1, &other, END], "different-read", 10);
+        assert_eq!(message, "t3 reads \"a\" as #1*8 in the first history and as none in the second");
+        let other = T3.replace("-> \"b\"=#2*8", "-> none");
+        let message = refused(&[T1, T2, T3, END], &[T2, T1, &other, END], "different-read", 11);
+        assert!(message.contains("`scan t3 [\"b\" .. \"c\") -> none`"), "{message}");
+    }
+
+    #[test]
+    fn the_first_different_read_of_the_second_history_is_named() {
+        let (one, three) = (T1.replace("\"m\" -> none", "\"m\" -> #1*8"), T3.replace("-> #1*8", "-> none"));
+        refused(&[T1, T2, T3, END], &[T2, &one, &three, END], "different-read", 6);
+    }
+
+    #[test]
+    fn different_ends_are_found() {
+        let other = r#"opened -> "a"=#1*8 "d"=#3*8"#;
+        let message = refused(&[T1, T2, T3, END], &[T2, T1, T3, other], "different-state", 15);
+        let expected = "\"b\" ends as #2*8 in the first history and as none in the second; \
+                        the last to write it was t2 in the first and t2 in the second";
+        assert!(message.starts_with(expected), "{message}");
+    }
+
+    #[test]
+    fn different_outcomes_are_found() {
+        let other = T2.replace("committed", "aborted");
+        refused(&[T1, T2, END], &[&other, T1, END], "different-outcome", 0);
+    }
+
+    #[test]
+    fn only_independent_transactions_may_change_places() {
+        let message = refused(&[T1, T2, T3, END], &[T3, T1, T2, END], "not-comparable", 6);
+        assert!(message.contains("t3 and t1 changed places, but depend on each other at \"a\""), "{message}");
+        refused(&[T1, T2, T3, END], &[T1, T3, T2, END], "not-comparable", 11);
+        let writer = T2.replace("\"b\"", "\"a\"");
+        refused(&[T1, &writer, END], &[&writer, T1, END], "not-comparable", 4);
+    }
+
+    #[test]
+    fn the_transactions_are_the_same() {
+        refused(&[T1, T2, END], &[T1, END], "not-comparable", 0);
+        refused(&[T1, END], &[T1, T2, END], "not-comparable", 5);
+        refused(&[T1, END], &[&T1.replace("#1*8", "#7*8"), END], "not-comparable", 0);
+        refused(&[T1, END], &[&T1.replace("sync", "buffered"), END], "not-comparable", 0);
+        let at = "begin t1 c0 read@0\naborted t1\n";
+        refused(&[at, END], &[at, END], "not-comparable", 0);
+    }
+
+    #[test]
+    fn both_histories_end_well() {
+        refused(&[T1], &[T1, END], "not-comparable", 4);
+        refused(&[T1, END], &[T1, "crash\n", END], "not-comparable", 5);
+        refused(&[T1, END], &["failed \"get\" \"x\"\n", T1, END], "not-comparable", 0);
+        refused(&["begin t1 c0 read\n", END], &["begin t1 c0 read\n", END], "not-comparable", 0);
+    }
+}

@@ -83,7 +83,8 @@ impl Judge<'_, '_, '_> {
     fn survived(&self, latest: Option<TxnId>) -> Result<TxnId, Violation> {
         let prefixes = self.walk(self.must);
         let Some(&last) = prefixes.equal.first() else {
-            return Err(self.explain(&prefixes));
+            let claimed = latest.filter(|latest| (self.must..=self.replay.model.latest()).contains(latest));
+            return Err(self.explain(claimed.unwrap_or(prefixes.nearest)));
         };
         match latest {
             Some(latest) if !prefixes.equal.contains(&latest) => {
@@ -141,8 +142,8 @@ impl Judge<'_, '_, '_> {
         Some(&self.state[index].1)
     }
 
-    /// Says what is wrong with a state that no permitted commit explains.
-    fn explain(&self, prefixes: &Prefixes) -> Violation {
+    /// Says what is wrong with a state that no permitted commit explains, and that is likely meant to be `nearest`.
+    fn explain(&self, nearest: TxnId) -> Violation {
         if let Err(violation) = check_form(self.step, TxnId(u64::MAX), None, self.state) {
             return violation;
         }
@@ -162,7 +163,6 @@ impl Judge<'_, '_, '_> {
             return violation(kind, self.step, message);
         }
 
-        let nearest = prefixes.nearest;
         let foreign = |wanted: fn(&Provenance<'_>) -> bool| {
             let differing = self.differing(nearest);
             let found = differing
@@ -180,9 +180,8 @@ impl Judge<'_, '_, '_> {
         };
         let last = self.replay.model.latest();
         let difference = self.difference(nearest, key);
-        let range =
-            format!("no commit from {} to {last} explains the state; nearest is {nearest}", self.must);
-        violation(kind, self.step, format!("{range}, where {difference}"))
+        let range = format!("no commit from {} to {last} explains the state", self.must);
+        violation(kind, self.step, format!("{range}; at commit {nearest}, {difference}"))
     }
 
     /// How the state differs from the model at `at`: at `key`, or at the first key that differs.
@@ -198,5 +197,217 @@ impl Judge<'_, '_, '_> {
             count => format!(" (and {} more keys differ)", count - 1),
         };
         format!("{} should be {expected}, but is {found}{more}", BytesText(&key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Checker::CrashPrefix;
+    use crate::check::testing::{assert_accepted, assert_violation};
+
+    /// Commit 1 is durable, commit 2 is not, and commit 3 is in doubt when the power fails.
+    const UNTIL_CRASH: &str = r#"
+        opened latest=0 oldest=0 -> none
+        begin t1 c0 write snapshot=0
+        put t1 "a" #1*8
+        put t1 "b" #2*8
+        submit t1 sync
+        committed t1 id=1
+        begin t2 c0 write snapshot=1
+        put t2 "a" #3*8
+        delete t2 "b"
+        submit t2 buffered
+        committed t2 id=2
+        begin t3 c0 write snapshot=2
+        put t3 "b" #4*8
+        submit t3 sync
+        crash
+    "#;
+    const RECOVERY: usize = 15;
+
+    fn after_crash(text: &str) -> String {
+        format!("{UNTIL_CRASH}{text}")
+    }
+
+    fn refused(opened: &str, kind: &str) -> String {
+        assert_violation(&after_crash(opened), CrashPrefix, kind, RECOVERY)
+    }
+
+    #[test]
+    fn every_permitted_prefix_is_accepted() {
+        assert_accepted(&after_crash(r#"opened latest=1 oldest=0 -> "a"=#1*8 "b"=#2*8"#));
+        assert_accepted(&after_crash(r#"opened latest=2 oldest=2 -> "a"=#3*8"#));
+        assert_accepted(&after_crash(r#"opened latest=3 oldest=1 -> "a"=#3*8 "b"=#4*8"#));
+        assert_accepted(&after_crash(
+            r#"crash crash opened latest=2 -> "a"=#3*8"#.replace("crash ", "crash\n").as_str(),
+        ));
+    }
+
+    #[test]
+    fn the_next_commit_follows_the_surviving_one() {
+        let goes_on = r#"
+            opened latest=1 oldest=0 -> "a"=#1*8 "b"=#2*8
+            begin t4 c0 write snapshot=1
+            put t4 "c" #5*8
+            submit t4 sync
+            committed t4 id=2
+            crash
+            opened latest=2 oldest=0 -> "a"=#1*8 "b"=#2*8 "c"=#5*8
+            opened latest=2 oldest=0 -> "a"=#1*8 "b"=#2*8 "c"=#5*8
+        "#;
+        assert_accepted(&after_crash(goes_on));
+    }
+
+    #[test]
+    fn a_store_that_reveals_nothing_is_judged_by_its_state() {
+        let hidden = |opened: &str| {
+            let text = UNTIL_CRASH.replace(" id=1", "").replace(" id=2", "");
+            let text = text.replace(" snapshot=0", "").replace(" snapshot=1", "").replace(" snapshot=2", "");
+            format!("{text}{opened}")
+        };
+        assert_accepted(&hidden(r#"opened -> "a"=#1*8 "b"=#2*8"#));
+        assert_accepted(&hidden(r#"opened -> "a"=#3*8"#));
+        assert_accepted(&hidden(r#"opened -> "a"=#3*8 "b"=#4*8"#));
+        assert_violation(&hidden("opened -> none"), CrashPrefix, "lost-acknowledged-commit", RECOVERY);
+        assert_violation(
+            &hidden(r#"opened -> "a"=#3*8 "b"=#2*8"#),
+            CrashPrefix,
+            "no-prefix-matches",
+            RECOVERY,
+        );
+    }
+
+    #[test]
+    fn acknowledged_commits_must_survive() {
+        let message = refused("opened latest=0 oldest=0 -> none", "lost-acknowledged-commit");
+        assert_eq!(
+            message,
+            "the state is that of commit 0, but commit 1 (t1) was acknowledged as durable: \
+             \"a\" should be #1*8, the value of commit 1 (t1), but is none (and 1 more keys differ)"
+        );
+        let buffered = |then: &str| {
+            let opened = r#"opened latest=0 -> none
+                begin t1 c0 write
+                put t1 "a" #1*8
+                submit t1 buffered
+                committed t1 id=1"#;
+            format!("{opened}\n{then}\ncrash\nopened latest=0 -> none")
+        };
+        assert_accepted(&buffered(""));
+        assert_violation(&buffered("durable"), CrashPrefix, "lost-acknowledged-commit", 7);
+        let later = r#"begin t2 c0 write
+            put t2 "b" #2*8
+            submit t2 sync
+            committed t2 id=2"#;
+        assert_violation(&buffered(later), CrashPrefix, "lost-acknowledged-commit", 10);
+    }
+
+    #[test]
+    fn half_a_commit_is_no_prefix() {
+        let message = refused(r#"opened latest=2 -> "a"=#3*8 "b"=#2*8"#, "no-prefix-matches");
+        let expected =
+            "\"b\" should be none, since commit 2 (t2) removed it, but is #2*8, the value of commit 1 (t1)";
+        assert!(message.contains(expected), "{message}");
+        refused(r#"opened latest=3 -> "a"=#1*8 "b"=#4*8"#, "no-prefix-matches");
+        refused(r#"opened latest=3 -> "a"=#2*8 "b"=#2*8"#, "no-prefix-matches");
+    }
+
+    #[test]
+    fn values_from_nowhere_are_told_from_values_of_the_dead() {
+        let message = refused(r#"opened latest=1 -> "a"=#1*8 "b"=#9*8"#, "invented-value");
+        assert!(message.contains("#9*8, which nobody wrote"), "{message}");
+        refused(r#"opened latest=1 -> "a"=#1*8 "b"="torn""#, "invented-value");
+
+        let again = r#"
+            opened latest=1 -> "a"=#1*8 "b"=#2*8
+            crash
+            opened latest=2 -> "a"=#3*8
+        "#;
+        let message = assert_violation(&after_crash(again), CrashPrefix, "resurrected-value", RECOVERY + 2);
+        assert!(
+            message.contains("\"a\" should be #1*8, the value of commit 1 (t1), but is #3*8"),
+            "{message}"
+        );
+        assert!(message.contains("which t2 wrote, whose commit was lost"), "{message}");
+
+        let aborted = r#"
+            begin t1 c0 write
+            put t1 "a" #1*8
+            aborted t1
+            crash
+            opened latest=0 -> "a"=#1*8
+        "#;
+        assert_violation(aborted, CrashPrefix, "resurrected-value", 4);
+    }
+
+    #[test]
+    fn the_revealed_latest_is_the_prefix_found() {
+        refused(r#"opened latest=2 -> "a"=#1*8 "b"=#2*8"#, "wrong-latest");
+        let message = refused(r#"opened latest=1 -> "a"=#3*8"#, "wrong-latest");
+        assert_eq!(message, "the store says its latest commit is 1, but its state is that of commit 2");
+        refused(r#"opened latest=7 -> "a"=#3*8 "b"=#4*8"#, "wrong-latest");
+        refused(r#"opened latest=1 oldest=2 -> "a"=#1*8 "b"=#2*8"#, "oldest-after-latest");
+    }
+
+    #[test]
+    fn equal_states_leave_the_choice_to_the_store() {
+        let text = r#"
+            begin t1 c0 write
+            delete t1 "a"
+            submit t1 buffered
+            committed t1 id=1
+            begin t2 c0 write
+            delete t2 "a"
+            submit t2 buffered
+            committed t2 id=2
+            crash
+        "#;
+        for latest in 0..=2 {
+            assert_accepted(&format!("{text} opened latest={latest} -> none"));
+        }
+        assert_violation(&format!("{text} opened latest=3 -> none"), CrashPrefix, "wrong-latest", 9);
+    }
+
+    #[test]
+    fn what_was_recovered_stays() {
+        let again = r#"
+            opened latest=2 -> "a"=#3*8
+            crash
+            opened latest=1 -> "a"=#1*8 "b"=#2*8
+        "#;
+        assert_violation(&after_crash(again), CrashPrefix, "lost-recovered-commit", RECOVERY + 2);
+    }
+
+    #[test]
+    fn without_a_crash_nothing_may_be_missing() {
+        let closed = |opened: &str| UNTIL_CRASH.replace("crash", opened);
+        assert_accepted(&closed(r#"opened latest=2 -> "a"=#3*8"#));
+        assert_accepted(&closed(r#"opened latest=3 -> "a"=#3*8 "b"=#4*8"#));
+        let lost = closed(r#"opened latest=1 -> "a"=#1*8 "b"=#2*8"#);
+        assert_violation(&lost, CrashPrefix, "lost-commit-without-crash", RECOVERY - 1);
+        let later_crash =
+            closed("opened latest=2 -> \"a\"=#3*8\ncrash\nopened latest=1 -> \"a\"=#1*8 \"b\"=#2*8");
+        assert_accepted(&later_crash);
+    }
+
+    #[test]
+    fn a_history_may_start_with_a_state() {
+        let start = r#"opened latest=7 oldest=3 -> "a"=#1*8"#;
+        assert_accepted(start);
+        assert_accepted(&format!("{start}\ncrash\n{start}"));
+        let lost = format!("{start}\ncrash\nopened latest=7 -> none");
+        let message = assert_violation(&lost, CrashPrefix, "no-prefix-matches", 2);
+        assert!(
+            message.contains("should be #1*8, the value at the start of the history, but is none"),
+            "{message}"
+        );
+        assert_violation(&format!("crash\n{start}"), CrashPrefix, "invented-value", 1);
+    }
+
+    #[test]
+    fn states_are_listed_in_key_order() {
+        assert_violation(r#"opened -> "b"=#1*8 "a"=#2*8"#, CrashPrefix, "state-out-of-order", 0);
+        assert_violation(r#"opened -> "a"=#1*8 "a"=#2*8"#, CrashPrefix, "state-out-of-order", 0);
+        refused(r#"opened latest=1 -> "b"=#2*8 "a"=#1*8"#, "state-out-of-order");
     }
 }

@@ -14,7 +14,10 @@ mod batch_equivalence;
 mod commutativity;
 mod crash_prefix;
 mod pair;
+#[cfg(test)]
+mod random;
 mod replay;
+mod scan;
 mod snapshot_isolation;
 mod structure;
 #[cfg(test)]
@@ -151,3 +154,59 @@ impl fmt::Display for Violation {
 }
 
 impl std::error::Error for Violation {}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{assert_accepted, assert_violation, history};
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for checker in Checker::ALL {
+            assert_eq!(checker.to_string().parse(), Ok(checker));
+        }
+        let unknown = "crash".parse::<Checker>().unwrap_err().to_string();
+        assert!(unknown.contains("`crash`") && unknown.contains("crash-prefix"), "{unknown}");
+    }
+
+    #[test]
+    fn a_violation_prints_on_one_line() {
+        let violation = check(&history("failed \"get\" \"two\\x0alines\"")).unwrap_err();
+        assert_eq!(
+            violation.to_string(),
+            r#"availability: failed-get at step 0: `get` failed: "two\nlines""#
+        );
+    }
+
+    #[test]
+    fn the_first_violation_is_reported_whoever_finds_it() {
+        let read = "begin t1 c0 read\n get t1 \"k\" -> #1*8\n";
+        let verify = "failed \"verify\" \"x\"\n";
+        let lost = "begin t2 c0 write\n put t2 \"k\" #2*8\n submit t2 sync\n committed t2\n crash\n opened -> none\n";
+        assert_violation(&[read, verify, lost].concat(), Checker::SnapshotIsolation, "invented-value", 1);
+        assert_violation(&[verify, read, lost].concat(), Checker::Structure, "verify-failed", 0);
+        assert_violation(&[lost, read].concat(), Checker::CrashPrefix, "lost-acknowledged-commit", 5);
+        assert_violation(&[lost, verify].concat(), Checker::CrashPrefix, "lost-acknowledged-commit", 5);
+    }
+
+    #[test]
+    fn one_prefix_explains_everything_after_it() {
+        let until_recovery = r#"
+            begin t1 c0 write
+            put t1 "a" #1*8
+            submit t1 sync
+            committed t1 id=1
+            begin t2 c0 write
+            put t2 "a" #2*8
+            submit t2 buffered
+            committed t2 id=2
+            crash
+            opened latest=1 -> "a"=#1*8
+            begin t3 c0 write snapshot=1
+        "#;
+        let after = |read: &str| format!("{until_recovery} get t3 \"a\" -> {read}");
+        assert_accepted(&after("#1*8"));
+        let message = assert_violation(&after("#2*8"), Checker::SnapshotIsolation, "dirty-read", 11);
+        assert!(message.contains("which t2 wrote, whose commit was lost"), "{message}");
+    }
+}

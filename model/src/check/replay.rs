@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 
-use super::timeline::{Incarnation, Outcome, Timeline};
+use super::timeline::{Incarnation, Outcome, Timeline, Transaction};
 use super::{Checker, Violation, crash_prefix};
 use crate::text::{BytesText, ValueText};
 use crate::{Durability, Event, Mvcc, TxnId};
@@ -26,6 +26,8 @@ pub(super) struct Replay<'t, 'h> {
     pub(super) model: Mvcc,
     /// Who made the commits of the model, in their order.
     order: Vec<Placed>,
+    /// The commit of each transaction, if it counts.
+    ids: Vec<Option<TxnId>>,
     /// How many of them were made before this incarnation.
     earlier: usize,
     /// Every commit up to here has to survive any crash from now on.
@@ -49,7 +51,7 @@ pub(super) enum Provenance<'h> {
     /// The state at the start of the history gave it to this key.
     Start { key: &'h [u8] },
     /// A commit that counts gave it to this key.
-    Commit { id: TxnId, transaction: usize, key: &'h [u8] },
+    Commit { id: TxnId, key: &'h [u8] },
     /// A transaction wrote it that did not commit, or not this value, or whose commit was lost.
     Uncommitted { transaction: usize },
 }
@@ -65,7 +67,8 @@ impl<'t, 'h> Replay<'t, 'h> {
             _ => Mvcc::new(),
         };
         let durable = model.latest();
-        Ok(Replay { timeline, model, order: Vec::new(), earlier: 0, durable, horizon: usize::MAX })
+        let ids = vec![None; timeline.transactions.len()];
+        Ok(Replay { timeline, model, order: Vec::new(), ids, earlier: 0, durable, horizon: usize::MAX })
     }
 
     /// Applies the commits of an incarnation. Reports the first commit whose TxnId contradicts the order of the others;
@@ -81,6 +84,7 @@ impl<'t, 'h> Replay<'t, 'h> {
 
         for placed in self.place(incarnation, &acknowledged) {
             self.model.apply(placed.id, self.timeline.mutations(placed.transaction));
+            self.ids[placed.transaction] = Some(placed.id);
             self.order.push(placed);
         }
         violation
@@ -93,7 +97,9 @@ impl<'t, 'h> Replay<'t, 'h> {
             None => self.durable_at_end(incarnation),
         };
         self.model.truncate(survived);
-        self.order.truncate(self.order.partition_point(|placed| placed.id <= survived));
+        for lost in self.order.drain(self.order.partition_point(|placed| placed.id <= survived)..) {
+            self.ids[lost.transaction] = None;
+        }
     }
 
     /// The commits of this incarnation, in order.
@@ -141,7 +147,13 @@ impl<'t, 'h> Replay<'t, 'h> {
 
     /// The TxnId of a transaction, if its commit counts.
     pub(super) fn commit_of(&self, transaction: usize) -> Option<TxnId> {
-        self.order.iter().rev().find(|placed| placed.transaction == transaction).map(|placed| placed.id)
+        self.ids[transaction]
+    }
+
+    /// The transaction that made a commit.
+    pub(super) fn committer(&self, id: TxnId) -> Option<&'t Transaction<'h>> {
+        let index = self.order.binary_search_by_key(&id, |placed| placed.id).ok()?;
+        Some(&self.timeline.transactions[self.order[index].transaction])
     }
 
     /// How many of `acknowledged`, which come in the order of their acknowledgement, have TxnIds that agree: each is
@@ -224,7 +236,7 @@ impl<'h> Replay<'_, 'h> {
                         self.timeline.transaction_of(step).expect("a put belongs to a transaction");
                     let left = self.timeline.transactions[transaction].writes.get(key.as_slice());
                     return match self.commit_of(transaction) {
-                        Some(id) if left == Some(&Some(value)) => Provenance::Commit { id, transaction, key },
+                        Some(id) if left == Some(&Some(value)) => Provenance::Commit { id, key },
                         _ => Provenance::Uncommitted { transaction },
                     };
                 }
@@ -243,8 +255,8 @@ impl<'h> Replay<'_, 'h> {
                 "the value at the start of the history".to_owned()
             }
             Provenance::Start { key: home } => format!("the value of {} at the start", BytesText(home)),
-            Provenance::Commit { id, transaction, key: home } => {
-                let commit = format!("commit {id} ({})", self.timeline.transactions[transaction].label);
+            Provenance::Commit { id, key: home } => {
+                let commit = self.commit_name(id);
                 if home == key {
                     format!("the value of {commit}")
                 } else {
@@ -267,12 +279,9 @@ impl<'h> Replay<'_, 'h> {
 
     /// A commit and the transaction that made it.
     pub(super) fn commit_name(&self, id: TxnId) -> String {
-        match self.order.binary_search_by_key(&id, |placed| placed.id) {
-            Ok(index) => {
-                let label = self.timeline.transactions[self.order[index].transaction].label;
-                format!("commit {id} ({label})")
-            }
-            Err(_) => format!("commit {id}"),
+        match self.committer(id) {
+            Some(transaction) => format!("commit {id} ({})", transaction.label),
+            None => format!("commit {id}"),
         }
     }
 

@@ -18,15 +18,14 @@
 //! to exclude them. It does not know which old commits are retained, and so accepts every refusal to read one. It does
 //! not look for lost updates by commits in doubt, and it does not look for write skew, which snapshot isolation permits.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use super::replay::{Provenance, Replay};
+use super::scan::{Scan, Writes};
 use super::timeline::Incarnation;
 use super::{Checker, Violation};
 use crate::text::{BytesText, ValueText};
-use crate::{Event, Key, KeyRange, Mode, Mvcc, Refusal, TxnId, Value};
+use crate::{Event, Key, Mode, Mvcc, Refusal, TxnId, Value};
 
 /// Judges the reads and commits of one incarnation.
 pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Result<(), Violation> {
@@ -36,9 +35,6 @@ pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Resul
     }
     Ok(())
 }
-
-/// The writes of one transaction so far.
-type Writes<'h> = BTreeMap<&'h [u8], Option<&'h [u8]>>;
 
 struct Judge<'a, 't, 'h> {
     replay: &'a Replay<'t, 'h>,
@@ -234,10 +230,8 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         let newest = open.snapshots.last().copied().unwrap_or_default();
         for key in transaction.writes.keys() {
             let before = TxnId(id.0.saturating_sub(1));
-            let Some(overwritten) = self.replay.model.last_writer(key, before).filter(|by| *by > newest)
-            else {
-                continue;
-            };
+            let overwritten = self.replay.model.last_writer(key, before).filter(|by| *by > newest);
+            let Some(overwritten) = overwritten.filter(|by| self.was_acknowledged(*by)) else { continue };
             let (label, other) = (transaction.label, self.replay.commit_name(overwritten));
             let message = format!(
                 "{label} (commit {id}) and {other} were concurrent and both wrote {}: {label} reads as of {newest}",
@@ -253,6 +247,10 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
     fn latest(&self) -> TxnId {
         let last = self.replay.placed()[..self.visible].last();
         last.map_or(self.acknowledged, |placed| placed.id.max(self.acknowledged))
+    }
+
+    fn was_acknowledged(&self, id: TxnId) -> bool {
+        self.replay.committer(id).is_some_and(|transaction| transaction.committed_at().is_some())
     }
 
     fn transaction(&mut self, index: usize) -> &mut Open<'h> {
@@ -297,106 +295,6 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
     }
 }
 
-/// What a scan asks for.
-struct Scan<'a> {
-    range: &'a KeyRange,
-    limit: usize,
-    reverse: bool,
-}
-
-impl Scan<'_> {
-    /// What it should find: the model at `at` under the transaction's own writes.
-    fn pairs<'m>(
-        &self,
-        model: &'m Mvcc,
-        own: &'m Writes<'_>,
-        at: TxnId,
-    ) -> impl Iterator<Item = (&'m [u8], &'m [u8])> + use<'m> {
-        let committed = model.range(self.range, at).map(|(key, value)| (key.as_slice(), value.as_slice()));
-        let bounds = (borrowed(&self.range.start), borrowed(&self.range.end));
-        let own = (!self.range.is_inverted()).then(|| own.range::<[u8], _>(bounds));
-        let own = own.into_iter().flatten().map(|(key, value)| (*key, *value));
-        let reverse = self.reverse;
-        let mut committed = directed(committed, reverse).peekable();
-        let mut own = directed(own, reverse).peekable();
-        let merged = std::iter::from_fn(move || {
-            loop {
-                let order = match (committed.peek(), own.peek()) {
-                    (None, None) => return None,
-                    (Some(_), None) => Ordering::Less,
-                    (None, Some(_)) => Ordering::Greater,
-                    (Some((committed, _)), Some((own, _))) if reverse => own.cmp(committed),
-                    (Some((committed, _)), Some((own, _))) => committed.cmp(own),
-                };
-                if order == Ordering::Less {
-                    return committed.next();
-                }
-                if order == Ordering::Equal {
-                    committed.next();
-                }
-                if let Some((key, Some(value))) = own.next() {
-                    return Some((key, value));
-                }
-            }
-        });
-        merged.take(self.limit)
-    }
-
-    /// What is wrong with a result whatever the state.
-    fn malformed(&self, found: &[(Key, Value)]) -> Option<(&'static str, String)> {
-        if found.len() > self.limit {
-            return Some((
-                "scan-over-limit",
-                format!("found {} pairs instead of {}", found.len(), self.limit),
-            ));
-        }
-        if let Some((key, _)) = found.iter().find(|(key, _)| !self.range.contains(key)) {
-            return Some(("scan-out-of-range", format!("found {} outside {}", BytesText(key), self.range)));
-        }
-        let misordered = found.windows(2).find(|pair| !self.comes_before(&pair[0].0, &pair[1].0))?;
-        let (first, second) = (BytesText(&misordered[0].0), BytesText(&misordered[1].0));
-        Some(("scan-out-of-order", format!("found {second} after {first}")))
-    }
-
-    /// The first key at which a result differs from what was expected, and what was found there.
-    fn first_difference<'m>(
-        &self,
-        expected: impl Iterator<Item = (&'m [u8], &'m [u8])>,
-        found: &[(Key, Value)],
-    ) -> (Key, Option<Value>) {
-        let mut found = found.iter();
-        for (key, value) in expected {
-            match found.next() {
-                Some((other, held)) if other == key && held == value => {}
-                Some((other, held)) if other == key || self.comes_before(other, key) => {
-                    return (other.clone(), Some(held.clone()));
-                }
-                _ => return (key.to_vec(), None),
-            }
-        }
-        found.next().map_or_else(Default::default, |(key, value)| (key.clone(), Some(value.clone())))
-    }
-
-    fn comes_before(&self, one: &[u8], other: &[u8]) -> bool {
-        if self.reverse { one > other } else { one < other }
-    }
-}
-
-fn directed<'m, T: 'm>(
-    items: impl DoubleEndedIterator<Item = T> + 'm,
-    reverse: bool,
-) -> Box<dyn Iterator<Item = T> + 'm> {
-    if reverse { Box::new(items.rev()) } else { Box::new(items) }
-}
-
-fn borrowed(bound: &Bound<Key>) -> Bound<&[u8]> {
-    match bound {
-        Bound::Included(key) => Bound::Included(key),
-        Bound::Excluded(key) => Bound::Excluded(key),
-        Bound::Unbounded => Bound::Unbounded,
-    }
-}
-
 /// What a transaction with these writes reads at `key`.
 fn value_in<'m>(model: &'m Mvcc, own: &Writes<'m>, key: &[u8], at: TxnId) -> Option<&'m [u8]> {
     match own.get(key) {
@@ -407,4 +305,243 @@ fn value_in<'m>(model: &'m Mvcc, own: &Writes<'m>, key: &[u8], at: TxnId) -> Opt
 
 fn violation(kind: &'static str, step: usize, message: String) -> Violation {
     Violation { checker: Checker::SnapshotIsolation, kind, step, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Checker::SnapshotIsolation;
+    use crate::check::testing::{assert_accepted, assert_violation};
+
+    /// Two commits, and a transaction that began between them and is still open.
+    const START: &str = r#"
+        begin t1 c0 write snapshot=0
+        put t1 "a" #1*8
+        put t1 "b" #2*8
+        submit t1 sync
+        committed t1 id=1
+        begin t2 c1 read snapshot=1
+        begin t3 c0 write snapshot=1
+        put t3 "a" #3*8
+        delete t3 "b"
+        put t3 "c" #4*8
+        submit t3 buffered
+        committed t3 id=2
+    "#;
+    const NEXT: usize = 12;
+
+    fn good(text: &str) {
+        assert_accepted(&format!("{START}{text}"));
+    }
+
+    fn bad(text: &str, kind: &str, step: usize) -> String {
+        assert_violation(&format!("{START}{text}"), SnapshotIsolation, kind, NEXT + step)
+    }
+
+    /// A store that reveals nothing, with one commit acknowledged and one outstanding when `t3` begins.
+    fn hidden(text: &str) -> String {
+        let start = r#"
+            begin t1 c0 write
+            put t1 "a" #1*8
+            put t1 "b" #2*8
+            submit t1 sync
+            committed t1
+            begin t2 c0 write
+            put t2 "a" #3*8
+            put t2 "b" #4*8
+            submit t2 sync
+            begin t3 c1 read
+        "#;
+        format!("{start}{text}")
+    }
+
+    #[test]
+    fn reads_see_their_snapshot() {
+        good(r#"get t2 "a" -> #1*8"#);
+        good(r#"scan t2 (-inf .. +inf) -> "a"=#1*8 "b"=#2*8"#);
+        good(
+            "begin t4 c0 read snapshot=2\nget t4 \"b\" -> none\nscan t4 (-inf .. +inf) reverse -> \"c\"=#4*8 \"a\"=#3*8",
+        );
+        good("begin t4 c0 read@1\nget t4 \"a\" -> #1*8\nscan t4 [\"b\" .. +inf) limit=1 -> \"b\"=#2*8");
+        good("begin t4 c0 read@0 snapshot=0\nscan t4 (-inf .. +inf) -> none");
+    }
+
+    #[test]
+    fn transactions_see_their_own_writes() {
+        good(
+            r#"begin t4 c0 write snapshot=2
+               put t4 "b" #5*8
+               delete t4 "a"
+               get t4 "a" -> none
+               get t4 "b" -> #5*8
+               scan t4 (-inf .. +inf) limit=2 -> "b"=#5*8 "c"=#4*8
+               put t4 "b" #6*8
+               get t4 "b" -> #6*8
+               aborted t4
+               begin t5 c0 read snapshot=2
+               get t5 "b" -> none"#,
+        );
+        let own = "begin t4 c0 write snapshot=2\nput t4 \"a\" #5*8\n";
+        let message = bad(&format!("{own} get t4 \"a\" -> #3*8"), "own-write-missed", 2);
+        assert!(message.contains("should find #5*8, its own write, but found #3*8"), "{message}");
+        bad(&format!("{own} delete t4 \"a\"\n get t4 \"a\" -> #5*8"), "own-write-missed", 3);
+        bad(&format!("{own} scan t4 (-inf .. +inf) -> \"c\"=#4*8"), "own-write-missed", 2);
+    }
+
+    #[test]
+    fn wrong_reads_are_told_apart() {
+        let message = bad(r#"get t2 "a" -> #3*8"#, "future-read", 0);
+        assert_eq!(
+            message,
+            "get of \"a\" by t2 at snapshot 1 should find #1*8, the value of commit 1 (t1), \
+             but found #3*8, the value of commit 2 (t3)"
+        );
+        bad("get t2 \"a\" -> none", "missing-value", 0);
+        bad("get t2 \"a\" -> #9*8", "invented-value", 0);
+        bad("begin t4 c0 read snapshot=2\nget t4 \"a\" -> #1*8", "stale-read", 1);
+        bad("begin t4 c0 read snapshot=2\nget t4 \"b\" -> #2*8", "stale-read", 1);
+        let message = bad("get t2 \"a\" -> #2*8", "misplaced-value", 0);
+        assert!(message.contains("#2*8, the value that commit 1 (t1) gave to \"b\""), "{message}");
+        bad("begin t4 c0 write snapshot=2\nput t4 \"a\" #5*8\nget t2 \"a\" -> #5*8", "dirty-read", 2);
+        bad("begin t4 c0 write\nput t4 \"a\" #5*8\naborted t4\nget t2 \"a\" -> #5*8", "dirty-read", 3);
+    }
+
+    #[test]
+    fn scans_are_complete_ordered_and_bounded() {
+        bad(r#"scan t2 (-inf .. +inf) -> "a"=#1*8"#, "missing-value", 0);
+        bad(r#"scan t2 (-inf .. +inf) -> "b"=#2*8"#, "missing-value", 0);
+        bad(r#"scan t2 (-inf .. +inf) -> "a"=#1*8 "b"=#2*8 "c"=#4*8"#, "future-read", 0);
+        bad(r#"scan t2 (-inf .. +inf) reverse -> "a"=#1*8 "b"=#2*8"#, "scan-out-of-order", 0);
+        bad(r#"scan t2 (-inf .. +inf) -> "b"=#2*8 "a"=#1*8"#, "scan-out-of-order", 0);
+        bad(r#"scan t2 (-inf .. +inf) -> "a"=#1*8 "a"=#1*8"#, "scan-out-of-order", 0);
+        bad(r#"scan t2 (-inf .. +inf) limit=1 -> "a"=#1*8 "b"=#2*8"#, "scan-over-limit", 0);
+        bad(r#"scan t2 (-inf .. +inf) limit=1 reverse -> "a"=#1*8"#, "missing-value", 0);
+        bad(r#"scan t2 ["a" .. "b") -> "a"=#1*8 "b"=#2*8"#, "scan-out-of-range", 0);
+    }
+
+    #[test]
+    fn snapshots_follow_real_time() {
+        let message = bad("begin t4 c0 read snapshot=1", "stale-snapshot", 0);
+        assert_eq!(message, "t4 reads as of commit 1, but commit 2 (t3) was acknowledged before");
+        bad("begin t4 c0 write snapshot=1", "stale-snapshot", 0);
+        bad("begin t4 c0 read snapshot=3", "future-snapshot", 0);
+        bad("begin t4 c0 read@3", "future-snapshot", 0);
+        bad("begin t4 c0 read@1 snapshot=2", "wrong-snapshot", 0);
+        let outstanding = "begin t4 c0 write snapshot=2\nput t4 \"a\" #5*8\nsubmit t4 sync\n";
+        good(&format!("{outstanding} begin t5 c1 read snapshot=2\n get t5 \"a\" -> #3*8"));
+        good(&format!("{outstanding} begin t5 c1 read snapshot=3\n get t5 \"a\" -> #5*8"));
+        good(&format!("{outstanding} begin t5 c1 read@3\n get t5 \"a\" -> #5*8"));
+        bad(&format!("{outstanding} begin t5 c1 read snapshot=4"), "future-snapshot", 3);
+        bad(&format!("{outstanding} committed t4 id=3\n begin t5 c1 read snapshot=2"), "stale-snapshot", 4);
+    }
+
+    #[test]
+    fn hidden_snapshots_are_narrowed_by_reads() {
+        assert_accepted(&hidden("get t3 \"a\" -> #1*8\nget t3 \"b\" -> #2*8"));
+        assert_accepted(&hidden(
+            "get t3 \"a\" -> #3*8\nscan t3 (-inf .. +inf) -> \"a\"=#3*8 \"b\"=#4*8\ncommitted t2",
+        ));
+        assert_accepted(&hidden("get t3 \"c\" -> none\nget t3 \"b\" -> #2*8"));
+        let torn = hidden("get t3 \"a\" -> #1*8\nget t3 \"b\" -> #4*8");
+        let message = assert_violation(&torn, SnapshotIsolation, "future-read", 11);
+        assert!(message.contains("at snapshot 1 should find #2*8"), "{message}");
+        let torn = hidden("get t3 \"a\" -> #3*8\nscan t3 [\"b\" .. +inf) -> \"b\"=#2*8");
+        assert_violation(&torn, SnapshotIsolation, "stale-read", 11);
+        let neither = hidden("get t3 \"a\" -> none");
+        let message = assert_violation(&neither, SnapshotIsolation, "missing-value", 10);
+        assert!(message.contains("at any snapshot from 1 to 2"), "{message}");
+    }
+
+    #[test]
+    fn a_hidden_commit_that_was_acknowledged_must_be_seen() {
+        let after = |read: &str| hidden(&format!("committed t2\nbegin t4 c1 read\nget t4 \"a\" -> {read}"));
+        assert_accepted(&after("#3*8"));
+        assert_violation(&after("#1*8"), SnapshotIsolation, "stale-read", 12);
+    }
+
+    #[test]
+    fn the_later_writer_of_a_key_has_read_the_earlier() {
+        let concurrent = |key: &str| {
+            format!(
+                r#"begin t4 c0 write snapshot=2
+                   begin t5 c1 write snapshot=2
+                   put t4 "a" #5*8
+                   put t5 {key} #6*8
+                   submit t4 sync
+                   committed t4 id=3
+                   submit t5 sync
+                   committed t5 id=4"#
+            )
+        };
+        good(&concurrent("\"z\""));
+        let message = bad(&concurrent("\"a\""), "lost-update", 7);
+        assert!(
+            message.contains("t5 (commit 4) and commit 3 (t4)") && message.contains("\"a\""),
+            "{message}"
+        );
+        good(&concurrent("\"a\"").replace("committed t5 id=4", "aborted t5"));
+        let hidden = format!("{START}{}", concurrent("\"a\""));
+        let hidden: String = hidden
+            .split_inclusive('\n')
+            .map(|line| {
+                let kept = line.split(" id=").next().and_then(|line| line.split(" snapshot=").next());
+                kept.unwrap_or_default().trim_end().to_owned() + "\n"
+            })
+            .collect();
+        assert_violation(&hidden, SnapshotIsolation, "lost-update", NEXT + 7);
+    }
+
+    #[test]
+    fn refusals_have_reasons() {
+        good("begin t4 c0 write\nrefused c1 write write-busy");
+        good("begin t4 c0 write\nsubmit t4 sync\nrefused c1 write write-busy");
+        good("refused c1 read@0 snapshot-not-found\nrefused c1 read@3 snapshot-not-found");
+        bad("refused c1 write write-busy", "false-busy", 0);
+        bad("begin t4 c0 write\naborted t4\nrefused c1 write write-busy", "false-busy", 2);
+        bad("begin t4 c0 write\nrefused c1 read write-busy", "false-busy", 1);
+        bad("refused c1 read@2 snapshot-not-found", "false-snapshot-not-found", 0);
+        bad("refused c1 read snapshot-not-found", "false-snapshot-not-found", 0);
+        let outstanding = "begin t4 c0 write\nput t4 \"a\" #5*8\nsubmit t4 sync\n";
+        good(&format!("{outstanding} refused c1 read@3 snapshot-not-found"));
+        let crashed =
+            "begin t4 c0 write\ncrash\nopened latest=2 -> \"a\"=#3*8 \"c\"=#4*8\nrefused c1 write write-busy";
+        bad(crashed, "false-busy", 3);
+    }
+
+    #[test]
+    fn txn_ids_increase() {
+        let commit =
+            |id: u64| format!("begin t4 c0 write\nput t4 \"z\" #5*8\nsubmit t4 sync\ncommitted t4 id={id}\n");
+        good(&commit(3));
+        good(&(commit(9) + "begin t5 c0 read@8\nget t5 \"z\" -> none"));
+        let message = bad(&commit(2), "commit-out-of-order", 3);
+        assert_eq!(message, "t4 was committed as 2, but commit 2 was there before");
+        bad(&commit(1), "commit-out-of-order", 3);
+        bad(&("get t2 \"a\" -> none\n".to_owned() + &commit(2)), "missing-value", 0);
+        good("begin t4 c0 write\nsubmit t4 sync\ncommitted t4 id=2");
+        good("submit t2 sync\ncommitted t2 id=1");
+        bad("begin t4 c0 write\nsubmit t4 sync\ncommitted t4 id=3", "wrong-commit-id", 2);
+        bad("begin t4 c0 write\nsubmit t4 sync\ncommitted t4 id=1", "wrong-commit-id", 2);
+    }
+
+    #[test]
+    fn overlapping_commits_may_be_acknowledged_in_any_order() {
+        let pipelined = |first: &str, second: &str| {
+            format!(
+                r#"begin t4 c0 write
+                   put t4 "x" #5*8
+                   submit t4 sync
+                   begin t5 c1 write
+                   put t5 "y" #6*8
+                   submit t5 sync
+                   {first}
+                   begin t6 c2 read
+                   get t6 "x" -> #5*8
+                   {second}"#
+            )
+        };
+        good(&pipelined("committed t5 id=4", "committed t4 id=3"));
+        good(&pipelined("committed t4 id=3", "committed t5 id=4"));
+        good(&pipelined("committed t5 id=4", ""));
+        bad(&pipelined("committed t5 id=3", "committed t4 id=3"), "commit-out-of-order", 9);
+    }
 }

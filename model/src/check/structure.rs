@@ -18,7 +18,7 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
         if let Event::Failed { what, error } = event
             && is_verify(what)
         {
-            let message = format!("the store's own `{what}` found damage: {error}");
+            let message = format!("the store's own `{what}` found damage: {error:?}");
             return Err(Violation { checker: Checker::Structure, kind: "verify-failed", step, message });
         }
     }
