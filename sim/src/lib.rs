@@ -1,1 +1,25 @@
-//! The simulator.
+//! The simulator: a store runs in it, fails in every way that a disk allows, and is judged by what it then holds.
+//!
+//! ```text
+//! seed ──workload──► Plan ──run──► History ──model::check──► verdict
+//!                     ▲             │
+//!               text, by hand    trace hash
+//! ```
+//!
+//! - [`random`]: one seed, split into named streams.
+//! - [`plan`]: everything that happens in a run, written down beforehand, with a text form.
+//! - [`workload`]: from a seed to a plan.
+//! - [`store`]: the system under test, and what it promises; adapters for the engine and for redb.
+//! - [`disk`]: the file system that forgets what was not synced.
+//! - [`run`]: from a plan to a history and a verdict.
+//!
+//! Nothing here reads a clock, a thread's identity or an unseeded random number: a seed is a run, on every machine.
+
+#![forbid(unsafe_code)]
+
+pub mod disk;
+pub mod plan;
+pub mod random;
+pub mod run;
+pub mod store;
+pub mod workload;

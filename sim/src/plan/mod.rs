@@ -1,0 +1,127 @@
+//! A plan: everything that happens in one run, written down beforehand.
+//!
+//! A plan holds no randomness. The generator spends a seed once, to write the plan; running a plan draws nothing, so
+//! the same plan is the same run, and a plan that found something keeps finding it when generators change. Seeds are
+//! for finding, plans are for keeping.
+//!
+//! **Any line may go.** A step that makes no sense where it stands (an operation without an open transaction, a
+//! second `begin`) is skipped without a word. Deleting steps therefore always leaves a plan, which is what shrinking
+//! and editing by hand need.
+//!
+//! The text form is one step a line, and reads as what clients do:
+//!
+//! ```text
+//! proofmark plan 1
+//! seed 42
+//! store engine
+//! page-size 4096
+//!
+//! c0 begin write
+//! c0 put "k01" #17*64
+//! c1 begin read back=3
+//! c1 scan ["a" .. +inf) limit=10 reverse
+//! c0 commit sync
+//! checkpoint
+//! crash call=13 before keep=none
+//! ```
+
+mod config;
+mod text;
+
+use proofmark_model::{ClientId, Durability, Operation};
+
+pub use self::config::{Config, Retention};
+use crate::disk::{DiskOptions, Keep, Moment, Sabotage};
+use crate::store::StoreKind;
+
+/// One run, written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed that the generator spent on this plan. Says where it comes from, and decides nothing.
+    pub seed: Option<u64>,
+    /// The store it was written for.
+    pub store: StoreKind,
+    /// How the store is opened.
+    pub config: Config,
+    /// How the disk behaves.
+    pub disk: DiskOptions,
+    /// Faults planted to prove that a checker sees them. Empty in every honest run.
+    pub sabotage: Vec<Sabotage>,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A client acts.
+    Client(ClientId, Action),
+    /// The store is asked to write back what it can.
+    Checkpoint,
+    /// The store is asked to check itself.
+    Verify,
+    /// The store is closed in good order and opened again. Open transactions are aborted first.
+    Reopen,
+    /// The power fails at the strikes to come.
+    Crash(CrashSpec),
+}
+
+/// What a client does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Opens a transaction.
+    Begin(Begin),
+    /// Reads or writes in its transaction.
+    Operation(Operation),
+    /// Commits its transaction; a read transaction ends.
+    Commit(Durability),
+    /// Ends its transaction without effect.
+    Abort,
+}
+
+/// How a client opens its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Reads the latest state.
+    Read,
+    /// Reads the state as of the latest commit minus this many; below zero it asks for the future, which must be
+    /// refused. A store without time travel reads the latest state.
+    ReadBack(i64),
+    /// Reads and writes.
+    Write,
+}
+
+/// A power loss, and those in the recoveries from it.
+///
+/// The first strike is armed when the step is reached; each one after it is armed for the recovery from the one
+/// before. A strike that has not come by the next crash step, or by the plan's end, is carried out there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashSpec {
+    /// The strikes, in order. At least one.
+    pub strikes: Vec<Strike>,
+}
+
+/// One power loss.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strike {
+    /// At which I/O call from here; 1 is the next one.
+    pub call: u64,
+    /// Before that call takes effect, or after.
+    pub moment: Moment,
+    /// What survives of that which was not synced.
+    pub keep: Keep,
+}
+
+impl Plan {
+    /// An empty plan for `store`, with the default configuration.
+    pub fn new(store: StoreKind) -> Plan {
+        Plan {
+            seed: None,
+            store,
+            config: Config::default(),
+            disk: DiskOptions::default(),
+            sabotage: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The text form of plans: one setting or one step a line, for people to read, edit and compare.
+//!
+//! Printing and parsing are exact inverses. A plan that a person writes may leave out any setting, which then has its
+//! default; a setting stands before the first step and at most once (`sabotage` any number of times). Blank lines, and
+//! lines that start with `#`, mean nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use proofmark_model::text::{Cursor, lines};
+use proofmark_model::{ClientId, Operation, ParseError, Value};
+
+use super::{Action, Begin, CrashSpec, Plan, Step, Strike};
+use crate::disk::Moment;
+use crate::store::StoreKind;
+
+/// The version of the text form that this program writes, and the only one it reads.
+const VERSION: u32 = 1;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "proofmark plan {VERSION}")?;
+        if let Some(seed) = self.seed {
+            writeln!(f, "seed {seed}")?;
+        }
+        writeln!(f, "store {}", self.store)?;
+        writeln!(f, "page-size {}", self.config.page_size)?;
+        writeln!(f, "cache-bytes {}", self.config.cache_bytes)?;
+        writeln!(f, "segment-bytes {}", self.config.segment_bytes)?;
+        writeln!(f, "write-tier-bytes {}", self.config.write_tier_bytes)?;
+        writeln!(f, "retention {}", self.config.retention)?;
+        writeln!(f, "two-phase-commit {}", yes_or_no(self.config.two_phase_commit))?;
+        writeln!(f, "granule {}", self.disk.granule)?;
+        writeln!(f, "directories {}", self.disk.directory_persistence)?;
+        writeln!(f, "dirty-bytes-max {}", self.disk.dirty_bytes_max)?;
+        for sabotage in &self.sabotage {
+            writeln!(f, "sabotage {sabotage}")?;
+        }
+        writeln!(f)?;
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Client(client, action) => write!(f, "{client} {action}"),
+            Step::Checkpoint => f.write_str("checkpoint"),
+            Step::Verify => f.write_str("verify"),
+            Step::Reopen => f.write_str("reopen"),
+            Step::Crash(spec) => {
+                for (index, strike) in spec.strikes.iter().enumerate() {
+                    write!(f, "{} {strike}", if index == 0 { "crash" } else { "," })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Begin(Begin::Read) => f.write_str("begin read"),
+            Action::Begin(Begin::ReadBack(back)) => write!(f, "begin read back={back}"),
+            Action::Begin(Begin::Write) => f.write_str("begin write"),
+            Action::Operation(operation) => operation.fmt(f),
+            Action::Commit(durability) => write!(f, "commit {durability}"),
+            Action::Abort => f.write_str("abort"),
+        }
+    }
+}
+
+impl fmt::Display for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call={} {} keep={}", self.call, self.moment, self.keep)
+    }
+}
+
+impl FromStr for Plan {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Plan, ParseError> {
+        let mut lines = lines(text);
+        let mut header = lines.next().unwrap_or_else(|| Cursor::new("", 1));
+        parse_header(&mut header)?;
+        let mut parser = Parser {
+            plan: Plan::new(StoreKind::default()),
+            settings: BTreeSet::new(),
+            values: BTreeMap::new(),
+        };
+        for mut line in lines {
+            parser.line(&mut line)?;
+            line.end()?;
+        }
+        Ok(parser.plan)
+    }
+}
+
+fn parse_header(line: &mut Cursor<'_>) -> Result<(), ParseError> {
+    line.expect("proofmark")?;
+    line.expect("plan")?;
+    let version: u32 = line.number()?;
+    if version != VERSION {
+        return Err(line.error(format!("this program reads version {VERSION} of plans, not {version}")));
+    }
+    line.end()
+}
+
+struct Parser<'a> {
+    plan: Plan,
+    /// Those that were read.
+    settings: BTreeSet<&'a str>,
+    /// On which line each value is written.
+    values: BTreeMap<Value, usize>,
+}
+
+impl<'a> Parser<'a> {
+    fn line(&mut self, line: &mut Cursor<'a>) -> Result<(), ParseError> {
+        let word = line.word()?;
+        let step = match word {
+            "checkpoint" => Step::Checkpoint,
+            "verify" => Step::Verify,
+            "reopen" => Step::Reopen,
+            "crash" => Step::Crash(parse_crash(line)?),
+            _ => match word.parse::<ClientId>() {
+                Ok(client) => Step::Client(client, self.action(line)?),
+                Err(_) => return self.setting(word, line),
+            },
+        };
+        self.plan.steps.push(step);
+        Ok(())
+    }
+
+    fn setting(&mut self, name: &'a str, line: &mut Cursor<'a>) -> Result<(), ParseError> {
+        let first = self.settings.insert(name);
+        let (config, disk) = (&mut self.plan.config, &mut self.plan.disk);
+        if !self.plan.steps.is_empty() {
+            return Err(
+                line.error(format!("expected a step, found `{name}`: settings stand before the steps"))
+            );
+        }
+        if !first && name != "sabotage" {
+            return Err(line.error(format!("`{name}` was set before")));
+        }
+        match name {
+            "seed" => self.plan.seed = Some(line.number()?),
+            "store" => self.plan.store = parse_word(line)?,
+            "page-size" => config.page_size = line.number()?,
+            "cache-bytes" => config.cache_bytes = line.number()?,
+            "segment-bytes" => config.segment_bytes = line.number()?,
+            "write-tier-bytes" => config.write_tier_bytes = line.number()?,
+            "retention" => config.retention = parse_word(line)?,
+            "two-phase-commit" => config.two_phase_commit = parse_yes_or_no(line)?,
+            "granule" => disk.granule = parse_word(line)?,
+            "directories" => disk.directory_persistence = parse_word(line)?,
+            "dirty-bytes-max" => disk.dirty_bytes_max = line.number()?,
+            "sabotage" => self.plan.sabotage.push(parse_word(line)?),
+            _ => return Err(line.error(format!("`{name}` is neither a setting nor a step"))),
+        }
+        Ok(())
+    }
+
+    fn action(&mut self, line: &mut Cursor<'_>) -> Result<Action, ParseError> {
+        if line.accept("begin") {
+            return Ok(Action::Begin(parse_begin(line)?));
+        }
+        if line.accept("commit") {
+            return Ok(Action::Commit(line.durability()?));
+        }
+        if line.accept("abort") {
+            return Ok(Action::Abort);
+        }
+        let operation = line.operation()?;
+        if let Operation::Put { value, .. } = &operation
+            && let Some(before) = self.values.insert(value.clone(), line.line())
+        {
+            return Err(line.error(format!("the value on line {before} is written again: values are unique")));
+        }
+        Ok(Action::Operation(operation))
+    }
+}
+
+fn parse_begin(line: &mut Cursor<'_>) -> Result<Begin, ParseError> {
+    if line.accept("write") {
+        return Ok(Begin::Write);
+    }
+    line.expect("read")?;
+    if !line.accept("back=") {
+        return Ok(Begin::Read);
+    }
+    let distance = line.token()?;
+    let back =
+        distance.parse().map_err(|_| line.error(format!("expected a distance, found `{distance}`")))?;
+    Ok(Begin::ReadBack(back))
+}
+
+fn parse_crash(line: &mut Cursor<'_>) -> Result<CrashSpec, ParseError> {
+    let mut strikes = Vec::new();
+    loop {
+        line.expect("call=")?;
+        let call = line.number()?;
+        if call == 0 {
+            return Err(line.error("calls are counted from 1"));
+        }
+        let moment = if line.accept("after") {
+            Moment::After
+        } else {
+            line.expect("before")?;
+            Moment::Before
+        };
+        line.expect("keep=")?;
+        let token = line.token()?;
+        let keep = token.strip_suffix(',').unwrap_or(token);
+        let keep = keep.parse().map_err(|error| line.error(format!("{error}")))?;
+        strikes.push(Strike { call, moment, keep });
+        if !token.ends_with(',') {
+            return Ok(CrashSpec { strikes });
+        }
+    }
+}
+
+fn parse_word<T: FromStr<Err: fmt::Display>>(line: &mut Cursor<'_>) -> Result<T, ParseError> {
+    let token = line.token()?;
+    token.parse().map_err(|error| line.error(format!("{error}")))
+}
+
+fn parse_yes_or_no(line: &mut Cursor<'_>) -> Result<bool, ParseError> {
+    if line.accept("yes") {
+        return Ok(true);
+    }
+    line.expect("no")?;
+    Ok(false)
+}
+
+fn yes_or_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::generate;
+
+    fn assert_error(text: &str, line: usize, column: usize, message: &str) {
+        let error = text.parse::<Plan>().unwrap_err();
+        assert_eq!((error.line, error.column), (line, column), "{error}");
+        assert!(error.message.contains(message), "{error}");
+    }
+
+    #[test]
+    fn generated_plans_round_trip() {
+        for seed in 0..100 {
+            let plan = generate(seed, StoreKind::Redb);
+            let text = plan.to_string();
+            let parsed: Plan = text.parse().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            assert!(parsed == plan, "seed {seed} does not round-trip");
+            assert_eq!(parsed.to_string(), text);
+        }
+    }
+
+    const EXAMPLE: &str = r#"proofmark plan 1
+seed 42
+store redb
+page-size 8192
+cache-bytes 65536
+segment-bytes 4096
+write-tier-bytes 16384
+retention txns:8
+two-phase-commit yes
+granule 512
+directories file-sync
+dirty-bytes-max 1048576
+sabotage ignore-sync:3
+sabotage drop-write:every:2
+
+c0 begin write
+c0 put "k01" #17*64
+c1 begin read back=3
+c1 get "k01"
+c1 scan ["a" .. +inf) limit=10 reverse
+c1 abort
+c0 delete "k\x00"
+c0 commit sync
+c1 begin read back=-1
+checkpoint
+verify
+reopen
+crash call=13 before keep=random:500:77, call=4 after keep=none
+"#;
+
+    #[test]
+    fn a_plan_prints_as_it_was_written() {
+        let plan: Plan = EXAMPLE.parse().unwrap();
+        assert_eq!(plan.to_string(), EXAMPLE);
+        assert_eq!(plan.steps.len(), 13);
+        assert_eq!(plan.sabotage.len(), 2);
+    }
+
+    #[test]
+    fn comments_and_defaults() {
+        let plan: Plan = "# why\n\nproofmark plan 1\n  # indented\ncheckpoint\n".parse().unwrap();
+        let expected = Plan { steps: vec![Step::Checkpoint], ..Plan::new(StoreKind::default()) };
+        assert_eq!(plan, expected);
+    }
+
+    #[test]
+    fn errors_say_where() {
+        assert_error("", 1, 1, "proofmark");
+        assert_error("proofmark history 1", 1, 11, "plan");
+        assert_error("proofmark plan 2\n", 1, 16, "version 1");
+        let with_header = |text: &str| format!("proofmark plan 1\n{text}");
+        assert_error(&with_header("c0 commit slowly"), 2, 11, "slowly");
+        assert_error(&with_header("# fine\nc0 put \"k\" 17"), 3, 12, "value");
+        assert_error(&with_header("verify now"), 2, 8, "end of the line");
+        assert_error(&with_header("granules 8"), 2, 1, "neither a setting nor a step");
+        assert_error(&with_header("granule x"), 2, 9, "x");
+        assert_error(&with_header("store mysql"), 2, 7, "engine, redb");
+        assert_error(&with_header("retention forever"), 2, 11, "txns:N");
+        assert_error(&with_header("seed 1\nseed 2"), 3, 1, "set before");
+        assert_error(&with_header("verify\nseed 2"), 3, 1, "before the steps");
+        assert_error(&with_header("c0 begin read back=x"), 2, 20, "distance");
+        assert_error(&with_header("crash"), 2, 6, "call=");
+        assert_error(&with_header("crash call=0 before keep=all"), 2, 12, "from 1");
+        assert_error(&with_header("crash call=1 during keep=all"), 2, 14, "before");
+        assert_error(&with_header("crash call=1 before keep=some"), 2, 26, "some");
+        assert_error(&with_header("crash call=1 before keep=all, call=2"), 2, 37, "before");
+        assert_error(&with_header("c0 put \"k\" #1*8\nc0 put \"k\" #1*8"), 3, 15, "line 2");
+    }
+}

@@ -1,0 +1,194 @@
+//! From a plan to a verdict.
+//!
+//! The sequential schedule: one thread takes the plan's steps in the plan's own order, so that a run is exact and can
+//! be repeated, shrunk and enumerated. Everything that was asked and answered becomes the history, which the model's
+//! checkers judge; every event and every I/O call goes into one rolling hash, by which two runs are compared.
+//!
+//! **A power loss** ends the incarnation. Whatever is open is dropped, the disk decides what survived, the store is
+//! opened again, everything it holds is recorded, and its own check is run. The next strike may fall into any of
+//! that. Clients go on with their next `begin`.
+//!
+//! **The end of every run** is the same: strikes that have not come are carried out, the store is closed in good
+//! order, the power fails once more with nothing kept, and the store is opened a last time.
+
+mod panics;
+mod recorder;
+mod session;
+mod stats;
+
+use std::collections::VecDeque;
+
+use proofmark_model::{History, Violation, check};
+
+use self::recorder::Recorder;
+use self::session::{Interrupt, Session};
+use self::stats::Activity;
+pub use self::stats::{CrashCounts, RunStats};
+use crate::disk::{CrashPoint, Keep, SimDisk};
+use crate::plan::{Plan, Step, Strike};
+use crate::store::{StoreFactory, StoreKind};
+use crate::workload;
+
+/// What came of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// What happened.
+    pub history: History,
+    /// For each event of the history, the index of the plan's step that caused it; none for the first opening and for
+    /// the end.
+    pub event_steps: Vec<Option<usize>>,
+    /// Hash of every event and every I/O call, in order. Equal plans on equal stores have equal hashes.
+    pub trace_hash: u64,
+    /// What the checkers say.
+    pub verdict: Result<(), Violation>,
+    /// What happened, in numbers.
+    pub stats: RunStats,
+    /// What happened, in lines for a person, if they were asked for.
+    pub trace: Option<Vec<String>>,
+}
+
+/// Runs the plan that `seed` stands for.
+pub fn run_seed(seed: u64, store: StoreKind) -> Run {
+    run_plan(&workload::generate(seed, store), store.factory())
+}
+
+/// Runs a plan on a store.
+pub fn run_plan(plan: &Plan, factory: &dyn StoreFactory) -> Run {
+    run(plan, factory, false)
+}
+
+/// Runs a plan on a store, and keeps a line for each step, event and I/O call.
+pub fn trace_plan(plan: &Plan, factory: &dyn StoreFactory) -> Run {
+    run(plan, factory, true)
+}
+
+fn run(plan: &Plan, factory: &dyn StoreFactory, with_lines: bool) -> Run {
+    let disk = SimDisk::new(plan.disk);
+    disk.record_trace(with_lines);
+    for sabotage in &plan.sabotage {
+        disk.plant(*sabotage);
+    }
+    let session = Session::new(factory, &plan.config, disk, Recorder::new(with_lines));
+    let mut driver = Driver { session, strikes: VecDeque::new() };
+    if driver.drive(plan).is_err() {
+        // The store failed, and that is on record: what dropping it does is of no interest any more.
+        driver.session.disk.power_off();
+        let _ = driver.session.drop_all();
+    }
+    let (recording, stats) = driver.session.finish();
+    Run {
+        verdict: check(&recording.history),
+        history: recording.history,
+        event_steps: recording.steps,
+        trace_hash: recording.trace_hash,
+        stats,
+        trace: recording.lines,
+    }
+}
+
+/// The store failed; the run is over.
+struct Over;
+
+/// Takes a plan's steps and carries its strikes through.
+struct Driver<'a> {
+    session: Session<'a>,
+    /// The power losses to come. The first one is armed.
+    strikes: VecDeque<Strike>,
+}
+
+impl Driver<'_> {
+    fn drive(&mut self, plan: &Plan) -> Result<(), Over> {
+        let creation_may_fail = self.session.promises().survives_loss_during_creation;
+        let mut steps = plan.steps.iter().enumerate().peekable();
+        self.session.recorder.note(|| "open".to_owned());
+        if creation_may_fail
+            && let Some((index, step)) = steps.next_if(|(_, step)| matches!(step, Step::Crash(_)))
+        {
+            self.session.recorder.enter(Some(index), || step.to_string());
+            self.strike_soon(step)?;
+        }
+        let created = self.session.open(Activity::Creation);
+        self.survive(created)?;
+        for (index, step) in steps {
+            self.session.recorder.enter(Some(index), || step.to_string());
+            let outcome = match step {
+                Step::Client(client, action) => self.session.act(*client, action),
+                Step::Checkpoint => self.session.checkpoint(),
+                Step::Verify => self.session.verify(Activity::Other),
+                Step::Reopen => self.reopen(),
+                Step::Crash(_) => {
+                    self.strike_soon(step)?;
+                    Ok(())
+                }
+            };
+            self.survive(outcome)?;
+        }
+        self.session.recorder.enter(None, || "the end: close, lose the power, open".to_owned());
+        self.strike_overdue()?;
+        let end = self.end();
+        self.survive(end)
+    }
+
+    fn reopen(&mut self) -> Result<(), Interrupt> {
+        self.session.close()?;
+        self.session.open(Activity::Other)
+    }
+
+    fn end(&mut self) -> Result<(), Interrupt> {
+        self.session.close()?;
+        self.session.stats.crashes.count(Activity::Idle);
+        self.session.crash(&Keep::None)?;
+        self.session.open(Activity::Recovery)?;
+        self.session.verify(Activity::Recovery)?;
+        self.session.stats.recoveries += 1;
+        self.session.close()
+    }
+
+    /// Arms the strikes of a crash step, after the strikes that should have come before.
+    fn strike_soon(&mut self, step: &Step) -> Result<(), Over> {
+        let Step::Crash(spec) = step else { return Ok(()) };
+        self.strike_overdue()?;
+        self.strikes.extend(spec.strikes.iter().cloned());
+        self.arm();
+        Ok(())
+    }
+
+    /// Carries out the strikes that have not come.
+    fn strike_overdue(&mut self) -> Result<(), Over> {
+        while !self.strikes.is_empty() {
+            self.survive(Err(Interrupt::PowerLost(Activity::Idle)))?;
+        }
+        Ok(())
+    }
+
+    fn arm(&self) {
+        if let Some(Strike { call, moment, .. }) = self.strikes.front() {
+            self.session.disk.arm(CrashPoint { call: *call, moment: *moment });
+        }
+    }
+
+    /// Goes on after a power loss, and after those in the recovery from it.
+    fn survive(&mut self, mut outcome: Result<(), Interrupt>) -> Result<(), Over> {
+        loop {
+            let activity = match outcome {
+                Ok(()) => return Ok(()),
+                Err(Interrupt::Failed) => return Err(Over),
+                Err(Interrupt::PowerLost(activity)) => activity,
+            };
+            let strike = self.strikes.pop_front().expect("the power fails only where a strike says so");
+            self.session.stats.crashes.count(activity);
+            outcome = self.session.crash(&strike.keep).and_then(|()| self.recover());
+        }
+    }
+
+    fn recover(&mut self) -> Result<(), Interrupt> {
+        self.arm();
+        self.session.open(Activity::Recovery)?;
+        self.session.verify(Activity::Recovery)?;
+        self.session.stats.recoveries += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Panics of a store under test, turned into values.
+//!
+//! A panic inside [`catch`] is neither printed nor passed on. Outside of it, on the same thread or on others, panics
+//! are what they always were: the hook that is installed here hands them to the one before it.
+
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::path::Path;
+use std::sync::Once;
+
+thread_local! {
+    /// The message of the latest panic, inside of [`catch`].
+    static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
+    static IS_CATCHING: RefCell<bool> = const { RefCell::new(false) };
+}
+
+/// Calls `body`; if it panics, returns what it said and where.
+///
+/// Whatever `body` was changing is in an unknown state after a panic, and may only be dropped.
+pub(super) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    install_hook();
+    let was_catching = IS_CATCHING.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(body));
+    IS_CATCHING.set(was_catching);
+    outcome.map_err(|_| CAUGHT.take().unwrap_or_else(|| "panicked without a message".to_owned()))
+}
+
+fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if IS_CATCHING.with_borrow(|is_catching| *is_catching) {
+                CAUGHT.set(Some(describe(info)));
+            } else {
+                previous(info);
+            }
+        }));
+    });
+}
+
+/// The message and the place, without the directories in which a machine happens to keep its sources.
+fn describe(info: &PanicHookInfo<'_>) -> String {
+    let payload = info.payload();
+    let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(message), _) => message,
+        (_, Some(message)) => message.as_str(),
+        _ => "no message",
+    };
+    match info.location() {
+        Some(location) => {
+            let file = Path::new(location.file()).file_name().unwrap_or_default();
+            format!("panicked at {}:{}: {message}", file.display(), location.line())
+        }
+        None => format!("panicked: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_its_message() {
+        assert_eq!(catch(|| 7), Ok(7));
+        let number = 3;
+        let message = catch(|| panic!("number {number} is odd")).unwrap_err();
+        assert!(message.starts_with("panicked at panics.rs:"), "{message}");
+        assert!(message.ends_with(": number 3 is odd"), "{message}");
+    }
+
+    #[test]
+    fn catching_nests() {
+        let inner = catch(|| catch(|| panic!("inner")).unwrap_err()).unwrap();
+        assert!(inner.ends_with("inner"));
+        assert!(catch(|| -> () { panic!("outer") }).is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! Writes down what happens: the history, the hash over it, and on request lines for a person.
+
+use std::ops::Bound;
+
+use proofmark_model::{Durability, Event, History, Key, KeyRange, Mode, Refusal, TxnId};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::disk::SimDisk;
+
+/// Everything that is known of a run.
+pub(super) struct Recorder {
+    history: History,
+    /// For each event, the plan's step that caused it.
+    steps: Vec<Option<usize>>,
+    step: Option<usize>,
+    hash: Xxh3,
+    lines: Option<Vec<String>>,
+}
+
+/// What is left of a recorder.
+pub(super) struct Recording {
+    pub(super) history: History,
+    pub(super) steps: Vec<Option<usize>>,
+    pub(super) trace_hash: u64,
+    pub(super) lines: Option<Vec<String>>,
+}
+
+impl Recorder {
+    /// A recorder that also keeps lines, if `with_lines`.
+    pub(super) fn new(with_lines: bool) -> Recorder {
+        Recorder {
+            history: History::default(),
+            steps: Vec::new(),
+            step: None,
+            hash: Xxh3::new(),
+            lines: with_lines.then(Vec::new),
+        }
+    }
+
+    /// What follows is caused by the plan's step number `step`, or by none.
+    pub(super) fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
+        self.step = step;
+        self.note(describe);
+    }
+
+    /// Keeps a line for a person, if lines are kept.
+    pub(super) fn note(&mut self, describe: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            lines.push(describe());
+        }
+    }
+
+    /// Takes in an event, after the I/O calls that led to it.
+    pub(super) fn event(&mut self, event: Event, disk: &SimDisk) {
+        self.disk_lines(disk);
+        self.note(|| format!("    {event}"));
+        self.hash.update(&disk.trace_hash().to_le_bytes());
+        hash_event(&mut self.hash, &event);
+        self.history.events.push(event);
+        self.steps.push(self.step);
+    }
+
+    /// Takes in what the disk did since the last event.
+    pub(super) fn disk_lines(&mut self, disk: &SimDisk) {
+        if let Some(lines) = &mut self.lines {
+            lines.extend(disk.take_trace().iter().map(|event| format!("        {event}")));
+        }
+    }
+
+    pub(super) fn finish(mut self, disk: &SimDisk) -> Recording {
+        self.disk_lines(disk);
+        self.hash.update(&disk.trace_hash().to_le_bytes());
+        Recording {
+            history: self.history,
+            steps: self.steps,
+            trace_hash: self.hash.digest(),
+            lines: self.lines,
+        }
+    }
+}
+
+/// Feeds an event to a hash: a number for its kind, then its fields, each of a fixed size or after its length.
+fn hash_event(hash: &mut Xxh3, event: &Event) {
+    match event {
+        Event::Begin { client, txn, mode, snapshot } => {
+            numbers(hash, [1, u64::from(client.0), u64::from(txn.0)]);
+            hash_mode(hash, *mode);
+            hash_id(hash, *snapshot);
+        }
+        Event::Refused { client, mode, reason } => {
+            let reason = match reason {
+                Refusal::WriteBusy => 1,
+                Refusal::SnapshotNotFound => 2,
+            };
+            numbers(hash, [2, u64::from(client.0), reason]);
+            hash_mode(hash, *mode);
+        }
+        Event::Get { txn, key, value } => {
+            numbers(hash, [3, u64::from(txn.0), u64::from(value.is_some())]);
+            bytes(hash, key);
+            bytes(hash, value.as_deref().unwrap_or_default());
+        }
+        Event::Scan { txn, range, limit, reverse, pairs } => {
+            numbers(hash, [4, u64::from(txn.0), *limit as u64, u64::from(*reverse)]);
+            hash_range(hash, range);
+            hash_pairs(hash, pairs);
+        }
+        Event::Put { txn, key, value } => {
+            numbers(hash, [5, u64::from(txn.0)]);
+            bytes(hash, key);
+            bytes(hash, value);
+        }
+        Event::Delete { txn, key } => {
+            numbers(hash, [6, u64::from(txn.0)]);
+            bytes(hash, key);
+        }
+        Event::Submit { txn, durability } => {
+            numbers(hash, [7, u64::from(txn.0), u64::from(*durability == Durability::Sync)]);
+        }
+        Event::Committed { txn, id } => {
+            numbers(hash, [8, u64::from(txn.0)]);
+            hash_id(hash, *id);
+        }
+        Event::Aborted { txn } => numbers(hash, [9, u64::from(txn.0)]),
+        Event::Durable => numbers(hash, [10]),
+        Event::Crash => numbers(hash, [11]),
+        Event::Opened { latest, oldest, state } => {
+            numbers(hash, [12]);
+            hash_id(hash, *latest);
+            hash_id(hash, *oldest);
+            hash_pairs(hash, state);
+        }
+        Event::Failed { what, error } => {
+            numbers(hash, [13]);
+            bytes(hash, what.as_bytes());
+            bytes(hash, error.as_bytes());
+        }
+    }
+}
+
+fn hash_mode(hash: &mut Xxh3, mode: Mode) {
+    match mode {
+        Mode::Read => numbers(hash, [1, 0]),
+        Mode::ReadAt(at) => numbers(hash, [2, at.0]),
+        Mode::Write => numbers(hash, [3, 0]),
+    }
+}
+
+fn hash_id(hash: &mut Xxh3, id: Option<TxnId>) {
+    numbers(hash, id.map_or([0, 0], |id| [1, id.0]));
+}
+
+fn hash_range(hash: &mut Xxh3, range: &KeyRange) {
+    for bound in [&range.start, &range.end] {
+        let (kind, key) = match bound {
+            Bound::Included(key) => (1, key.as_slice()),
+            Bound::Excluded(key) => (2, key.as_slice()),
+            Bound::Unbounded => (3, [].as_slice()),
+        };
+        numbers(hash, [kind]);
+        bytes(hash, key);
+    }
+}
+
+fn hash_pairs(hash: &mut Xxh3, pairs: &[(Key, Vec<u8>)]) {
+    numbers(hash, [pairs.len() as u64]);
+    for (key, value) in pairs {
+        bytes(hash, key);
+        bytes(hash, value);
+    }
+}
+
+fn bytes(hash: &mut Xxh3, bytes: &[u8]) {
+    numbers(hash, [bytes.len() as u64]);
+    hash.update(bytes);
+}
+
+fn numbers<const N: usize>(hash: &mut Xxh3, numbers: [u64; N]) {
+    hash.update(numbers.map(u64::to_le_bytes).as_flattened());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every history here differs from every other; so must the hashes.
+    #[test]
+    fn the_hash_tells_events_apart() {
+        let histories = [
+            "",
+            "durable",
+            "crash",
+            "begin t1 c0 read",
+            "begin t1 c1 read",
+            "begin t1 c0 read snapshot=0",
+            "begin t1 c0 read@0",
+            "begin t1 c0 write",
+            "refused c0 write write-busy",
+            "get t1 \"k\" -> none",
+            "get t1 \"k\" -> \"\"",
+            "delete t1 \"k\"",
+            "put t1 \"k\" \"\"",
+            "put t1 \"\" \"k\"",
+            "scan t1 [\"a\" .. +inf) -> none",
+            "scan t1 (\"a\" .. +inf) -> none",
+            "scan t1 (\"a\" .. +inf) reverse -> none",
+            "scan t1 (\"a\" .. +inf) limit=7 -> none",
+            "submit t1 sync",
+            "submit t1 buffered",
+            "committed t1",
+            "committed t1 id=1",
+            "aborted t1",
+            "opened -> none",
+            "opened latest=0 -> none",
+            "opened -> \"a\"=\"b\"",
+            "opened -> \"ab\"=\"\"",
+            "failed \"a\" \"bc\"",
+            "failed \"ab\" \"c\"",
+        ];
+        let mut hashes = BTreeSet::new();
+        for text in histories {
+            let disk = SimDisk::default();
+            let mut recorder = Recorder::new(false);
+            let history: History = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            for event in history.events {
+                recorder.event(event, &disk);
+            }
+            assert!(hashes.insert(recorder.finish(&disk).trace_hash), "{text} hashes as another one does");
+        }
+    }
+}

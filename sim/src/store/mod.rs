@@ -1,0 +1,263 @@
+//! The system under test: what a store must be able to do, and what it promises.
+//!
+//! To test a store of your own, implement three traits. [`Transaction`] reads and writes, [`Store`] opens
+//! transactions, [`StoreFactory`] opens the store on a simulated disk and says what it promises. Everything beyond
+//! the core (`get`, `scan`, `put`, `delete`, `commit`) has a default that claims nothing.
+//!
+//! **The bargain.** The runner asks a store for nothing that its [`Promises`] leave out, and excuses nothing that
+//! they include. Whatever a store does not promise it is not asked for: the plan's step is replaced by the next best
+//! (a durable commit instead of a buffered one, the latest state instead of an older one), or left out.
+//!
+//! **What an adapter must keep to**, or the verdict means nothing:
+//!
+//! - Every byte goes through the [`Vfs`]: what lives elsewhere survives a power loss that it should not survive.
+//! - No threads, clocks or random numbers of its own: a seed must mean the same run every time.
+//! - Nothing blocks. One thread runs all clients, so a writer that waits for another waits forever.
+//! - Dropping a store or a transaction never panics, not even after its disk failed.
+
+mod engine;
+mod redb;
+
+use std::fmt::{self, Debug};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use proofmark_model::{Durability, Key, KeyRange, TxnId, Value};
+use proofmark_vfs::Vfs;
+
+pub use self::engine::Engine;
+pub use self::redb::Redb;
+use crate::plan::Config;
+
+/// A store as a product: its name, its promises, and how it is opened.
+pub trait StoreFactory: Debug + Send + Sync {
+    /// The name a person knows it by.
+    fn name(&self) -> &str;
+
+    /// What it is held to.
+    fn promises(&self) -> Promises;
+
+    /// Opens the store, creating it if it is absent. The store lives anywhere below `/` of `vfs`, and has it alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if there is a store that cannot be opened. The runner forgives that only after a power
+    /// loss in the middle of this call.
+    fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError>;
+}
+
+/// An open store.
+pub trait Store {
+    /// Opens a transaction that reads the latest committed state, and keeps reading it whatever is committed later.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn begin_read(&mut self) -> Result<Box<dyn Transaction>, StoreError>;
+
+    /// Opens a transaction that reads the state as of the commit `at`. Asked for under [`Promises::time_travel`].
+    ///
+    /// # Errors
+    /// [`StoreError::SnapshotNotFound`] if `at` is not retained or lies in the future.
+    fn begin_read_at(&mut self, at: TxnId) -> Result<Box<dyn Transaction>, StoreError> {
+        Err(StoreError::Failed(format!("no snapshot {at}: this store does not travel in time")))
+    }
+
+    /// Opens the one write transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if one is open.
+    fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError>;
+
+    /// Writes back what can be written back, and says whether every commit so far is durable now.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn checkpoint(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Checks the store's own invariants.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] with what is broken.
+    fn verify(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The latest commit. `Some` under [`Promises::transaction_ids`].
+    fn latest(&self) -> Option<TxnId> {
+        None
+    }
+
+    /// The oldest commit that [`Store::begin_read_at`] can still reach. `Some` under [`Promises::time_travel`].
+    fn oldest(&self) -> Option<TxnId> {
+        None
+    }
+
+    /// Closes the store in good order, with no transaction open. Under [`Promises::durable_close`] every commit is
+    /// durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// An open transaction. Dropping it ends it without effect.
+pub trait Transaction {
+    /// The commit whose state this transaction reads. `Some` under [`Promises::transaction_ids`].
+    fn snapshot(&self) -> Option<TxnId> {
+        None
+    }
+
+    /// Reads one key, with the transaction's own writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn get(&mut self, key: &[u8]) -> Result<Option<Value>, StoreError>;
+
+    /// Reads the first `limit` pairs of `range` in key order, or in the reverse of it, with the transaction's own
+    /// writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn scan(
+        &mut self,
+        range: &KeyRange,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<(Key, Value)>, StoreError>;
+
+    /// Writes a value. Asked of write transactions only.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn put(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::read_only())
+    }
+
+    /// Removes a key, present or not. Asked of write transactions only.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn delete(&mut self, _key: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::read_only())
+    }
+
+    /// Commits, and names the commit under [`Promises::transaction_ids`]. Asked of write transactions only.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn commit(self: Box<Self>, _durability: Durability) -> Result<Option<TxnId>, StoreError> {
+        Err(StoreError::read_only())
+    }
+
+    /// Ends the transaction without effect.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn abort(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// What a store is held to. Snapshot isolation, the atomicity of commits and their order are not optional.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promises {
+    /// Transactions name their snapshot, commits their [`TxnId`], and the store its latest one. Ids are dense.
+    pub transaction_ids: bool,
+    /// Any retained commit can be read, until a checkpoint retires it as the plan's retention says.
+    pub time_travel: bool,
+    /// A buffered commit is visible at once and durable later. Without it every commit is durable when it returns.
+    pub buffered_commits: bool,
+    /// A store that was closed in good order has lost nothing after a power loss.
+    pub durable_close: bool,
+    /// Power may fail while the store is created, and the next open starts from nothing.
+    pub survives_loss_during_creation: bool,
+}
+
+/// Why a store did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another write transaction is open.
+    #[error("another write transaction is open")]
+    Busy,
+    /// The snapshot is not retained, or lies in the future.
+    #[error("the snapshot is not retained")]
+    SnapshotNotFound,
+    /// Anything else, in the store's words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The stores that come with the simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum StoreKind {
+    /// Our own engine.
+    #[default]
+    Engine,
+    /// redb.
+    Redb,
+}
+
+impl Promises {
+    /// The least that can be promised: every commit is durable when it returns, and nothing has a name.
+    pub fn minimal() -> Promises {
+        Promises {
+            transaction_ids: false,
+            time_travel: false,
+            buffered_commits: false,
+            durable_close: true,
+            survives_loss_during_creation: true,
+        }
+    }
+}
+
+impl StoreError {
+    /// The failure that `error` describes.
+    pub fn failed(error: impl fmt::Display) -> StoreError {
+        StoreError::Failed(error.to_string())
+    }
+
+    fn read_only() -> StoreError {
+        StoreError::Failed("this transaction reads only".to_owned())
+    }
+}
+
+impl StoreKind {
+    /// Every store, in the order in which the command line names them.
+    pub const ALL: [StoreKind; 2] = [StoreKind::Engine, StoreKind::Redb];
+
+    /// The store itself.
+    pub fn factory(self) -> &'static dyn StoreFactory {
+        match self {
+            StoreKind::Engine => &Engine,
+            StoreKind::Redb => &Redb,
+        }
+    }
+
+    /// Its name in plans and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            StoreKind::Engine => "engine",
+            StoreKind::Redb => "redb",
+        }
+    }
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for StoreKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<StoreKind, String> {
+        StoreKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = StoreKind::ALL.iter().map(|kind| kind.name()).collect();
+            format!("no store is called {text:?}: there is {}", names.join(", "))
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! From a seed to a plan.
+//!
+//! Each seed first draws its own mix ([`Mix`]): which operations it uses and how often, which keys and value sizes,
+//! how many clients, how the store is opened and how the disk crashes. Most mixes leave something out, and that is
+//! the point (swarm testing: Groce et al., ISSTA 2012): a bug that needs two hundred inserts in a row hides from a
+//! mix that always deletes as often as it inserts.
+//!
+//! The scripts are then written client by client and step by step, with a rough idea of what is open where, so that
+//! most steps make sense. What the generator cannot know (when a crash strikes, whether a begin is refused) it
+//! ignores: the runner skips steps that make no sense.
+//!
+//! Every value is unique within its plan.
+
+mod crashes;
+mod keys;
+mod mix;
+mod script;
+
+use crate::plan::Plan;
+use crate::random::Streams;
+use crate::store::StoreKind;
+
+use self::keys::KeySpace;
+use self::mix::Mix;
+use self::script::Script;
+
+/// The plan that `seed` stands for. Equal arguments give equal plans, in every build of one version.
+///
+/// The workload does not depend on the store, so that stores can be compared on one seed.
+pub fn generate(seed: u64, store: StoreKind) -> Plan {
+    let streams = Streams::new(seed);
+    let mix = Mix::draw(&mut streams.stream("mix"));
+    let keys = KeySpace::draw(&mut streams.stream("keys"), &mix.keys);
+    let script = Script::new(&mix, &keys, streams.stream("workload"), streams.stream("crashes"));
+    Plan {
+        seed: Some(seed),
+        store,
+        config: mix.config.clone(),
+        disk: mix.disk,
+        sabotage: Vec::new(),
+        steps: script.write(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proofmark_model::Operation;
+
+    use super::*;
+    use crate::plan::{Action, Begin, Step};
+
+    #[test]
+    fn the_same_seed_is_the_same_plan() {
+        for seed in 0..50 {
+            assert_eq!(generate(seed, StoreKind::Redb), generate(seed, StoreKind::Redb));
+        }
+    }
+
+    #[test]
+    fn seeds_differ_and_stores_do_not_matter() {
+        assert_ne!(generate(1, StoreKind::Redb).steps, generate(2, StoreKind::Redb).steps);
+        assert_eq!(generate(1, StoreKind::Redb).steps, generate(1, StoreKind::Engine).steps);
+    }
+
+    #[test]
+    fn every_value_of_a_plan_is_unique() {
+        for seed in 0..50 {
+            let mut seen = BTreeSet::new();
+            for step in generate(seed, StoreKind::Engine).steps {
+                if let Step::Client(_, Action::Operation(Operation::Put { value, .. })) = step {
+                    assert!(value.len() >= 8, "a value too short to be unique");
+                    assert!(seen.insert(value), "seed {seed} writes a value twice");
+                }
+            }
+        }
+    }
+
+    /// A generator that silently stops generating something is a check that can no longer fail.
+    #[test]
+    fn every_kind_of_step_occurs() {
+        let mut seen = [0usize; 14];
+        let mut clients = BTreeSet::new();
+        let mut operations = 0;
+        for seed in 0..200 {
+            for step in generate(seed, StoreKind::Engine).steps {
+                if let Step::Client(client, _) = &step {
+                    clients.insert(*client);
+                    operations += 1;
+                }
+                let kind = match step {
+                    Step::Checkpoint => 0,
+                    Step::Verify => 1,
+                    Step::Reopen => 2,
+                    Step::Crash(spec) if spec.strikes.len() == 1 => 3,
+                    Step::Crash(_) => 4,
+                    Step::Client(_, Action::Begin(Begin::Read)) => 5,
+                    Step::Client(_, Action::Begin(Begin::ReadBack(_))) => 6,
+                    Step::Client(_, Action::Begin(Begin::Write)) => 7,
+                    Step::Client(_, Action::Commit(_)) => 8,
+                    Step::Client(_, Action::Abort) => 9,
+                    Step::Client(_, Action::Operation(Operation::Get { .. })) => 10,
+                    Step::Client(_, Action::Operation(Operation::Scan { .. })) => 11,
+                    Step::Client(_, Action::Operation(Operation::Put { .. })) => 12,
+                    Step::Client(_, Action::Operation(Operation::Delete { .. })) => 13,
+                };
+                seen[kind] += 1;
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 50), "something hardly ever occurs: {seen:?}");
+        assert_eq!(clients.len(), 6);
+        assert!((150..=420).contains(&(operations / 200)), "{operations} client steps in 200 seeds");
+    }
+}
