@@ -44,14 +44,14 @@ impl Sequence {
 }
 
 /// An effect and its place in the global sequence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Pending<E> {
     pub(super) sequence: u64,
     pub(super) effect: E,
 }
 
 /// An effect on the contents of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum FileEffect {
     /// Bytes were written. Divisible into granules.
     Data { offset: u64, bytes: WrittenBytes },

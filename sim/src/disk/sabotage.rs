@@ -140,6 +140,8 @@ impl Overlay {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Keep;
+    use super::super::tests::{content, disk, durable, names, open};
     use super::*;
 
     #[test]
@@ -167,5 +169,89 @@ mod tests {
         assert_eq!(writes, [false, true, false, false, false, false]);
         assert_eq!(syncs, [false, true, false, true, false, true]);
         assert_eq!(overlay.fired().iter().map(|(_, fired)| *fired).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn an_ignored_sync_makes_nothing_durable_and_the_next_one_does() {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"old");
+        disk.plant(Sabotage::once(SabotageKind::IgnoreSync, 1));
+        file.write_all_at(b"new", 0).unwrap();
+        file.sync_data().unwrap();
+        let honest = disk.fork();
+        disk.crash(&Keep::None);
+        assert_eq!(content(&disk, "a").unwrap(), b"old");
+        open(&honest, "a").sync_data().unwrap();
+        honest.crash(&Keep::None);
+        assert_eq!(content(&honest, "a").unwrap(), b"new");
+        assert_eq!(honest.sabotage_fired(), [(Sabotage::once(SabotageKind::IgnoreSync, 1), 1)]);
+    }
+
+    #[test]
+    fn a_torn_sync_makes_half_of_the_granules_durable() {
+        let disk = disk(512);
+        let file = durable(&disk, "a", &[1; 4096]);
+        disk.plant(Sabotage::once(SabotageKind::TornSync, 1));
+        file.write_all_at(&[2; 4096], 0).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(content(&disk, "a").unwrap(), [2; 4096]);
+        disk.crash(&Keep::None);
+        assert_eq!(content(&disk, "a").unwrap(), [[2; 2048], [1; 2048]].concat());
+    }
+
+    #[test]
+    fn an_ignored_directory_sync_makes_no_name_durable() {
+        let disk = disk(512);
+        disk.plant(Sabotage::once(SabotageKind::IgnoreDirectorySync, 1));
+        durable(&disk, "a", b"x");
+        disk.crash(&Keep::None);
+        assert!(names(&disk).is_empty());
+        durable(&disk, "a", b"x");
+        disk.crash(&Keep::None);
+        assert_eq!(content(&disk, "a").unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_dropped_write_changes_no_byte() {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"old");
+        disk.plant(Sabotage::every(SabotageKind::DropWrite, 2));
+        file.write_all_at(b"new", 0).unwrap();
+        file.write_all_at(b"lost", 2).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(content(&disk, "a").unwrap(), b"new\0\0\0");
+        disk.crash(&Keep::All);
+        assert_eq!(content(&disk, "a").unwrap(), b"new\0\0\0");
+    }
+
+    #[test]
+    fn swapped_writes_end_with_the_older_bytes() {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"....");
+        disk.plant(Sabotage::once(SabotageKind::SwapWrites, 1));
+        file.write_all_at(b"old", 0).unwrap();
+        file.sync_data().unwrap();
+        let held = disk.fork();
+        held.crash(&Keep::None);
+        assert_eq!(content(&held, "a").unwrap(), b"....");
+        file.write_all_at(b"new", 1).unwrap();
+        assert_eq!(content(&disk, "a").unwrap(), b"oldw");
+        file.sync_data().unwrap();
+        disk.crash(&Keep::None);
+        assert_eq!(content(&disk, "a").unwrap(), b"oldw");
+    }
+
+    #[test]
+    fn a_stale_read_shows_the_bytes_before_the_last_write() {
+        let disk = disk(512);
+        let stale = Sabotage::once(SabotageKind::StaleRead, 1);
+        let file = durable(&disk, "a", b"old.");
+        disk.plant(stale);
+        assert_eq!(content(&disk, "a").unwrap(), b"old.");
+        assert_eq!(disk.sabotage_fired(), [(stale, 0)]);
+        file.write_all_at(b"new", 0).unwrap();
+        assert_eq!(content(&disk, "a").unwrap(), b"old.");
+        assert_eq!(content(&disk, "a").unwrap(), b"new.");
+        assert_eq!(disk.sabotage_fired(), [(stale, 1)]);
     }
 }

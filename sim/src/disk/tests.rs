@@ -6,17 +6,17 @@ use proofmark_vfs::{LockMode, OpenMode, VfsFile};
 
 use super::*;
 
-fn disk(granule: u64) -> SimDisk {
+pub(super) fn disk(granule: u64) -> SimDisk {
     let granule = Granule::new(granule).unwrap();
     SimDisk::new(DiskOptions { granule, ..DiskOptions::default() })
 }
 
-fn open(disk: &SimDisk, path: &str) -> Box<dyn VfsFile> {
+pub(super) fn open(disk: &SimDisk, path: &str) -> Box<dyn VfsFile> {
     disk.vfs().open(Path::new(path), OpenMode::Create).unwrap()
 }
 
 /// A file with these bytes, all of it durable.
-fn durable(disk: &SimDisk, path: &str, bytes: &[u8]) -> Box<dyn VfsFile> {
+pub(super) fn durable(disk: &SimDisk, path: &str, bytes: &[u8]) -> Box<dyn VfsFile> {
     let file = open(disk, path);
     file.write_all_at(bytes, 0).unwrap();
     file.sync_all().unwrap();
@@ -24,14 +24,14 @@ fn durable(disk: &SimDisk, path: &str, bytes: &[u8]) -> Box<dyn VfsFile> {
     file
 }
 
-fn content(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
+pub(super) fn content(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
     let file = disk.vfs().open(Path::new(path), OpenMode::Read).ok()?;
     let mut bytes = vec![0; file.size().unwrap() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     Some(bytes)
 }
 
-fn names(disk: &SimDisk) -> Vec<PathBuf> {
+pub(super) fn names(disk: &SimDisk) -> Vec<PathBuf> {
     disk.vfs().list(Path::new("/")).unwrap()
 }
 
@@ -378,90 +378,6 @@ fn a_store_that_never_syncs_is_written_back() {
     assert_eq!((disk.stats().write_backs, disk.pending_effects()), (1, 4));
     disk.crash(&Keep::None);
     assert_eq!(content(&disk, "a").unwrap(), [1; 3 * 4096]);
-}
-
-#[test]
-fn an_ignored_sync_makes_nothing_durable_and_the_next_one_does() {
-    let disk = disk(512);
-    let file = durable(&disk, "a", b"old");
-    disk.plant(Sabotage::once(SabotageKind::IgnoreSync, 1));
-    file.write_all_at(b"new", 0).unwrap();
-    file.sync_data().unwrap();
-    let honest = disk.fork();
-    disk.crash(&Keep::None);
-    assert_eq!(content(&disk, "a").unwrap(), b"old");
-    open(&honest, "a").sync_data().unwrap();
-    honest.crash(&Keep::None);
-    assert_eq!(content(&honest, "a").unwrap(), b"new");
-    assert_eq!(honest.sabotage_fired(), [(Sabotage::once(SabotageKind::IgnoreSync, 1), 1)]);
-}
-
-#[test]
-fn a_torn_sync_makes_half_of_the_granules_durable() {
-    let disk = disk(512);
-    let file = durable(&disk, "a", &[1; 4096]);
-    disk.plant(Sabotage::once(SabotageKind::TornSync, 1));
-    file.write_all_at(&[2; 4096], 0).unwrap();
-    file.sync_data().unwrap();
-    assert_eq!(content(&disk, "a").unwrap(), [2; 4096]);
-    disk.crash(&Keep::None);
-    assert_eq!(content(&disk, "a").unwrap(), [[2; 2048], [1; 2048]].concat());
-}
-
-#[test]
-fn an_ignored_directory_sync_makes_no_name_durable() {
-    let disk = disk(512);
-    disk.plant(Sabotage::once(SabotageKind::IgnoreDirectorySync, 1));
-    durable(&disk, "a", b"x");
-    disk.crash(&Keep::None);
-    assert!(names(&disk).is_empty());
-    durable(&disk, "a", b"x");
-    disk.crash(&Keep::None);
-    assert_eq!(content(&disk, "a").unwrap(), b"x");
-}
-
-#[test]
-fn a_dropped_write_changes_no_byte() {
-    let disk = disk(512);
-    let file = durable(&disk, "a", b"old");
-    disk.plant(Sabotage::every(SabotageKind::DropWrite, 2));
-    file.write_all_at(b"new", 0).unwrap();
-    file.write_all_at(b"lost", 2).unwrap();
-    file.sync_data().unwrap();
-    assert_eq!(content(&disk, "a").unwrap(), b"new\0\0\0");
-    disk.crash(&Keep::All);
-    assert_eq!(content(&disk, "a").unwrap(), b"new\0\0\0");
-}
-
-#[test]
-fn swapped_writes_end_with_the_older_bytes() {
-    let disk = disk(512);
-    let file = durable(&disk, "a", b"....");
-    disk.plant(Sabotage::once(SabotageKind::SwapWrites, 1));
-    file.write_all_at(b"old", 0).unwrap();
-    file.sync_data().unwrap();
-    let held = disk.fork();
-    held.crash(&Keep::None);
-    assert_eq!(content(&held, "a").unwrap(), b"....");
-    file.write_all_at(b"new", 1).unwrap();
-    assert_eq!(content(&disk, "a").unwrap(), b"oldw");
-    file.sync_data().unwrap();
-    disk.crash(&Keep::None);
-    assert_eq!(content(&disk, "a").unwrap(), b"oldw");
-}
-
-#[test]
-fn a_stale_read_shows_the_bytes_before_the_last_write() {
-    let disk = disk(512);
-    let stale = Sabotage::once(SabotageKind::StaleRead, 1);
-    let file = durable(&disk, "a", b"old.");
-    disk.plant(stale);
-    assert_eq!(content(&disk, "a").unwrap(), b"old.");
-    assert_eq!(disk.sabotage_fired(), [(stale, 0)]);
-    file.write_all_at(b"new", 0).unwrap();
-    assert_eq!(content(&disk, "a").unwrap(), b"old.");
-    assert_eq!(content(&disk, "a").unwrap(), b"new.");
-    assert_eq!(disk.sabotage_fired(), [(stale, 1)]);
 }
 
 /// A busy life, with crashes, that depends on nothing but the seed.
