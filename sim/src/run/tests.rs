@@ -1,4 +1,4 @@
-//! Runs on redb, which is finished and independent of us: what is wrong here is wrong with the runner.
+//! Runs on redb, which others have tested well: what goes wrong here is wrong with the runner.
 
 use super::*;
 

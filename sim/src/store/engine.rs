@@ -1,11 +1,19 @@
 //! Our own engine as a store under test.
+//!
+//! It lives in the directory `/db`. A close syncs what was buffered, because dropping the last handle writes nothing.
 
+use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 
+use proofmark_engine::{Bytes, Database, Error, Options, ReadTransaction, Scan, WriteTransaction};
+use proofmark_model::{Durability, Key, KeyRange, TxnId, Value};
 use proofmark_vfs::Vfs;
 
-use super::{Promises, Store, StoreError, StoreFactory};
-use crate::plan::Config;
+use super::{Promises, Store, StoreError, StoreFactory, Transaction};
+use crate::plan::{Config, Retention};
+
+const DIRECTORY: &str = "/db";
 
 /// The engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +28,192 @@ impl StoreFactory for Engine {
         Promises { transaction_ids: true, time_travel: true, buffered_commits: true, ..Promises::minimal() }
     }
 
-    fn open(&self, _vfs: Arc<dyn Vfs>, _config: &Config) -> Result<Box<dyn Store>, StoreError> {
-        Err(StoreError::failed("not yet"))
+    fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
+        let database = Database::open_on(vfs, Path::new(DIRECTORY), &options(config))?;
+        Ok(Box::new(EngineStore { database }))
+    }
+}
+
+/// The engine's own words for a configuration.
+fn options(config: &Config) -> Options {
+    Options::new()
+        .page_size(config.page_size)
+        .cache_bytes(config.cache_bytes)
+        .segment_bytes(config.segment_bytes)
+        .write_tier_bytes(config.write_tier_bytes)
+        .retention(match config.retention {
+            Retention::Latest => proofmark_engine::Retention::Latest,
+            Retention::Txns(count) => proofmark_engine::Retention::Txns(count),
+            Retention::All => proofmark_engine::Retention::All,
+        })
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> StoreError {
+        match error {
+            Error::WriteBusy => StoreError::Busy,
+            Error::SnapshotNotFound { .. } => StoreError::SnapshotNotFound,
+            error => StoreError::failed(error),
+        }
+    }
+}
+
+struct EngineStore {
+    database: Database,
+}
+
+impl Store for EngineStore {
+    fn begin_read(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(EngineRead(self.database.begin_read()?)))
+    }
+
+    fn begin_read_at(&mut self, at: TxnId) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(EngineRead(self.database.begin_read_at(proofmark_engine::TxnId(at.0))?)))
+    }
+
+    fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(EngineWrite(self.database.begin_write()?)))
+    }
+
+    fn checkpoint(&mut self) -> Result<bool, StoreError> {
+        self.database.checkpoint()?;
+        Ok(true)
+    }
+
+    fn verify(&mut self) -> Result<(), StoreError> {
+        self.database.verify()?;
+        Ok(())
+    }
+
+    fn latest(&self) -> Option<TxnId> {
+        Some(TxnId(self.database.latest().0))
+    }
+
+    fn oldest(&self) -> Option<TxnId> {
+        Some(TxnId(self.database.oldest_retained().0))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(self.database.sync()?)
+    }
+}
+
+struct EngineRead(ReadTransaction);
+
+impl Transaction for EngineRead {
+    fn snapshot(&self) -> Option<TxnId> {
+        Some(TxnId(self.0.snapshot().0))
+    }
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        Ok(self.0.get(key)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &mut self,
+        range: &KeyRange,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<(Key, Value)>, StoreError> {
+        let bounds = bounds(range);
+        collect(if reverse { self.0.range_reverse(bounds)? } else { self.0.range(bounds)? }, limit)
+    }
+}
+
+struct EngineWrite(WriteTransaction);
+
+impl Transaction for EngineWrite {
+    fn snapshot(&self) -> Option<TxnId> {
+        Some(TxnId(self.0.snapshot().0))
+    }
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        Ok(self.0.get(key)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &mut self,
+        range: &KeyRange,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<(Key, Value)>, StoreError> {
+        let bounds = bounds(range);
+        collect(if reverse { self.0.range_reverse(bounds)? } else { self.0.range(bounds)? }, limit)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        Ok(self.0.put(key, value)?)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        Ok(self.0.delete(key)?)
+    }
+
+    fn commit(self: Box<Self>, durability: Durability) -> Result<Option<TxnId>, StoreError> {
+        let durability = match durability {
+            Durability::Sync => proofmark_engine::Durability::Sync,
+            Durability::Buffered => proofmark_engine::Durability::Buffered,
+        };
+        let id = self.0.commit_with(durability)?;
+        Ok(Some(TxnId(id.0)))
+    }
+}
+
+fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (range.start.as_ref().map(Vec::as_slice), range.end.as_ref().map(Vec::as_slice))
+}
+
+fn collect(scan: Scan<'_>, limit: usize) -> Result<Vec<(Key, Value)>, StoreError> {
+    let owned = |pair: (Bytes, Bytes)| (pair.0.to_vec(), pair.1.to_vec());
+    scan.take(limit).map(|pair| Ok(owned(pair?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_model::unique_value;
+
+    use super::*;
+    use crate::disk::{Keep, SimDisk};
+
+    fn open(disk: &SimDisk) -> Box<dyn Store> {
+        Engine.open(disk.vfs(), &Config::default()).unwrap()
+    }
+
+    fn commit(store: &mut Box<dyn Store>, key: &[u8], id: u64, durability: Durability) -> Option<TxnId> {
+        let mut writer = store.begin_write().unwrap();
+        writer.put(key, &unique_value(id, 20)).unwrap();
+        writer.commit(durability).unwrap()
+    }
+
+    #[test]
+    fn it_keeps_what_it_promises() {
+        let mut store = open(&SimDisk::default());
+        assert_eq!(commit(&mut store, b"a", 1, Durability::Sync), Some(TxnId(1)));
+        assert_eq!(commit(&mut store, b"b", 2, Durability::Sync), Some(TxnId(2)));
+        assert_eq!((store.oldest(), store.latest()), (Some(TxnId(0)), Some(TxnId(2))));
+        let mut past = store.begin_read_at(TxnId(1)).unwrap();
+        assert_eq!(past.snapshot(), Some(TxnId(1)));
+        assert_eq!(past.scan(&KeyRange::all(), 9, true).unwrap(), [(b"a".to_vec(), unique_value(1, 20))]);
+        assert_eq!(store.begin_read_at(TxnId(3)).err(), Some(StoreError::SnapshotNotFound));
+        let _writer = store.begin_write().unwrap();
+        assert_eq!(store.begin_write().err(), Some(StoreError::Busy));
+    }
+
+    #[test]
+    fn closing_makes_buffered_commits_durable() {
+        for is_closed in [true, false] {
+            let disk = SimDisk::default();
+            let mut store = open(&disk);
+            commit(&mut store, b"a", 1, Durability::Buffered);
+            if is_closed {
+                store.close().unwrap();
+            } else {
+                disk.power_off();
+                drop(store);
+            }
+            disk.crash(&Keep::None);
+            let latest = open(&disk).latest();
+            assert_eq!(latest, Some(TxnId(u64::from(is_closed))));
+        }
     }
 }

@@ -15,6 +15,7 @@
 //! - Nothing blocks. One thread runs all clients, so a writer that waits for another waits forever.
 //! - Dropping a store or a transaction never panics, not even after its disk failed.
 
+mod batch;
 mod engine;
 mod redb;
 
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use proofmark_model::{Durability, Key, KeyRange, TxnId, Value};
 use proofmark_vfs::Vfs;
 
+pub use self::batch::{BatchStore, Batches};
 pub use self::engine::Engine;
 pub use self::redb::Redb;
 use crate::plan::Config;

@@ -109,6 +109,14 @@ mod tests {
     }
 
     #[test]
+    fn no_key_is_longer_than_every_store_takes() {
+        let longest = KeyMix { count: 400, prefix_max: 100, long_share: 1000, long_max: 900, ..mix() };
+        let keys = KeySpace::draw(&mut Streams::new(1).stream("keys"), &longest);
+        let lengths = keys.keys.iter().map(Vec::len);
+        assert!((900..=1024).contains(&lengths.max().unwrap()));
+    }
+
+    #[test]
     fn ranges_of_every_shape_occur() {
         let mut rng = Streams::new(3).stream("keys");
         let keys = KeySpace::draw(&mut rng, &mix());

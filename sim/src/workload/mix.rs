@@ -148,12 +148,13 @@ fn draw_disk(rng: &mut ChaCha8Rng) -> DiskOptions {
     }
 }
 
+/// No key exceeds 1,024 bytes: a quarter of the smallest page, which every store takes.
 fn draw_keys(rng: &mut ChaCha8Rng) -> KeyMix {
     KeyMix {
         count: *rng.pick(&[4, 8, 16, 40, 100, 100, 200, 400]),
         prefix_max: *rng.pick(&[0, 3, 20, 100]),
         long_share: *rng.pick(&[0, 0, 50, 300]),
-        long_max: *rng.pick(&[40, 200, 500, 1000]),
+        long_max: *rng.pick(&[40, 200, 500, 900]),
         binary: rng.chance(300),
         with_empty: rng.chance(150),
     }
