@@ -106,6 +106,9 @@ impl Meta {
         {
             return Err(damaged("the meta page points outside the file"));
         }
+        if self.generation.0.max(self.checkpoint.0).max(self.log_start.0) >= u64::MAX / 2 {
+            return Err(damaged("the meta page counts impossibly far"));
+        }
         if self.oldest > self.checkpoint {
             return Err(damaged("the meta page retains snapshots of the future only"));
         }

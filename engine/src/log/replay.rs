@@ -55,6 +55,10 @@ pub(crate) fn replay(
         let reason = "the segment with which the log starts is missing";
         return Err(Error::corruption(&segment_path(directory, log_start), 0, Damage(reason)));
     };
+    if last_segment.0 >= u64::MAX / 2 {
+        let reason = "a segment's number is impossibly large";
+        return Err(Error::corruption(&segment_path(directory, last_segment), 0, Damage(reason)));
+    }
     let mut state = Reader { directory, latest: checkpoint, replayed: 0, empty: None };
     let mut has_ended = false;
     for (index, segment) in segments.iter().enumerate() {
