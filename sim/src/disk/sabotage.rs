@@ -254,4 +254,40 @@ mod tests {
         assert_eq!(content(&disk, "a").unwrap(), b"new.");
         assert_eq!(disk.sabotage_fired(), [(stale, 1)]);
     }
+
+    #[test]
+    fn a_change_of_size_ends_the_holding_back() {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"....");
+        disk.plant(Sabotage::once(SabotageKind::SwapWrites, 1));
+        file.write_all_at(b"old", 0).unwrap();
+        file.set_size(2).unwrap();
+        file.write_all_at(b"new", 1).unwrap();
+        assert_eq!(content(&disk, "a").unwrap(), b"onew");
+    }
+
+    #[test]
+    fn a_power_loss_forgets_what_stale_reads_could_show() {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"old");
+        disk.plant(Sabotage::once(SabotageKind::StaleRead, 1));
+        file.write_all_at(b"mid", 0).unwrap();
+        file.write_all_at(b"new", 0).unwrap();
+        disk.crash(&Keep::None);
+        assert_eq!(content(&disk, "a").unwrap(), b"old");
+    }
+
+    #[test]
+    fn the_trace_hash_knows_of_every_lie() {
+        let hash = |lie: Option<Sabotage>| {
+            let disk = disk(512);
+            lie.into_iter().for_each(|lie| disk.plant(lie));
+            durable(&disk, "a", b"old").write_all_at(b"new", 0).unwrap();
+            content(&disk, "a").unwrap();
+            disk.trace_hash()
+        };
+        for (kind, name) in SabotageKind::ALL {
+            assert_ne!(hash(None), hash(Some(Sabotage::once(kind, 1))), "{name}");
+        }
+    }
 }
