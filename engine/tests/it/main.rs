@@ -1,4 +1,5 @@
 //! The engine through its public interface, on the real file system.
 
 mod api;
+mod damage;
 mod random;
