@@ -56,10 +56,14 @@ fn strikes_follow_one_another_into_recoveries() {
 }
 
 #[test]
-fn the_first_step_may_strike_the_creation() {
-    let run = run_steps("crash call=1 before keep=none\nverify");
-    assert_eq!(run.stats.crashes.creation, 1);
-    assert_eq!(run.event_steps[0], Some(0), "{}", run.history);
+fn the_first_step_strikes_the_creation_of_stores_that_survive_it() {
+    let plan = plan("crash call=1 before keep=none\nverify");
+    let engine = run_plan(&plan, StoreKind::Engine.factory());
+    assert_eq!(engine.verdict, Ok(()));
+    assert_eq!((engine.stats.crashes.creation, engine.event_steps[0]), (1, Some(0)));
+    let redb = run_plan(&plan, StoreKind::Redb.factory());
+    assert_eq!(redb.verdict, Ok(()));
+    assert_eq!((redb.stats.crashes.creation, redb.stats.crashes.other), (0, 1));
 }
 
 #[test]

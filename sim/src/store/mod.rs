@@ -174,7 +174,8 @@ pub struct Promises {
     pub buffered_commits: bool,
     /// A store that was closed in good order has lost nothing after a power loss.
     pub durable_close: bool,
-    /// Power may fail while the store is created, and the next open starts from nothing.
+    /// Power may fail while the store is created, and the next open starts from nothing. Without it no power loss
+    /// is set before the first open returned.
     pub survives_loss_during_creation: bool,
 }
 

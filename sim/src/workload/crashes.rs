@@ -49,17 +49,17 @@ impl Crashes {
 
     /// The crash to be written before the commit at client step `step`, if one is due.
     pub(super) fn before_commit(&mut self, step: u64) -> Option<CrashSpec> {
-        self.take(step, Target::Commit).then(|| self.spec(&[6, 6, 2, 1]))
+        self.take(step, Target::Commit).then(|| self.spec(&[7, 5, 1, 0]))
     }
 
     /// The crash to be written before a checkpoint at client step `step`, if one is due.
     pub(super) fn before_checkpoint(&mut self, step: u64) -> Option<CrashSpec> {
-        self.take(step, Target::Checkpoint).then(|| self.spec(&[3, 6, 4, 1]))
+        self.take(step, Target::Checkpoint).then(|| self.spec(&[4, 6, 3, 0]))
     }
 
     /// The crash to be written at client step `step`, wherever that is, if one is due.
     pub(super) fn anywhere(&mut self, step: u64) -> Option<CrashSpec> {
-        self.take(step, Target::Anywhere).then(|| self.spec(&[2, 3, 6, 4]))
+        self.take(step, Target::Anywhere).then(|| self.spec(&[4, 4, 5, 1]))
     }
 
     fn take(&mut self, step: u64, wanted: Target) -> bool {
@@ -75,7 +75,7 @@ impl Crashes {
         let recoveries = [0, 1, 2][self.rng.weighted(&[5, 3, 2])];
         let mut strikes = vec![self.strike(magnitudes)];
         for _ in 0..recoveries {
-            strikes.push(self.strike(&[4, 6, 4, 1]));
+            strikes.push(self.strike(&[5, 6, 2, 0]));
         }
         CrashSpec { strikes }
     }

@@ -96,7 +96,7 @@ impl Mix {
             write_share: *rng.pick(&[350, 600, 800, 950]),
             read_back_share: *rng.pick(&[0, 150, 300, 600]),
             collision_share: *rng.pick(&[0, 50, 200]),
-            batch_max: *rng.pick(&[1, 4, 10, 10, 20, 40]),
+            batch_max: *rng.pick(&[1, 2, 4, 10, 20, 40]),
             reader_steps_max: *rng.pick(&[2, 5, 15]),
             abort_share: *rng.pick(&[0, 30, 100, 300]),
             buffered_share: *rng.pick(&[0, 0, 200, 500, 900]),
