@@ -12,12 +12,16 @@
 //! - [`store`]: the system under test, and what it promises; adapters for the engine and for redb.
 //! - [`disk`]: the file system that forgets what was not synced.
 //! - [`run`]: from a plan to a history and a verdict.
+//! - [`metamorphic`]: runs that should come to the same, compared.
+//! - [`campaign`]: many seeds, on several threads.
 //!
 //! Nothing here reads a clock, a thread's identity or an unseeded random number: a seed is a run, on every machine.
 
 #![forbid(unsafe_code)]
 
+pub mod campaign;
 pub mod disk;
+pub mod metamorphic;
 pub mod plan;
 pub mod random;
 pub mod run;

@@ -54,15 +54,29 @@ pub fn run_seed(seed: u64, store: StoreKind) -> Run {
 
 /// Runs a plan on a store.
 pub fn run_plan(plan: &Plan, factory: &dyn StoreFactory) -> Run {
-    run(plan, factory, false)
+    run(plan, factory, Ending::PowerLoss, false)
 }
 
 /// Runs a plan on a store, and keeps a line for each step, event and I/O call.
 pub fn trace_plan(plan: &Plan, factory: &dyn StoreFactory) -> Run {
-    run(plan, factory, true)
+    run(plan, factory, Ending::PowerLoss, true)
 }
 
-fn run(plan: &Plan, factory: &dyn StoreFactory, with_lines: bool) -> Run {
+/// Runs a plan without crashes on a store, and spares it the power loss at the end: such runs can be compared.
+pub(crate) fn run_gently(plan: &Plan, factory: &dyn StoreFactory) -> Run {
+    run(plan, factory, Ending::Reopening, false)
+}
+
+/// What a run ends with, before the store is opened for the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The store is closed, and the power fails.
+    PowerLoss,
+    /// The store is closed.
+    Reopening,
+}
+
+fn run(plan: &Plan, factory: &dyn StoreFactory, ending: Ending, with_lines: bool) -> Run {
     let disk = SimDisk::new(plan.disk);
     disk.record_trace(with_lines);
     for sabotage in &plan.sabotage {
@@ -70,7 +84,7 @@ fn run(plan: &Plan, factory: &dyn StoreFactory, with_lines: bool) -> Run {
     }
     let session = Session::new(factory, &plan.config, disk, Recorder::new(with_lines));
     let mut driver = Driver { session, strikes: VecDeque::new() };
-    if driver.drive(plan).is_err() {
+    if driver.drive(plan, ending).is_err() {
         // The store failed, and that is on record: what dropping it does is of no interest any more.
         driver.session.disk.power_off();
         let _ = driver.session.drop_all();
@@ -97,7 +111,7 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn drive(&mut self, plan: &Plan) -> Result<(), Over> {
+    fn drive(&mut self, plan: &Plan, ending: Ending) -> Result<(), Over> {
         let creation_may_fail = self.session.promises().survives_loss_during_creation;
         let mut steps = plan.steps.iter().enumerate().peekable();
         self.session.recorder.note(|| "open".to_owned());
@@ -123,9 +137,9 @@ impl Driver<'_> {
             };
             self.survive(outcome)?;
         }
-        self.session.recorder.enter(None, || "the end: close, lose the power, open".to_owned());
+        self.session.recorder.enter(None, || "the end".to_owned());
         self.strike_overdue()?;
-        let end = self.end();
+        let end = self.end(ending);
         self.survive(end)
     }
 
@@ -134,14 +148,20 @@ impl Driver<'_> {
         self.session.open(Activity::Other)
     }
 
-    fn end(&mut self) -> Result<(), Interrupt> {
+    fn end(&mut self, ending: Ending) -> Result<(), Interrupt> {
         self.session.close()?;
-        self.session.stats.crashes.count(Activity::Idle);
-        self.session.crash(&Keep::None)?;
-        self.session.open(Activity::Recovery)?;
-        self.session.verify(Activity::Recovery)?;
-        self.session.stats.recoveries += 1;
-        self.session.close()
+        match ending {
+            Ending::PowerLoss => {
+                self.session.stats.crashes.count(Activity::Idle);
+                self.session.crash(&Keep::None)?;
+                self.recover()?;
+            }
+            Ending::Reopening => {
+                self.session.open(Activity::Other)?;
+                self.session.verify(Activity::Other)?;
+            }
+        }
+        self.session.drop_all()
     }
 
     /// Arms the strikes of a crash step, after the strikes that should have come before.

@@ -119,6 +119,14 @@ impl Mix {
     }
 }
 
+impl ValueMix {
+    /// The size of a value.
+    pub(super) fn draw(&self, rng: &mut ChaCha8Rng) -> usize {
+        let (smallest, largest) = self.classes[rng.weighted(&self.class_weights)];
+        usize::try_from(rng.between(smallest..=largest)).expect("a few pages fit into memory")
+    }
+}
+
 fn draw_config(rng: &mut ChaCha8Rng) -> Config {
     let page_sizes = [4096, 8192, 16384, 32768, 65536];
     let page_size = page_sizes[rng.weighted(&[12, 2, 2, 1, 1])];

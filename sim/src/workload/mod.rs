@@ -15,6 +15,7 @@ mod crashes;
 mod keys;
 mod mix;
 mod script;
+mod serial;
 
 use crate::plan::Plan;
 use crate::random::Streams;
@@ -23,6 +24,7 @@ use crate::store::StoreKind;
 use self::keys::KeySpace;
 use self::mix::Mix;
 use self::script::Script;
+pub(crate) use self::serial::Serial;
 
 /// The plan that `seed` stands for. Equal arguments give equal plans, in every build of one version.
 ///

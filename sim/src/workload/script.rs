@@ -215,7 +215,7 @@ impl<'a> Script<'a> {
         let index = self.index_to_put();
         let number = self.next_value;
         self.next_value += 1;
-        let size = self.value_size();
+        let size = self.mix.values.draw(&mut self.rng);
         Operation::Put { key: self.keys.key(index).clone(), value: unique_value(number, size) }
     }
 
@@ -254,11 +254,5 @@ impl<'a> Script<'a> {
             usize::try_from(self.rng.between(1..=self.mix.prune_run_max)).expect("at most a few dozen");
         self.prune_run.extend((start..start + length).map(|index| index % self.keys.len()));
         self.prune_run.pop_front().expect("a run has at least one key")
-    }
-
-    fn value_size(&mut self) -> usize {
-        let values = &self.mix.values;
-        let (smallest, largest) = values.classes[self.rng.weighted(&values.class_weights)];
-        usize::try_from(self.rng.between(smallest..=largest)).expect("a few pages fit into memory")
     }
 }
