@@ -1,0 +1,143 @@
+//! `proofmark db`: a look into a database of the engine.
+//!
+//! The database is opened for reading only, so that nothing on disk changes: a log that was not replayed stays as it
+//! is, and a directory without a database stays without one.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use proofmark_engine::{Database, Error, Options, Stats, VerifyReport};
+
+use super::Ending;
+use super::output::{Figures, STYLE_BAD, STYLE_GOOD};
+
+pub(super) const EXAMPLES: &str = "\
+Exit code: 0 if nothing is wrong, 1 if the database is damaged, 2 if there is none or it cannot be read.
+
+Examples:
+  proofmark db verify /var/lib/app/db
+  proofmark db dump /var/lib/app/db | head";
+
+/// Checks a database, and prints what was checked or what is damaged.
+pub(super) fn verify(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending> {
+    let Some(database) = open(path, out)? else { return Ok(Ending::Unsound) };
+    match database.verify() {
+        Ok(report) => {
+            writeln!(out, "{}", figures_of_verify(&report).render())?;
+            writeln!(out, "{STYLE_GOOD}no damage{STYLE_GOOD:#} found in {}", path.display())?;
+            Ok(Ending::Sound)
+        }
+        Err(error) => damage(error, out),
+    }
+}
+
+/// Prints sizes and positions.
+pub(super) fn stats(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending> {
+    let Some(database) = open(path, out)? else { return Ok(Ending::Unsound) };
+    let bytes = bytes_on_disk(path).with_context(|| format!("cannot list {}", path.display()))?;
+    writeln!(out, "{}", figures_of_stats(&database.stats(), bytes).render())?;
+    Ok(Ending::Sound)
+}
+
+/// Prints everything there is.
+pub(super) fn dump(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending> {
+    let Some(database) = open(path, out)? else { return Ok(Ending::Unsound) };
+    match database.dump(out) {
+        Ok(()) => Ok(Ending::Sound),
+        Err(error) => damage(error, out),
+    }
+}
+
+/// Opens a database; none if it is damaged, which has then been printed.
+fn open(path: &Path, out: &mut impl Write) -> anyhow::Result<Option<Database>> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => bail!("{} is not a directory, so it is no database", path.display()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("there is no directory {}", path.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot look at {}", path.display())),
+    }
+    match Database::open(path, &Options::new().read_only(true).create(false)) {
+        Ok(database) => Ok(Some(database)),
+        Err(error) => damage(error, out).map(|_| None),
+    }
+}
+
+/// Prints what is damaged. Anything else that is wrong is an error of this command.
+fn damage(error: Error, out: &mut impl Write) -> anyhow::Result<Ending> {
+    match error {
+        Error::Corruption { .. } => {
+            writeln!(out, "{STYLE_BAD}damage:{STYLE_BAD:#} {error}")?;
+            Ok(Ending::Unsound)
+        }
+        Error::Locked { path } => Err(anyhow!(
+            "{} is in use: another process has it open for writing. Close it there first",
+            path.display()
+        )),
+        error => Err(error.into()),
+    }
+}
+
+fn figures_of_verify(report: &VerifyReport) -> Figures {
+    let VerifyReport {
+        page_count,
+        leaf_count,
+        branch_count,
+        height,
+        version_count,
+        extent_count,
+        free_page_count,
+        waiting_page_count,
+        log_record_count,
+    } = *report;
+    let mut figures = Figures::new();
+    figures
+        .count("pages, each used exactly once", page_count)
+        .count("  free", free_page_count)
+        .count("  free as soon as nobody needs them", waiting_page_count)
+        .count("levels of the base tree", u64::from(height))
+        .count("  branches", branch_count)
+        .count("  leaves", leaf_count)
+        .count("  versions in them", version_count)
+        .count("  values in pages of their own", extent_count)
+        .count("transactions in the log", log_record_count);
+    figures
+}
+
+fn figures_of_stats(stats: &Stats, bytes_on_disk: u64) -> Figures {
+    let Stats {
+        page_size,
+        page_count,
+        free_page_count,
+        waiting_page_count,
+        generation,
+        checkpoint,
+        latest,
+        oldest,
+        write_tier_bytes,
+    } = *stats;
+    let mut figures = Figures::new();
+    figures
+        .count("latest transaction", latest.0)
+        .count("oldest transaction that can be read", oldest.0)
+        .count("transaction of the last checkpoint", checkpoint.0)
+        .count("checkpoints", generation.0)
+        .count("bytes on disk", bytes_on_disk)
+        .count("bytes of a page", u64::from(page_size))
+        .count("pages", page_count)
+        .count("  free", free_page_count)
+        .count("  free as soon as nobody needs them", waiting_page_count)
+        .count("bytes of keys and values since the last checkpoint", write_tier_bytes);
+    figures
+}
+
+fn bytes_on_disk(path: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(path)? {
+        bytes += entry?.metadata()?.len();
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,248 @@
+//! The command line: what can be asked, and how it ends.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done, and nothing is wrong |
+//! | 1 | a store broke a promise, or a database is damaged |
+//! | 2 | the question made no sense, or the environment did not let it be answered |
+//! | 130 | interrupted with Ctrl-C |
+//! | 141 | whoever was reading the output has gone |
+//!
+//! Answers go to standard output; progress and errors go to standard error. A command that fails has changed nothing
+//! on disk. Colour appears on terminals only. Nothing here decides what a seed does: it asks the library, and prints.
+
+mod clock;
+mod db;
+mod narrative;
+mod output;
+mod plan_file;
+mod progress;
+mod replay;
+mod run;
+mod summary;
+mod violation;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::process::{self, ExitCode};
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use proofmark_sim::store::StoreKind;
+
+use self::output::STYLE_BAD;
+
+/// How a command ended that could do what it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Nothing is wrong.
+    Sound,
+    /// A store broke a promise, or a database is damaged. That has been printed.
+    Unsound,
+    /// A person stopped it. What was found by then has been printed.
+    Interrupted,
+}
+
+/// Tests transactional stores by losing the power at the worst moments.
+///
+/// A store runs on a simulated disk that forgets, at a power loss, whatever a real one may forget. Everything it
+/// answers is compared with a small reference model. One number, the seed, decides all of a run, on every machine.
+///
+/// Without a command, `proofmark` does what `proofmark run` does.
+#[derive(Debug, Parser)]
+#[command(name = "proofmark", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run many seeds, and report every promise that was broken.
+    #[command(after_help = run::EXAMPLES)]
+    Run(RunArguments),
+    /// Repeat one run, and tell what happened.
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(ReplayArguments),
+    /// Look into a database directory of the engine, without changing it.
+    #[command(subcommand, after_help = db::EXAMPLES)]
+    Db(DbCommand),
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// The store to test.
+    #[arg(long, default_value = StoreKind::default().name(), value_parser = store_parser())]
+    store: StoreKind,
+    /// How many seeds to run [default: 1000, or no limit with --time].
+    #[arg(long, value_name = "N")]
+    seeds: Option<NonZeroU64>,
+    /// The first seed; the others follow it.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    start: u64,
+    /// Run this seed and no other.
+    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "start", "time"])]
+    seed: Option<u64>,
+    /// Start no more seeds after this long, such as 90s, 10m or 1h.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    time: Option<Duration>,
+    /// How many seeds to run at once; results do not depend on it [default: one for each processor].
+    #[arg(long, value_name = "J")]
+    jobs: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+struct ReplayArguments {
+    /// A seed, which is a number, or a plan file, which is anything else.
+    #[arg(value_name = "SEED|PLAN-FILE")]
+    target: OsString,
+    /// The store to run on [default: the plan's; the engine for a seed].
+    #[arg(long, value_parser = store_parser())]
+    store: Option<StoreKind>,
+    /// Print each I/O call, and what was read in full.
+    #[arg(long)]
+    trace: bool,
+    /// Print the plan instead of running it.
+    #[arg(long, conflicts_with = "trace")]
+    print_plan: bool,
+    /// Write the plan to a new file, and then go on.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum DbCommand {
+    /// Check everything that can be checked: checksums, order, page accounting, the log.
+    Verify(DbArguments),
+    /// Print sizes and positions.
+    Stats(DbArguments),
+    /// Print the meta page, every page with its keys, and every record of the log.
+    Dump(DbArguments),
+}
+
+#[derive(Debug, Args)]
+struct DbArguments {
+    /// The database directory. It must not be in use for writing.
+    path: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  proofmark                                1000 seeds of the engine
+  proofmark run --store redb --time 10m    redb, for ten minutes
+  proofmark replay 1234 --trace            one run, with every I/O call
+  proofmark db verify /var/lib/app/db      is this database whole?
+
+From the source tree, `cargo run --release -- run` stands for `proofmark run`.";
+
+/// The exit code of a process that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+/// Reads the arguments, does what they ask for, and says how it ended.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let command = arguments.command.unwrap_or_else(default_command);
+    match carry_out(command) {
+        Ok(Ending::Sound) => ExitCode::SUCCESS,
+        Ok(Ending::Unsound) => ExitCode::from(1),
+        Ok(Ending::Interrupted) => process::exit(INTERRUPTED),
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
+        Err(error) => {
+            // If standard error is gone too, the exit code is all that can be said.
+            let _ = writeln!(anstream::stderr(), "{STYLE_BAD}error:{STYLE_BAD:#} {}", describe(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<Ending> {
+    let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout()));
+    let ending = match command {
+        Command::Run(arguments) => run::run(&arguments, &mut out),
+        Command::Replay(arguments) => replay::replay(&arguments, &mut out),
+        Command::Db(DbCommand::Verify(arguments)) => db::verify(&arguments.path, &mut out),
+        Command::Db(DbCommand::Stats(arguments)) => db::stats(&arguments.path, &mut out),
+        Command::Db(DbCommand::Dump(arguments)) => db::dump(&arguments.path, &mut out),
+    };
+    // What was found before a failure is printed before it.
+    out.flush()?;
+    ending
+}
+
+fn default_command() -> Command {
+    Arguments::parse_from(["proofmark", "run"]).command.expect("`run` is a command")
+}
+
+/// The error and its causes on one line, without those that another one quotes already.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn store_parser() -> impl TypedValueParser<Value = StoreKind> {
+    PossibleValuesParser::new(StoreKind::ALL.map(StoreKind::name)).try_map(|name| name.parse::<StoreKind>())
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from([&["proofmark"], arguments].concat())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_means_run() {
+        assert!(parse(&[]).unwrap().command.is_none());
+        let Command::Run(arguments) = default_command() else { panic!("another default") };
+        assert_eq!((arguments.store, arguments.seeds, arguments.start), (StoreKind::Engine, None, 0));
+    }
+
+    #[test]
+    fn durations_are_humane() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        for text in ["", "90", "x", "0s", "-1s"] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_cause_is_not_repeated() {
+        let cause = io::Error::other("disk on fire");
+        let error =
+            Err::<(), _>(cause).context("cannot read x: disk on fire").context("no plan").unwrap_err();
+        assert_eq!(describe(&error), "no plan: cannot read x: disk on fire");
+        assert!(!is_broken_pipe(&error));
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
+        assert!(is_broken_pipe(&error));
+    }
+}

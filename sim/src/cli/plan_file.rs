@@ -1,0 +1,93 @@
+//! Plans on disk: reading one, with an error that shows the place, and writing one, never over anything.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::str;
+
+use anyhow::{Context, anyhow, bail};
+use proofmark_model::ParseError;
+use proofmark_sim::plan::Plan;
+
+/// The most characters of a line that an error shows, on either side of the place.
+const SHOWN_MAX: usize = 60;
+
+/// Reads a plan file.
+pub(super) fn read(path: &Path) -> anyhow::Result<Plan> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("there is no file {}", path.display()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!("{}:{line}: this is no UTF-8 text, so it is no plan", path.display())
+    })?;
+    text.parse().map_err(|error| anyhow!("{}", show(path, text, &error)))
+}
+
+/// Writes a plan to a file that does not exist yet.
+pub(super) fn write_new(path: &Path, plan: &Plan) -> anyhow::Result<()> {
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("{} exists already, and is left as it is", path.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot create {}", path.display())),
+    };
+    file.write_all(plan.to_string().as_bytes()).or_else(|error| {
+        // Half a plan would be another plan.
+        let removed = fs::remove_file(path);
+        Err(error).with_context(|| match removed {
+            Ok(()) => format!("cannot write {}", path.display()),
+            Err(_) => format!("cannot write all of {}, nor remove it", path.display()),
+        })
+    })
+}
+
+/// The error with its place, as compilers print it.
+fn show(path: &Path, text: &str, error: &ParseError) -> String {
+    let ParseError { line, column, message } = error;
+    let before = column - 1;
+    let skipped = before.saturating_sub(SHOWN_MAX);
+    let shown: String = text
+        .lines()
+        .nth(line - 1)
+        .unwrap_or_default()
+        .chars()
+        .skip(skipped)
+        .take(2 * SHOWN_MAX)
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect();
+    let margin = " ".repeat(line.to_string().len());
+    let indent = " ".repeat(before - skipped);
+    format!(
+        "{message}\n{margin}--> {}:{line}:{column}\n{margin} |\n{line} | {shown}\n{margin} | {indent}^",
+        path.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_points_at_its_place() {
+        let text = "proofmark plan 1\nc0 commit slowly\n";
+        let error = text.parse::<Plan>().unwrap_err();
+        let shown = show(Path::new("a.plan"), text, &error);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[0].contains("slowly"), "{shown}");
+        assert_eq!(lines[1..], [" --> a.plan:2:11", "  |", "2 | c0 commit slowly", "  |           ^"]);
+    }
+
+    #[test]
+    fn a_long_line_is_shown_in_part() {
+        let text = format!("{}x{}", "é".repeat(100), "-".repeat(100));
+        let error = ParseError { line: 1, column: 101, message: "no".to_owned() };
+        let shown = show(Path::new("a.plan"), &text, &error);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[3], format!("1 | {}x{}", "é".repeat(60), "-".repeat(59)));
+        assert_eq!(lines[4], format!("  | {}^", " ".repeat(60)));
+    }
+}

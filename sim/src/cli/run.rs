@@ -1,0 +1,121 @@
+//! `proofmark run`: many seeds, and one table of what was done.
+
+use std::io::Write;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context, bail};
+use proofmark_sim::campaign::{Campaign, Summary};
+use proofmark_sim::run::run_plan;
+use proofmark_sim::store::StoreKind;
+use proofmark_sim::workload;
+
+use super::clock::Stopwatch;
+use super::output::{STYLE_BAD, STYLE_GOOD, STYLE_NOTABLE, grouped};
+use super::progress::{Goal, Progress};
+use super::{Ending, INTERRUPTED, RunArguments, summary, violation};
+
+pub(super) const EXAMPLES: &str = "\
+Every violation is printed with the command that reproduces it; after the tenth the run ends.
+Ctrl-C finishes the seeds under way and prints what was done; a second one ends at once.
+
+Exit code: 0 if every promise was kept, 1 if one was broken, 2 if nothing could be run, 130 after Ctrl-C.
+
+Examples:
+  proofmark run                                 1000 seeds of the engine
+  proofmark run --store redb --seeds 200
+  proofmark run --time 10m --start 1000000      as many as ten minutes allow
+  proofmark run --seed 1234                     one seed; `replay 1234` tells its story";
+
+/// How many seeds are run, if nothing else is said.
+const SEEDS_DEFAULT: u64 = 1000;
+/// After how many violations a campaign ends: more of them rarely say more.
+const VIOLATIONS_MAX: usize = 10;
+
+/// Runs seeds, and prints violations and the table.
+pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
+    let campaign = campaign(arguments)?;
+    let is_interrupted = listen_for_interrupts()?;
+    let stopwatch = Stopwatch::start();
+    let progress = Progress::start(
+        Goal { store: campaign.store, seeds: campaign.seed_count, time: arguments.time },
+        stopwatch,
+    );
+    let should_stop = || {
+        is_interrupted.load(Ordering::Relaxed)
+            || arguments.time.is_some_and(|time| stopwatch.elapsed() >= time)
+    };
+    let summary = campaign.run(should_stop, |summary| progress.show(summary.seeds, summary.violations.len()));
+    let elapsed = stopwatch.elapsed();
+    progress.finish();
+
+    report_violations(campaign.store, &summary, out)?;
+    let figures = summary::figures(campaign.store, campaign.first_seed, &summary, elapsed);
+    writeln!(out, "{}", figures.render())?;
+    let was_stopped = is_interrupted.load(Ordering::Relaxed) && campaign.seed_count != Some(summary.seeds);
+    conclude(&summary, was_stopped, out)
+}
+
+fn campaign(arguments: &RunArguments) -> anyhow::Result<Campaign<'static>> {
+    let RunArguments { store, seeds, start, seed, time, jobs } = arguments;
+    let seed_count = match (seed, seeds, time) {
+        (Some(_), _, _) => Some(1),
+        (None, Some(seeds), _) => Some(seeds.get()),
+        (None, None, Some(_)) => None,
+        (None, None, None) => Some(SEEDS_DEFAULT),
+    };
+    let first_seed = seed.unwrap_or(*start);
+    if let Some(further) = seed_count.and_then(NonZeroU64::new).map(|count| count.get() - 1)
+        && first_seed.checked_add(further).is_none()
+    {
+        bail!("there are not so many seeds from {first_seed} on: the largest is {}", u64::MAX);
+    }
+    let jobs = jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let factory = store.factory();
+    Ok(Campaign { store: *store, factory, first_seed, seed_count, jobs, violations_max: VIOLATIONS_MAX })
+}
+
+/// The flag that the first Ctrl-C sets. The second one ends the process.
+fn listen_for_interrupts() -> anyhow::Result<Arc<AtomicBool>> {
+    let is_interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&is_interrupted);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            process::exit(INTERRUPTED);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(is_interrupted)
+}
+
+fn report_violations(store: StoreKind, summary: &Summary, out: &mut impl Write) -> anyhow::Result<()> {
+    for (seed, found) in &summary.violations {
+        // A campaign keeps no histories. The run of a seed is cheap, and the same every time.
+        let plan = workload::generate(*seed, store);
+        let run = run_plan(&plan, store.factory());
+        let command = violation::command_for_seed(*seed, store);
+        violation::write(found, &plan, &run, &command, out)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn conclude(summary: &Summary, was_stopped: bool, out: &mut impl Write) -> anyhow::Result<Ending> {
+    let violations = summary.violations.len();
+    if violations == 0 {
+        writeln!(out, "{STYLE_GOOD}no violation{STYLE_GOOD:#}")?;
+    } else {
+        let plural = if violations == 1 { "" } else { "s" };
+        let enough = if violations < VIOLATIONS_MAX { "" } else { ", which is enough" };
+        writeln!(out, "{STYLE_BAD}{violations} violation{plural}{STYLE_BAD:#}{enough}")?;
+    }
+    if was_stopped {
+        let seeds = grouped(summary.seeds);
+        writeln!(out, "{STYLE_NOTABLE}interrupted{STYLE_NOTABLE:#} after {seeds} seeds")?;
+        return Ok(Ending::Interrupted);
+    }
+    Ok(if violations == 0 { Ending::Sound } else { Ending::Unsound })
+}

@@ -1,0 +1,77 @@
+//! The table at the end of a campaign.
+
+use std::time::Duration;
+
+use proofmark_sim::campaign::Summary;
+use proofmark_sim::disk::DiskStats;
+use proofmark_sim::run::{CrashCounts, RunStats};
+use proofmark_sim::store::StoreKind;
+
+use super::output::Figures;
+
+/// The table of a campaign of `store` from `first_seed` on.
+pub(super) fn figures(store: StoreKind, first_seed: u64, summary: &Summary, elapsed: Duration) -> Figures {
+    let Summary { seeds, stats, violations, trace_hash } = summary;
+    let mut figures = Figures::new();
+    figures.text("store", store.name()).count("seeds", *seeds);
+    if let Some(further) = seeds.checked_sub(1) {
+        figures.text("  from", &first_seed.to_string()).text("  to", &(first_seed + further).to_string());
+    }
+    add_work(stats, elapsed, &mut figures);
+    add_power_losses(&stats.crashes, &mut figures);
+    figures.count("recoveries", stats.recoveries);
+    add_disk(&stats.disk, stats.io_calls, &mut figures);
+    figures
+        .count("metamorphic pairs", stats.comparisons)
+        .text("elapsed", &format!("{:.1} s", elapsed.as_secs_f64()))
+        .text("trace hash of all seeds", &format!("{trace_hash:016x}"))
+        .count("violations", violations.len() as u64);
+    figures
+}
+
+fn add_work(stats: &RunStats, elapsed: Duration, figures: &mut Figures) {
+    let per_second = stats.operations as f64 / elapsed.as_secs_f64().max(0.001);
+    figures
+        .count("transactions", stats.transactions)
+        .count("  committed", stats.commits)
+        .count("  refused", stats.refusals)
+        .count("operations", stats.operations)
+        .count("  a second", per_second as u64)
+        .count("checkpoints", stats.checkpoints)
+        .count("self-checks of the store", stats.verifications);
+}
+
+fn add_power_losses(crashes: &CrashCounts, figures: &mut Figures) {
+    let CrashCounts { creation, commit, checkpoint, recovery, other, idle } = *crashes;
+    figures
+        .count("power losses", crashes.total())
+        .count("  in a commit", commit)
+        .count("  in a checkpoint", checkpoint)
+        .count("  in a recovery", recovery)
+        .count("  in the creation", creation)
+        .count("  in anything else", other)
+        .count("  between two calls", idle);
+}
+
+fn add_disk(disk: &DiskStats, io_calls: u64, figures: &mut Figures) {
+    let lost_writes = disk.effects_dropped - disk.sizes_dropped - disk.entries_dropped;
+    figures
+        .count(
+            "unsynced effects at a power loss",
+            disk.effects_kept + disk.effects_dropped + disk.effects_torn,
+        )
+        .count("  kept", disk.effects_kept)
+        .count("  torn writes", disk.effects_torn)
+        .count("  lost writes", lost_writes)
+        .count("  lost sizes", disk.sizes_dropped)
+        .count("  lost directory entries", disk.entries_dropped)
+        .count("files lost with their names", disk.files_lost)
+        .count("I/O calls", io_calls)
+        .count("  reads", disk.reads)
+        .count("  writes", disk.writes)
+        .count("  file syncs", disk.syncs)
+        .count("  directory syncs", disk.directory_syncs)
+        .count("unasked write-backs", disk.write_backs)
+        .count("bytes read", disk.bytes_read)
+        .count("bytes written", disk.bytes_written);
+}

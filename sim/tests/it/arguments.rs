@@ -1,0 +1,47 @@
+//! Questions that make no sense.
+
+use crate::command::{contents, proofmark};
+
+#[test]
+fn bad_arguments_are_refused_and_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let cases: [(&[&str], &str); 19] = [
+        (&["bogus"], "bogus"),
+        (&["--bogus"], "--bogus"),
+        (&["run", "extra"], "extra"),
+        (&["run", "--store", "mysql"], "engine, redb"),
+        (&["run", "--store"], "--store"),
+        (&["run", "--seeds", "0"], "--seeds"),
+        (&["run", "--seeds", "-1"], "-1"),
+        (&["run", "--seeds", "many"], "many"),
+        (&["run", "--seed", "18446744073709551616"], "18446744073709551616"),
+        (&["run", "--seed", "1", "--seeds", "2"], "cannot be used with"),
+        (&["run", "--seed", "1", "--time", "1s"], "cannot be used with"),
+        (&["run", "--time", "soon"], "soon"),
+        (&["run", "--time", "0s"], "longer than nothing"),
+        (&["run", "--jobs", "0"], "--jobs"),
+        (&["run", "--start", "18446744073709551615", "--seeds", "2"], "the largest is 18446744073709551615"),
+        (&["replay"], "SEED|PLAN-FILE"),
+        (&["replay", "1", "--trace", "--print-plan"], "cannot be used with"),
+        (&["db", "repair", "."], "repair"),
+        (&["db", "verify"], "PATH"),
+    ];
+    for (arguments, reason) in cases {
+        proofmark(directory.path(), arguments).assert_refused(&[reason]);
+    }
+    assert!(contents(directory.path()).is_empty());
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let version = proofmark(directory.path(), ["--version"]);
+    version.assert_sound();
+    assert_eq!(version.out, concat!("proofmark ", env!("CARGO_PKG_VERSION"), "\n"));
+    for arguments in [&["--help"] as &[&str], &["run", "--help"], &["replay", "--help"], &["db", "--help"]] {
+        let help = proofmark(directory.path(), arguments);
+        help.assert_sound();
+        assert!(help.out.contains("Examples:\n  proofmark"), "{}", help.out);
+        assert!(help.out.lines().all(|line| line.len() <= 120), "{}", help.out);
+    }
+}

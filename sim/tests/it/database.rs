@@ -1,0 +1,171 @@
+//! `proofmark db` on directories that hold a database, a damaged one, or none.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use proofmark_engine::{Database, Durability, Options};
+use tempfile::TempDir;
+
+use crate::command::{Answer, command, contents, no_process_starts, proofmark, spawn};
+
+/// The segment that the log goes on in after one checkpoint.
+const LOG_FILE: &str = "log-0000000000000002";
+/// What the checksum of a meta page is seeded with, by the format.
+const META_SEED: u64 = 0x6d65_7461;
+
+/// A directory with a database in `db`: 300 keys in the base tree, 20 more in the log, and its writer gone.
+fn with_database() -> TempDir {
+    let _guard = no_process_starts();
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(&directory.path().join("db"));
+    for range in [0..100u32, 100..200, 200..300] {
+        let mut write = database.begin_write().unwrap();
+        for number in range {
+            write.put(format!("key {number:04}").as_bytes(), &[number as u8; 100]).unwrap();
+        }
+        write.commit().unwrap();
+    }
+    database.checkpoint().unwrap();
+    let mut write = database.begin_write().unwrap();
+    for number in 300..320u32 {
+        write.put(format!("key {number:04}").as_bytes(), b"in the log").unwrap();
+    }
+    write.commit().unwrap();
+    directory
+}
+
+fn open(path: &Path) -> Database {
+    Database::open(path, &Options::new().page_size(4096)).unwrap()
+}
+
+/// Runs a `db` command on `path`, and asserts that nothing changes on disk.
+#[track_caller]
+fn look(directory: &TempDir, what: &str, path: &str) -> Answer {
+    let before = contents(directory.path());
+    let answer = proofmark(directory.path(), ["db", what, path]);
+    assert!(contents(directory.path()) == before, "`db {what}` changed something");
+    answer
+}
+
+#[test]
+fn a_sound_database_is_described_and_left_alone() {
+    let directory = with_database();
+    let verify = look(&directory, "verify", "db");
+    verify.assert_sound();
+    assert!(verify.out.ends_with("no damage found in db\n"), "{}", verify.out);
+    assert_eq!((verify.count("versions in them"), verify.count("transactions in the log")), (300, 1));
+
+    let stats = look(&directory, "stats", "db");
+    stats.assert_sound();
+    assert_eq!(
+        (stats.count("latest transaction"), stats.count("transaction of the last checkpoint")),
+        (4, 3)
+    );
+    assert_eq!(stats.count("bytes of a page"), 4096);
+
+    let dump = look(&directory, "dump", "db");
+    dump.assert_sound();
+    for line in
+        ["meta generation=1 ", "\"key 0299\"@3 100 bytes", "log transaction=4", "put \"key 0319\" 10 bytes"]
+    {
+        assert!(dump.out.contains(line), "no {line:?} in {}", dump.out);
+    }
+}
+
+#[test]
+fn several_may_look_at_once() {
+    let directory = with_database();
+    let _reader = Database::open(directory.path().join("db"), &Options::new().read_only(true)).unwrap();
+    look(&directory, "verify", "db").assert_sound();
+}
+
+#[test]
+fn a_database_in_use_is_refused() {
+    let directory = with_database();
+    let guard = no_process_starts();
+    let database = open(&directory.path().join("db"));
+    drop(guard);
+    let mut write = database.begin_write().unwrap();
+    write.put(b"under", b"way").unwrap();
+    write.commit_with(Durability::Buffered).unwrap();
+    for what in ["verify", "stats", "dump"] {
+        look(&directory, what, "db").assert_refused(&["db is in use"]);
+    }
+    let guard = no_process_starts();
+    drop(database);
+    drop(guard);
+    look(&directory, "verify", "db").assert_sound();
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("empty")).unwrap();
+    fs::create_dir(directory.path().join("other")).unwrap();
+    fs::write(directory.path().join("other/notes.txt"), "nothing of ours").unwrap();
+    for what in ["verify", "stats", "dump"] {
+        look(&directory, what, "absent").assert_refused(&["there is no directory absent"]);
+        look(&directory, what, "empty").assert_refused(&["there is no database in empty"]);
+        look(&directory, what, "other").assert_refused(&["there is no database in other"]);
+        look(&directory, what, "other/notes.txt").assert_refused(&["other/notes.txt is not a directory"]);
+        look(&directory, what, "other/notes.txt/db")
+            .assert_refused(&["other/notes.txt/db", "Not a directory"]);
+    }
+}
+
+#[test]
+fn another_format_is_refused() {
+    let directory = with_database();
+    let path = directory.path().join("db/data");
+    let mut bytes = fs::read(&path).unwrap();
+    for meta in bytes.chunks_mut(4096).take(2) {
+        meta[8..12].copy_from_slice(&9u32.to_le_bytes());
+        let checksum = xxhash_rust::xxh3::xxh3_64_with_seed(&meta[..120], META_SEED);
+        meta[120..128].copy_from_slice(&checksum.to_le_bytes());
+    }
+    fs::write(&path, bytes).unwrap();
+    for what in ["verify", "stats", "dump"] {
+        look(&directory, what, "db").assert_refused(&["db/data has format version 9", "reads version"]);
+    }
+}
+
+#[test]
+fn damage_is_named_with_file_and_offset() {
+    let directory = with_database();
+    let data = directory.path().join("db/data");
+    let sound = fs::read(&data).unwrap();
+    let needle = b"key 0150";
+    let at = sound.windows(needle.len()).position(|window| window == needle).unwrap();
+    let mut bytes = sound.clone();
+    bytes[at] ^= 1;
+    fs::write(&data, bytes).unwrap();
+    let place = format!("damage: db/data is damaged at byte {}: ", at / 4096 * 4096);
+    for what in ["verify", "dump"] {
+        let answer = look(&directory, what, "db");
+        assert_eq!((answer.code, answer.err.as_str()), (1, ""), "{answer:?}");
+        assert!(answer.out.contains(&place), "no {place:?} in {}", answer.out);
+    }
+    fs::write(&data, sound).unwrap();
+
+    let log = directory.path().join("db").join(LOG_FILE);
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[3] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    for what in ["verify", "stats", "dump"] {
+        let answer = look(&directory, what, "db");
+        assert_eq!((answer.code, answer.err.as_str()), (1, ""), "{answer:?}");
+        let place = format!("damage: db/{LOG_FILE} is damaged at byte 0: ");
+        assert!(answer.out.starts_with(&place), "no {place:?} in {}", answer.out);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let directory = with_database();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(directory.path());
+    let output = spawn(command.args(["db", "dump", "db"]).stdout(writer)).wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
+}

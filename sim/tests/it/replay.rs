@@ -1,0 +1,165 @@
+//! `proofmark replay`: of seeds, of plan files, and of what is neither.
+
+use std::fs;
+use std::path::Path;
+
+use crate::command::{Answer, contents, proofmark};
+
+/// A plan whose only commit is acknowledged and then lost, because the disk lies about every sync.
+const LOST_COMMIT: &str = "\
+proofmark plan 1
+store engine
+sabotage ignore-sync:every:1
+
+c0 begin write
+c0 put \"k\" #1*8
+c0 commit sync
+c0 get \"k\"
+";
+
+fn trace_hash(answer: &Answer) -> &str {
+    answer
+        .out
+        .lines()
+        .find(|line| line.starts_with("trace hash "))
+        .expect("a replay ends with its trace hash")
+}
+
+/// Replays a file of these bytes, and asserts that nothing changes on disk.
+#[track_caller]
+fn replay_bytes(bytes: &[u8]) -> Answer {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.plan"), bytes).unwrap();
+    let answer = proofmark(directory.path(), ["replay", "a.plan"]);
+    assert_eq!(fs::read(directory.path().join("a.plan")).unwrap(), bytes);
+    assert_eq!(contents(directory.path()).len(), 1);
+    answer
+}
+
+#[test]
+fn a_seed_is_told_the_same_way_every_time() {
+    let directory = tempfile::tempdir().unwrap();
+    for store in ["engine", "redb"] {
+        for trace in [&[] as &[&str], &["--trace"]] {
+            let arguments = [&["replay", "7", "--store", store], trace].concat();
+            let first = proofmark(directory.path(), &arguments);
+            first.assert_sound();
+            assert!(first.out.starts_with(&format!("seed 7, store {store}, ")), "{}", first.out);
+            assert!(first.out.ends_with("\nno violation\n"), "{}", first.out);
+            assert_eq!(proofmark(directory.path(), &arguments), first);
+        }
+    }
+    assert!(contents(directory.path()).is_empty());
+}
+
+#[test]
+fn a_narrative_has_every_step_and_every_power_loss() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = proofmark(directory.path(), ["replay", "7", "--print-plan"]);
+    plan.assert_sound();
+    let (_, steps) = plan.out.split_once("\n\n").unwrap();
+    let brief = proofmark(directory.path(), ["replay", "7"]);
+    let full = proofmark(directory.path(), ["replay", "7", "--trace"]);
+    for (step, number) in steps.lines().zip(1..) {
+        assert!(full.out.contains(&format!("\n{number:>5}  {step}")), "no step {number}: {step}");
+        assert!(brief.out.contains(&format!("\n{number:>5}  ")), "no step {number}");
+    }
+    assert!(full.out.len() > 2 * brief.out.len());
+    for answer in [&brief, &full] {
+        let power_losses = answer.out.matches("after the power loss: ").count();
+        assert!(answer.out.contains(&format!(" {power_losses} power losses, ")), "{}", answer.out);
+        assert!(power_losses > 1, "{}", answer.out);
+    }
+    assert_eq!(trace_hash(&brief), trace_hash(&full));
+}
+
+#[test]
+fn a_saved_plan_is_the_same_run_as_its_seed() {
+    let directory = tempfile::tempdir().unwrap();
+    let seed = proofmark(directory.path(), ["replay", "11", "--save", "saved.plan"]);
+    seed.assert_sound();
+    let file = proofmark(directory.path(), ["replay", "saved.plan"]);
+    file.assert_sound();
+    assert_eq!(file.out, seed.out);
+    assert!(trace_hash(&file).len() == "trace hash ".len() + 16);
+    let printed = proofmark(directory.path(), ["replay", "saved.plan", "--print-plan"]);
+    assert_eq!(printed.out, fs::read_to_string(directory.path().join("saved.plan")).unwrap());
+
+    let elsewhere = proofmark(directory.path(), ["replay", "saved.plan", "--store", "redb"]);
+    elsewhere.assert_sound();
+    let redb = proofmark(directory.path(), ["replay", "11", "--store", "redb"]);
+    assert_eq!(trace_hash(&elsewhere), trace_hash(&redb));
+    assert_ne!(trace_hash(&elsewhere), trace_hash(&seed));
+}
+
+#[test]
+fn saving_never_overwrites() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("kept"), "precious").unwrap();
+    let before = contents(directory.path());
+    let save = |path: &str| proofmark(directory.path(), ["replay", "11", "--save", path]);
+    save("kept").assert_refused(&["kept exists already"]);
+    save(".").assert_refused(&["error: . exists already"]);
+    save("absent/file").assert_refused(&["absent/file", "No such file or directory"]);
+    assert_eq!(contents(directory.path()), before);
+}
+
+#[test]
+fn a_violation_says_who_where_what_and_how_to_see_it_again() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("it's lost.plan"), LOST_COMMIT).unwrap();
+    let answer = proofmark(directory.path(), ["replay", "it's lost.plan"]);
+    assert_eq!((answer.code, answer.err.as_str()), (1, ""), "{answer:?}");
+    let (_, report) = answer.out.split_once("violation: ").expect("a violation is reported");
+    for part in [
+        "\n  step ",
+        "\n  event ",
+        "\n  says ",
+        "\n  reproduce cargo run --release -- replay 'it'\\''s lost.plan' --store engine\n",
+    ] {
+        assert!(report.contains(part), "no {part:?} in {report}");
+    }
+    assert_eq!(proofmark(directory.path(), ["replay", "it's lost.plan"]), answer);
+}
+
+#[test]
+fn a_plan_that_does_not_parse_is_shown_with_the_place() {
+    let header = "proofmark plan 1\n";
+    let answer = replay_bytes(format!("{header}# fine\n\nc0 commit slowly\n").as_bytes());
+    answer.assert_refused(&[
+        "slowly",
+        "--> a.plan:4:11\n",
+        "\n4 | c0 commit slowly\n",
+        "\n  |           ^\n",
+    ]);
+    replay_bytes(b"").assert_refused(&["--> a.plan:1:1\n"]);
+    replay_bytes(b"\x7fELF\x00\x01").assert_refused(&["--> a.plan:1:1\n"]);
+    replay_bytes(b"proofmark plan 2\n").assert_refused(&["version 1", "--> a.plan:1:16\n"]);
+    let not_text = [header.as_bytes(), b"c0 begin read\nc0 get \"\xff\"\n"].concat();
+    replay_bytes(&not_text).assert_refused(&["a.plan:3: this is no UTF-8 text"]);
+}
+
+#[test]
+fn what_is_neither_seed_nor_file_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("7")).unwrap();
+    let before = contents(directory.path());
+    let replay = |target: &str| proofmark(directory.path(), ["replay", target]);
+    replay("absent.plan").assert_refused(&["there is no file absent.plan"]);
+    replay("").assert_refused(&["there is no file "]);
+    replay("0x10").assert_refused(&["there is no file 0x10"]);
+    replay("./7").assert_refused(&["cannot read ./7", "directory"]);
+    replay("18446744073709551616").assert_refused(&["too large for a seed", "18446744073709551615"]);
+    assert_eq!(contents(directory.path()), before);
+}
+
+#[test]
+fn a_file_may_be_named_by_any_bytes() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let name = OsStr::from_bytes(b"\xff.plan");
+    fs::write(directory.path().join(Path::new(name)), "proofmark plan 1\nverify\n").unwrap();
+    proofmark(directory.path(), [OsStr::new("replay"), name]).assert_sound();
+}
