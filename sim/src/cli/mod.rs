@@ -77,7 +77,7 @@ struct RunArguments {
     /// The store to test.
     #[arg(long, default_value = StoreKind::default().name(), value_parser = store_parser())]
     store: StoreKind,
-    /// How many seeds to run [default: 1000, or no limit with --time].
+    /// How many seeds to run [default: 5000, or no limit with --time].
     #[arg(long, value_name = "N")]
     seeds: Option<NonZeroU64>,
     /// The first seed; the others follow it.
@@ -131,7 +131,7 @@ struct DbArguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  proofmark                                1000 seeds of the engine
+  proofmark                                5000 seeds of the engine
   proofmark run --store redb --time 10m    redb, for ten minutes
   proofmark replay 1234 --trace            one run, with every I/O call
   proofmark db verify /var/lib/app/db      is this database whole?

@@ -22,16 +22,16 @@ pub(super) const EXAMPLES: &str = "\
 Every violation is printed with the command that reproduces it; after the tenth the run ends.
 Ctrl-C finishes the seeds under way and prints what was done; a second one ends at once.
 
-Exit code: 0 if every promise was kept, 1 if one was broken, 2 if nothing could be run, 130 after Ctrl-C.
+Exit code: 0 if every promise was kept, 1 if one was broken, 2 if it cannot run, 130 after Ctrl-C.
 
 Examples:
-  proofmark run                                 1000 seeds of the engine
+  proofmark run                                 5000 seeds of the engine
   proofmark run --store redb --seeds 200
   proofmark run --time 10m --start 1000000      as many as ten minutes allow
   proofmark run --seed 1234                     one seed; `replay 1234` tells its story";
 
 /// How many seeds are run, if nothing else is said.
-const SEEDS_DEFAULT: u64 = 1000;
+const SEEDS_DEFAULT: u64 = 5000;
 /// After how many violations a campaign ends: more of them rarely say more.
 const VIOLATIONS_MAX: usize = 10;
 
@@ -118,4 +118,52 @@ fn conclude(summary: &Summary, was_stopped: bool, out: &mut impl Write) -> anyho
         return Ok(Ending::Interrupted);
     }
     Ok(if violations == 0 { Ending::Sound } else { Ending::Unsound })
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_model::{Checker, Violation};
+
+    use super::*;
+
+    /// A summary that claims violations of what the engine keeps.
+    fn summary(violations: usize) -> Summary {
+        let violation = Violation {
+            checker: Checker::CrashPrefix,
+            kind: "lost-acknowledged-commit",
+            step: 3,
+            message: "t1 is gone".to_owned(),
+        };
+        let violations = (40..).map(|seed| (seed, violation.clone())).take(violations).collect();
+        Summary { seeds: 1234, violations, ..Summary::default() }
+    }
+
+    fn conclusion(summary: &Summary, was_stopped: bool) -> (Ending, String) {
+        let mut out = anstream::StripStream::new(Vec::new());
+        let ending = conclude(summary, was_stopped, &mut out).unwrap();
+        (ending, String::from_utf8(out.into_inner()).unwrap())
+    }
+
+    #[test]
+    fn violations_decide_the_ending_unless_it_was_interrupted() {
+        let ending = |text: &str, ending| (ending, text.to_owned());
+        assert_eq!(conclusion(&summary(0), false), ending("no violation\n", Ending::Sound));
+        assert_eq!(conclusion(&summary(1), false), ending("1 violation\n", Ending::Unsound));
+        let ten = "10 violations, which is enough\n";
+        assert_eq!(conclusion(&summary(10), false), ending(ten, Ending::Unsound));
+        let interrupted = "2 violations\ninterrupted after 1,234 seeds\n";
+        assert_eq!(conclusion(&summary(2), true), ending(interrupted, Ending::Interrupted));
+    }
+
+    #[test]
+    fn every_violation_is_reported_with_its_command() {
+        let mut out = anstream::StripStream::new(Vec::new());
+        report_violations(StoreKind::Engine, &summary(2), &mut out).unwrap();
+        let text = String::from_utf8(out.into_inner()).unwrap();
+        assert_eq!(text.matches("violation: crash-prefix: lost-acknowledged-commit\n").count(), 2);
+        for seed in [40, 41] {
+            let command = format!("  reproduce cargo run --release -- replay {seed} --store engine\n");
+            assert!(text.contains(&command), "no {command} in {text}");
+        }
+    }
 }
