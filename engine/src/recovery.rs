@@ -65,6 +65,9 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
         let damage = Damage("the data file is shorter than its meta page says");
         return Err(Error::corruption(&data_path, size, damage));
     }
+    if meta.generation == Generation(0) && !options.read_only {
+        make_names_durable(&*vfs, directory)?;
+    }
     let pager = Pager::new(file, data_path, meta.page_size as usize, options.cache_bytes);
     recover(vfs, directory, options, pager, meta)
 }
@@ -105,9 +108,10 @@ fn recover(
     })
 }
 
-/// Creates an empty database. A power loss anywhere in here leaves files that the next attempt overwrites.
+/// Creates an empty database. A power loss anywhere in here leaves files that the next attempt overwrites. The names are
+/// not durable yet when this returns.
 fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
-    create_directory(vfs, directory)?;
+    vfs.create_directory(directory).map_err(|source| Error::io("create", directory, source))?;
     let new_path = directory.join(NEW_DATA_FILE);
     let data_path = directory.join(DATA_FILE);
     let file =
@@ -141,28 +145,21 @@ fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
     pager.reserve(meta.page_count)?;
     pager.sync()?;
     create_segment(vfs, directory, SegmentHeader { segment: log_start, first: TxnId(1) })?;
-    vfs.rename(&new_path, &data_path).map_err(|source| Error::io("rename", &new_path, source))?;
-    vfs.sync_directory(directory).map_err(|source| Error::io("sync", directory, source))
+    vfs.rename(&new_path, &data_path).map_err(|source| Error::io("rename", &new_path, source))
 }
 
-/// Creates the directory and those above it, and makes their names durable.
-fn create_directory(vfs: &dyn Vfs, directory: &Path) -> Result<()> {
-    let mut missing: Vec<&Path> = Vec::new();
-    for ancestor in directory.ancestors().filter(|path| !path.as_os_str().is_empty()) {
-        match vfs.list(ancestor) {
-            Ok(_) => break,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(ancestor),
-            Err(source) => return Err(Error::io("list", ancestor, source)),
+/// Makes durable that the database's files and directory have their names, up to the root of the path.
+///
+/// Done when a database is opened that has seen no checkpoint, and not only when it is created: whoever created the
+/// directory or renamed the data file may have died before saying so to the disk.
+fn make_names_durable(vfs: &dyn Vfs, directory: &Path) -> Result<()> {
+    for path in directory.ancestors() {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        match vfs.sync_directory(path) {
+            // A directory that may not be read was not made by an earlier attempt, which would have made it readable.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path != directory => {}
+            outcome => outcome.map_err(|source| Error::io("sync", path, source))?,
         }
-    }
-    vfs.create_directory(directory).map_err(|source| Error::io("create", directory, source))?;
-    for created in missing {
-        let parent = match created.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => continue,
-        };
-        vfs.sync_directory(parent).map_err(|source| Error::io("sync", parent, source))?;
     }
     Ok(())
 }
