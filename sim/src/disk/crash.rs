@@ -13,7 +13,8 @@ use super::ParseError;
 
 /// Which pending effects survive a power loss.
 ///
-/// The text form, for plans: `all`, `none`, `prefix:500`, `random:500:8571`, `all-but-one:7`, `only-one:7`.
+/// The text form, for plans: `all`, `none`, `prefix:500`, `random:500:8571`, `all-but-one:7`, `only-one:7`,
+/// `page-cache`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
     /// All of them, as if everything had been synced a moment before.
@@ -43,6 +44,9 @@ pub enum Keep {
         /// Decides which.
         seed: u64,
     },
+    /// Only the process dies, not the machine. Whatever was written is still there to be read, and still pending: a
+    /// store that takes it for durable loses it at the next power loss.
+    PageCache,
 }
 
 /// What becomes of one pending effect.
@@ -85,6 +89,7 @@ impl Keep {
             }
             Self::AllButOne { seed } => only(seed, false),
             Self::OnlyOne { seed } => only(seed, true),
+            Self::PageCache => unreachable!("nothing is decided while the power stays on"),
         }
     }
 }
@@ -132,6 +137,7 @@ impl fmt::Display for Keep {
             Self::Random { permille, seed } => write!(formatter, "random:{permille}:{seed}"),
             Self::AllButOne { seed } => write!(formatter, "all-but-one:{seed}"),
             Self::OnlyOne { seed } => write!(formatter, "only-one:{seed}"),
+            Self::PageCache => formatter.write_str("page-cache"),
         }
     }
 }
@@ -153,6 +159,7 @@ impl FromStr for Keep {
             ["random", share, seed] => Ok(Self::Random { permille: permille(share)?, seed: number(seed)? }),
             ["all-but-one", seed] => Ok(Self::AllButOne { seed: number(seed)? }),
             ["only-one", seed] => Ok(Self::OnlyOne { seed: number(seed)? }),
+            ["page-cache"] => Ok(Self::PageCache),
             _ => Err(error()),
         }
     }
@@ -261,7 +268,7 @@ mod tests {
 
     #[test]
     fn text_forms_survive_a_round_trip() {
-        for text in ["all", "none", "prefix:500", "random:500:8571", "all-but-one:7", "only-one:7"] {
+        for text in ["all", "none", "prefix:500", "random:500:8571", "all-but-one:7", "only-one:7", "page-cache"] {
             assert_eq!(text.parse::<Keep>().unwrap().to_string(), text);
         }
         for text in ["before:1", "after:12"] {

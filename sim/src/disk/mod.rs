@@ -26,6 +26,8 @@
 //! 5. Bytes may be durable without any sync: a file that has gathered more than [`DiskOptions::dirty_bytes_max`] of
 //!    pending bytes is written back.
 //! 6. It may strike at any I/O call, before or after the call took effect, while the store recovers as well.
+//! 7. The store's process may die alone ([`Keep::PageCache`]): the next incarnation reads everything that was written,
+//!    none of which is any more durable than before.
 //!
 //! **What may not happen**
 //!

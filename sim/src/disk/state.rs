@@ -122,6 +122,21 @@ impl State {
     /// Materialises a power loss: the durable state and what `keep` lets survive become all there is.
     pub(super) fn crash(&mut self, keep: &Keep) -> CrashReport {
         self.power_off();
+        let report = if *keep == Keep::PageCache { self.kill() } else { self.lose_power(keep) };
+        self.incarnation += 1;
+        self.power_lost = false;
+        self.stats.count_crash(&report);
+        self.trace.power_loss(keep, &report);
+        report
+    }
+
+    /// Only the process dies: its handles and locks go, everything else stays as it is, pending effects included.
+    fn kill(&mut self) -> CrashReport {
+        self.inodes.values_mut().for_each(Inode::close_all);
+        CrashReport::default()
+    }
+
+    fn lose_power(&mut self, keep: &Keep) -> CrashReport {
         let (owners, part_counts) = self.pending();
         let survivals = keep.decide(&part_counts);
         assert_eq!(survivals.len(), owners.len(), "every pending effect is decided upon");
@@ -133,10 +148,6 @@ impl State {
         report.files_lost = self.drop_unreachable();
         self.inodes.values_mut().for_each(Inode::restart);
         self.tree.directories.values_mut().for_each(Directory::restart);
-        self.incarnation += 1;
-        self.power_lost = false;
-        self.stats.count_crash(&report);
-        self.trace.power_loss(keep, &report);
         report
     }
 

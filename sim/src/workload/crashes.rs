@@ -92,13 +92,14 @@ impl Crashes {
     fn keep(&mut self) -> Keep {
         let seed = self.rng.below(1_000_000);
         let permille = *self.rng.pick(&[125, 500, 500, 875]);
-        match self.rng.weighted(&[4, 2, 4, 8, 2, 2]) {
+        match self.rng.weighted(&[4, 2, 4, 8, 2, 2, 3]) {
             0 => Keep::None,
             1 => Keep::All,
             2 => Keep::Prefix { permille: u16::try_from(seed % 1001).expect("at most a thousand") },
             3 => Keep::Random { permille, seed },
             4 => Keep::AllButOne { seed },
-            _ => Keep::OnlyOne { seed },
+            5 => Keep::OnlyOne { seed },
+            _ => Keep::PageCache,
         }
     }
 }

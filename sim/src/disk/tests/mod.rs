@@ -279,3 +279,23 @@ fn a_store_that_never_syncs_is_written_back() {
     disk.crash(&Keep::None);
     assert_eq!(content(&disk, "a").unwrap(), [1; 3 * 4096]);
 }
+
+#[test]
+fn a_dead_process_leaves_the_page_cache_and_everything_in_it_pending() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"old");
+    file.write_all_at(b"new", 0).unwrap();
+    drop(open(&disk, "b"));
+    assert!(file.try_lock(LockMode::Exclusive).unwrap());
+    let pending = disk.pending_effects();
+    assert!(pending >= 2);
+    disk.crash(&Keep::PageCache);
+    assert_eq!(disk.pending_effects(), pending);
+    assert!(file.read_at(&mut [0], 0).is_err(), "the handle is of another incarnation");
+    drop(file);
+    assert_eq!(content(&disk, "a").unwrap(), b"new");
+    assert!(open(&disk, "a").try_lock(LockMode::Exclusive).unwrap());
+    disk.crash(&Keep::None);
+    assert_eq!(content(&disk, "a").unwrap(), b"old");
+    assert!(content(&disk, "b").is_none());
+}
