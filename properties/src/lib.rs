@@ -1,1 +1,17 @@
-//! Suites.
+//! What the suites of `tests/it` share, and the bugs that prove them.
+//!
+//! - [`strategies`]: proptest strategies for everything from a key to a plan.
+//! - [`real_files`]: a store on the real file system, where the simulator asks for a simulated one.
+//! - [`pairs`]: the same transactions in another order, or in other batches.
+//! - [`corpus`]: where the kept plans are.
+//! - [`planted`]: stores and disks with one known bug each. A checker that lets its bug pass is no checker.
+//!
+//! Nothing here is part of what is tested: the suites are of use only as long as this stays simple.
+
+#![forbid(unsafe_code)]
+
+pub mod corpus;
+pub mod pairs;
+pub mod planted;
+pub mod real_files;
+pub mod strategies;

@@ -1,0 +1,32 @@
+//! The plans and seeds that are kept in `corpora/`, at the root of the workspace.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().expect("the package is a folder of the workspace").to_owned()
+}
+
+/// A folder of the corpora.
+pub fn folder(name: &str) -> PathBuf {
+    workspace().join("corpora").join(name)
+}
+
+/// The kept plans with their texts, by file name.
+///
+/// # Errors
+/// If they can't be read.
+pub fn plans() -> io::Result<Vec<(String, String)>> {
+    let mut plans = Vec::new();
+    for entry in std::fs::read_dir(folder("regressions"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "plan") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            plans.push((name, std::fs::read_to_string(&path)?));
+        }
+    }
+    plans.sort();
+    Ok(plans)
+}

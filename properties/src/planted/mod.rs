@@ -1,0 +1,254 @@
+//! Bugs, planted one at a time, to prove that each checker finds what it is there for.
+//!
+//! A [`Fault`] is a bug in a wrapper around the engine, or a disk that lies, together with the examination that has to
+//! find it and the checkers that may report it. [`FAULTS`] is all of them. The engine itself is never touched: without
+//! the fault, the same seeds have to pass, and the wrapper without a bug is [`honest`].
+
+mod failures;
+mod reads;
+mod recovery;
+mod wrap;
+mod writes;
+
+use std::sync::Arc;
+
+use proofmark_model::{Checker, Violation};
+use proofmark_sim::disk::Sabotage;
+use proofmark_sim::run::run_plan;
+use proofmark_sim::store::{Engine, StoreFactory, StoreKind};
+use proofmark_sim::workload::generate;
+
+use self::wrap::{Bug, Buggy, Honest};
+use crate::pairs;
+
+/// One planted fault.
+#[derive(Debug)]
+pub struct Fault {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub what: &'static str,
+    /// Where it sits.
+    pub site: Site,
+    /// What is done to find it.
+    pub examination: Examination,
+    /// The checkers that may be the first to report it.
+    pub caught_by: &'static [Checker],
+}
+
+/// Where a fault sits.
+#[derive(Debug)]
+pub enum Site {
+    /// In the store.
+    Store(StoreBug),
+    /// In the disk: the text form of a [`Sabotage`].
+    Disk(&'static str),
+}
+
+/// Makes the buggy store of one run.
+pub struct StoreBug(fn() -> Arc<dyn Bug>);
+
+/// How a seed examines a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Examination {
+    /// The plan of the seed, judged by all checkers of one history.
+    Run,
+    /// Transactions in two orders.
+    Orders,
+    /// Transactions in two batchings.
+    Batchings,
+}
+
+impl std::fmt::Debug for StoreBug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (self.0)().fmt(f)
+    }
+}
+
+impl Fault {
+    /// Lets `seed` examine the store with this fault.
+    ///
+    /// # Errors
+    /// The violation it finds.
+    pub fn examine(&self, seed: u64) -> Result<(), Violation> {
+        match &self.site {
+            Site::Store(bug) => self.examination.examine(&Buggy::new((bug.0)()), seed, None),
+            Site::Disk(text) => {
+                let sabotage = text.parse().expect("the table's sabotages are spelled right");
+                self.examination.examine(&Engine, seed, Some(sabotage))
+            }
+        }
+    }
+}
+
+impl Examination {
+    /// Lets `seed` examine `store`, on a disk that lies if it is told to.
+    ///
+    /// # Errors
+    /// The violation it finds.
+    pub fn examine(
+        self,
+        store: &dyn StoreFactory,
+        seed: u64,
+        sabotage: Option<Sabotage>,
+    ) -> Result<(), Violation> {
+        match self {
+            Examination::Run => {
+                let mut plan = generate(seed, StoreKind::Engine);
+                plan.sabotage.extend(sabotage);
+                run_plan(&plan, store).verdict
+            }
+            Examination::Orders => pairs::examine_orders(store, seed),
+            Examination::Batchings => pairs::examine_batchings(store, seed),
+        }
+    }
+}
+
+/// The engine in the same wrapper as every buggy store, without a bug.
+pub fn honest() -> impl StoreFactory {
+    Buggy::new(Arc::new(Honest))
+}
+
+const fn store(
+    name: &'static str,
+    what: &'static str,
+    examination: Examination,
+    caught_by: &'static [Checker],
+    bug: fn() -> Arc<dyn Bug>,
+) -> Fault {
+    Fault { name, what, site: Site::Store(StoreBug(bug)), examination, caught_by }
+}
+
+const fn disk(sabotage: &'static str, what: &'static str) -> Fault {
+    use Checker::{Availability, CrashPrefix, Structure};
+    Fault {
+        name: sabotage,
+        what,
+        site: Site::Disk(sabotage),
+        examination: Examination::Run,
+        caught_by: &[CrashPrefix, Availability, Structure],
+    }
+}
+
+/// Every fault.
+pub const FAULTS: &[Fault] = {
+    use Checker::{Availability, BatchEquivalence, Commutativity, CrashPrefix, SnapshotIsolation, Structure};
+    use Examination::{Batchings, Orders, Run};
+    &[
+        store(
+            "hasty commit",
+            "acknowledges every third durable commit before it is durable",
+            Run,
+            &[CrashPrefix],
+            || Arc::new(recovery::HastyCommit::default()),
+        ),
+        store("undone commit", "a recovery undoes the last commit", Run, &[CrashPrefix], || {
+            Arc::new(recovery::UndoneCommit { only_half: false })
+        }),
+        store("half recovered", "a recovery undoes half of the last commit", Run, &[CrashPrefix], || {
+            Arc::new(recovery::UndoneCommit { only_half: true })
+        }),
+        store(
+            "resurrected version",
+            "a recovery brings back a value that was overwritten or removed",
+            Run,
+            &[CrashPrefix],
+            || Arc::new(recovery::ResurrectedVersion),
+        ),
+        store(
+            "resurrected abort",
+            "a recovery carries out the last transaction that was aborted",
+            Run,
+            &[CrashPrefix],
+            || Arc::new(recovery::ResurrectedAbort::default()),
+        ),
+        store("stale snapshot", "readers get the state before the latest", Run, &[SnapshotIsolation], || {
+            Arc::new(reads::StaleSnapshot::default())
+        }),
+        store(
+            "AS OF off by one",
+            "a read as of a commit sees the one before",
+            Run,
+            &[SnapshotIsolation],
+            || Arc::new(reads::AsOfOffByOne),
+        ),
+        store(
+            "dirty read",
+            "readers see what the open writer has written",
+            Run,
+            &[SnapshotIsolation],
+            || Arc::new(reads::DirtyRead::default()),
+        ),
+        store(
+            "moving snapshot",
+            "a reader that is open during a checkpoint goes on with the state after it",
+            Run,
+            &[SnapshotIsolation],
+            || Arc::new(reads::MovingSnapshot::default()),
+        ),
+        store("forgetful writer", "a writer does not see its own writes", Run, &[SnapshotIsolation], || {
+            Arc::new(reads::ForgetfulWriter)
+        }),
+        store("short scan", "a scan backwards stops one pair early", Run, &[SnapshotIsolation], || {
+            Arc::new(reads::ShortScan)
+        }),
+        store(
+            "busy lie",
+            "every tenth writer is told that there is another",
+            Run,
+            &[SnapshotIsolation],
+            || Arc::new(reads::BusyLie::default()),
+        ),
+        store(
+            "half batch, by reads",
+            "a commit carries out the first half of its mutations",
+            Run,
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(writes::HalfBatch),
+        ),
+        store(
+            "order-sensitive put",
+            "a put is lost if the transaction before wrote a larger key",
+            Orders,
+            &[Commutativity],
+            || Arc::new(writes::OrderSensitivePut::default()),
+        ),
+        store("greedy delete", "a delete takes the next key with it", Orders, &[Commutativity], || {
+            Arc::new(writes::GreedyDelete)
+        }),
+        store(
+            "half batch",
+            "a commit carries out the first half of its mutations",
+            Batchings,
+            &[BatchEquivalence],
+            || Arc::new(writes::HalfBatch),
+        ),
+        store(
+            "delete wins",
+            "a put is lost if the same transaction removed its key before",
+            Batchings,
+            &[BatchEquivalence],
+            || Arc::new(writes::DeleteWins),
+        ),
+        store("false alarm", "every fifth check finds damage where there is none", Run, &[Structure], || {
+            Arc::new(failures::FalseAlarm::default())
+        }),
+        store("rotten byte", "one byte of the data file is wrong", Run, &[Structure], || {
+            Arc::new(failures::RottenByte::default())
+        }),
+        store("lost store", "every second recovery fails", Run, &[Availability], || {
+            Arc::new(failures::LostStore::default())
+        }),
+        store("full disk", "every twentieth commit fails", Run, &[Availability], || {
+            Arc::new(failures::FullDisk::default())
+        }),
+        disk("ignore-sync:every:4", "every fourth file sync makes nothing durable"),
+        disk("ignore-sync:20", "one file sync makes nothing durable"),
+        disk("torn-sync:every:4", "every fourth file sync makes half of it durable"),
+        disk("ignore-directory-sync:every:2", "every second directory sync makes no name durable"),
+        disk("ignore-directory-sync:every:3", "every third directory sync makes no name durable"),
+        disk("drop-write:20", "one write changes nothing"),
+        disk("swap-writes:20", "one write takes effect after the next one"),
+        disk("stale-read:1", "one read returns older bytes"),
+    ]
+};

@@ -1,0 +1,46 @@
+//! The plans of `corpora/regressions/`: each once found something, or guards something that is easy to break.
+
+use std::collections::BTreeSet;
+
+use proofmark_properties::corpus::{folder, plans};
+use proofmark_sim::plan::Plan;
+use proofmark_sim::run::run_plan;
+
+#[test]
+fn every_kept_plan_passes() {
+    let plans = plans().unwrap();
+    assert!(!plans.is_empty());
+    for (name, text) in plans {
+        let plan = parse(&name, &text);
+        let run = run_plan(&plan, plan.store.factory());
+        assert_eq!(run.verdict, Ok(()), "{name}\n{}", run.history);
+        assert_eq!(run.stats.steps_skipped, 0, "{name} has steps that make no sense where they stand");
+    }
+}
+
+#[test]
+fn every_kept_plan_tells_its_story_and_is_written_as_it_is_printed() {
+    for (name, text) in plans().unwrap() {
+        let comments = text.lines().take_while(|line| line.starts_with("# ")).count();
+        assert!(comments > 0, "{name} does not begin with a comment that says what it guards");
+        let printed = parse(&name, &text).to_string();
+        let is_plan = |line: &&str| !line.trim_start().starts_with('#');
+        let without_comments: Vec<&str> =
+            text.lines().skip_while(|line| !line.starts_with("proofmark")).filter(is_plan).collect();
+        assert_eq!(without_comments, printed.lines().collect::<Vec<_>>(), "{name}, and as it is printed");
+    }
+}
+
+#[test]
+fn the_index_names_every_kept_plan() {
+    let index = std::fs::read_to_string(folder("README.md")).unwrap();
+    let named: BTreeSet<&str> =
+        index.split('`').filter(|word| word.ends_with(".plan") && !word.contains('<')).collect();
+    let plans = plans().unwrap();
+    let kept: BTreeSet<&str> = plans.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(named, kept);
+}
+
+fn parse(name: &str, text: &str) -> Plan {
+    text.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
+}

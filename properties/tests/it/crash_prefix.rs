@@ -1,0 +1,53 @@
+//! Whatever the power takes, what is recovered is a prefix of what was committed, and no shorter than what was promised.
+
+use proofmark_properties::strategies::{Shape, cases, plan};
+use proofmark_sim::run::{CrashCounts, run_plan};
+use proofmark_sim::store::StoreKind;
+use proofmark_sim::workload::generate;
+use proptest::proptest;
+
+use crate::judge;
+
+proptest! {
+    #![proptest_config(cases("crash_prefix", 400))]
+
+    #[test]
+    fn the_engine_recovers_a_prefix(plan in plan(Shape::crashing(StoreKind::Engine))) {
+        judge(&plan.0)?;
+    }
+
+    /// Few keys, many commits: what was overwritten must not come back.
+    #[test]
+    fn the_engine_recovers_a_prefix_of_busy_writers(
+        plan in plan(Shape { write_percent: 90, clients: 2, turns_max: 250, ..Shape::crashing(StoreKind::Engine) })
+    ) {
+        judge(&plan.0)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases("crash_prefix_redb", 60))]
+
+    #[test]
+    fn redb_recovers_a_prefix(plan in plan(Shape::crashing(StoreKind::Redb))) {
+        judge(&plan.0)?;
+    }
+}
+
+/// The plans of seeds, which are longer than those above; and a look at what they strike, because a crash that never
+/// comes proves nothing.
+#[test]
+fn power_fails_in_every_kind_of_call() {
+    let mut crashes = CrashCounts::default();
+    for seed in 0..300 {
+        let run = run_plan(&generate(seed, StoreKind::Engine), StoreKind::Engine.factory());
+        assert_eq!(run.verdict, Ok(()), "seed {seed}");
+        crashes.creation += run.stats.crashes.creation;
+        crashes.commit += run.stats.crashes.commit;
+        crashes.checkpoint += run.stats.crashes.checkpoint;
+        crashes.recovery += run.stats.crashes.recovery;
+        crashes.other += run.stats.crashes.other;
+    }
+    let CrashCounts { creation, commit, checkpoint, recovery, .. } = crashes;
+    assert!(creation >= 20 && commit >= 200 && checkpoint >= 60 && recovery >= 100, "{crashes:?}");
+}

@@ -1,0 +1,94 @@
+//! Every planted fault is found, by the checkers that are there for it, within a few seeds.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use proofmark_model::{Checker, Violation};
+use proofmark_properties::corpus::workspace;
+use proofmark_properties::planted::{Examination, FAULTS, Fault, honest};
+use proofmark_sim::store::{Engine, StoreFactory};
+
+/// Within how many seeds a fault has to be found.
+const SEEDS_MAX: u64 = 200;
+/// Set to write the table anew.
+const BLESS: &str = "PROOFMARK_BLESS";
+const TABLE: &str = "properties/PLANTED.md";
+
+#[test]
+fn every_planted_fault_is_caught() {
+    let mut rows = String::new();
+    let mut catches: BTreeMap<Checker, Vec<&str>> = BTreeMap::new();
+    for fault in FAULTS {
+        let (seeds, violation) = find(fault);
+        assert!(
+            fault.caught_by.contains(&violation.checker),
+            "{} was caught by another checker than meant: {violation}",
+            fault.name
+        );
+        assert!(
+            !["not-comparable", "malformed-history"].contains(&violation.kind),
+            "{} confuses the testbed instead of failing it: {violation}",
+            fault.name
+        );
+        catches.entry(violation.checker).or_default().push(fault.name);
+        let Fault { name, what, .. } = fault;
+        writeln!(rows, "| {name} | {what} | {} | {} | {seeds} |", violation.checker, violation.kind).unwrap();
+    }
+    for checker in Checker::ALL {
+        // The timeline judges no store: what it finds is a defect of the recorder.
+        if checker != Checker::Timeline {
+            let count = catches.get(&checker).map_or(0, Vec::len);
+            assert!(count >= 2, "{checker} catches {count} faults, which proves little");
+        }
+    }
+    compare_table(&table(&rows));
+}
+
+/// Without its bug, the wrapper that every buggy store is made of passes, and so does the engine itself.
+#[test]
+fn without_a_fault_the_same_seeds_pass() {
+    for seed in 0..SEEDS_MAX {
+        for examination in [Examination::Run, Examination::Orders, Examination::Batchings] {
+            let stores: [&dyn StoreFactory; 2] = [&Engine, &honest()];
+            for store in stores {
+                let verdict = examination.examine(store, seed, None);
+                assert_eq!(verdict, Ok(()), "{examination:?} of {}, seed {seed}", store.name());
+            }
+        }
+    }
+}
+
+/// How many seeds it takes to find a fault, and what is found.
+fn find(fault: &Fault) -> (u64, Violation) {
+    for seed in 0..SEEDS_MAX {
+        if let Err(violation) = fault.examine(seed) {
+            return (seed + 1, violation);
+        }
+    }
+    panic!("{} is not caught within {SEEDS_MAX} seeds", fault.name);
+}
+
+fn table(rows: &str) -> String {
+    format!(
+        "# Planted faults\n\n\
+         A checker that cannot fail is no checker. Each row is a bug that is planted on purpose, in a wrapper around the \
+         engine\nor in the disk, the checker that was the first to report it, and how many seeds it took, counted from \
+         seed 0.\n\n\
+         This file is written by the suite that measures it: `{BLESS}=1 cargo test -p proofmark-properties planted`.\n\n\
+         | fault | what it does | caught by | as | seeds |\n|---|---|---|---|---|\n{rows}"
+    )
+}
+
+fn compare_table(measured: &str) {
+    let path = workspace().join(TABLE);
+    if std::env::var_os(BLESS).is_some() {
+        std::fs::write(&path, measured).unwrap();
+        return;
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == measured,
+        "{TABLE} is not what was measured; look at the difference, then run\n\
+         {BLESS}=1 cargo test -p proofmark-properties planted\n\n{measured}"
+    );
+}
