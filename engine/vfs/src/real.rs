@@ -96,3 +96,11 @@ impl VfsFile for RealFile {
         }
     }
 }
+
+impl Drop for RealFile {
+    /// Ends the lock. Closing would end it too, but not while a process that is being started holds a copy of the
+    /// descriptor. There is nobody to tell if it fails, and then closing is what is left.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}

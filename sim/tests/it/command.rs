@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How the command ended, and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +26,9 @@ pub(crate) fn proofmark<S: AsRef<OsStr>>(directory: &Path, arguments: impl IntoI
     Answer::of(spawn(command(directory).args(arguments)).wait_with_output().unwrap())
 }
 
-/// Starts a process, while no other test opens or closes a database.
+/// Starts a process.
 pub(crate) fn spawn(command: &mut Command) -> Child {
-    let _guard = no_process_starts();
     command.spawn().unwrap()
-}
-
-/// Keeps other tests from starting a process.
-///
-/// A process that is about to start has copies of all descriptors of this one, until it runs its own program. It so
-/// prolongs the locks on databases that are closed meanwhile.
-pub(crate) fn no_process_starts() -> MutexGuard<'static, ()> {
-    static STARTING: Mutex<()> = Mutex::new(());
-    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Everything below a directory, byte for byte.
