@@ -268,7 +268,9 @@ mod tests {
 
     #[test]
     fn text_forms_survive_a_round_trip() {
-        for text in ["all", "none", "prefix:500", "random:500:8571", "all-but-one:7", "only-one:7", "page-cache"] {
+        for text in
+            ["all", "none", "prefix:500", "random:500:8571", "all-but-one:7", "only-one:7", "page-cache"]
+        {
             assert_eq!(text.parse::<Keep>().unwrap().to_string(), text);
         }
         for text in ["before:1", "after:12"] {
