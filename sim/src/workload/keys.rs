@@ -9,6 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use super::mix::KeyMix;
 use crate::random::Draw;
 
+/// No key is longer, in bytes: a quarter of the smallest page, which every store takes.
+const KEY_LENGTH_MAX: usize = 1024;
 /// How many keys are hot.
 const HOT_COUNT: usize = 3;
 
@@ -24,13 +26,14 @@ impl KeySpace {
     /// `mix.count` different keys.
     pub(super) fn draw(rng: &mut ChaCha8Rng, mix: &KeyMix) -> KeySpace {
         assert!(mix.count > 0, "a plan needs a key");
-        let prefix_lengths = [0, rng.between(0..=mix.prefix_max), rng.between(0..=mix.prefix_max)];
+        let prefix_lengths = [0, rng.between(0..=mix.prefix_max), mix.prefix_max];
         let prefixes = prefix_lengths.map(|length| letters(rng, length, mix.binary));
         let mut keys = BTreeSet::new();
         if mix.with_empty {
             keys.insert(Key::new());
         }
-        // The number makes the key unique where its other parts are not.
+        // The number makes the key unique where its other parts are not. Long common prefixes make long separators, and
+        // so deep trees of few keys.
         for number in 0.. {
             if keys.len() >= mix.count {
                 break;
@@ -40,6 +43,7 @@ impl KeySpace {
             if rng.chance(mix.long_share) {
                 let length = rng.between(1..=mix.long_max);
                 key.extend(letters(rng, length, mix.binary));
+                key.truncate(KEY_LENGTH_MAX);
             }
             keys.insert(key);
         }
@@ -110,10 +114,10 @@ mod tests {
 
     #[test]
     fn no_key_is_longer_than_every_store_takes() {
-        let longest = KeyMix { count: 400, prefix_max: 100, long_share: 1000, long_max: 900, ..mix() };
+        let longest = KeyMix { count: 400, prefix_max: 900, long_share: 1000, long_max: 900, ..mix() };
         let keys = KeySpace::draw(&mut Streams::new(1).stream("keys"), &longest);
         let lengths = keys.keys.iter().map(Vec::len);
-        assert!((900..=1024).contains(&lengths.max().unwrap()));
+        assert_eq!(lengths.max(), Some(KEY_LENGTH_MAX));
     }
 
     #[test]

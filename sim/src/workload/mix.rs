@@ -15,7 +15,9 @@ pub(super) struct Mix {
     pub(super) values: ValueMix,
     /// How many clients there are.
     pub(super) clients: u32,
-    /// How many steps the clients take, all together.
+    /// How many keys are written before anything else, so that the store is more than one page.
+    pub(super) preload: usize,
+    /// How many steps the clients take after that, all together.
     pub(super) client_steps: u64,
     /// How often the next step belongs to another client than the last.
     pub(super) switch_share: u64,
@@ -91,7 +93,8 @@ impl Mix {
         let values = draw_values(rng, u64::from(config.page_size));
         Mix {
             clients: *rng.pick(&[1, 2, 2, 3, 3, 4, 5, 6]),
-            client_steps: rng.between(200..=400),
+            preload: *rng.pick(&[0, 0, 0, 40, 100, 200]),
+            client_steps: rng.between(150..=400),
             switch_share: *rng.pick(&[50, 200, 500, 1000]),
             write_share: *rng.pick(&[350, 600, 800, 950]),
             read_back_share: *rng.pick(&[0, 150, 300, 600]),
@@ -156,11 +159,10 @@ fn draw_disk(rng: &mut ChaCha8Rng) -> DiskOptions {
     }
 }
 
-/// No key exceeds 1,024 bytes: a quarter of the smallest page, which every store takes.
 fn draw_keys(rng: &mut ChaCha8Rng) -> KeyMix {
     KeyMix {
         count: *rng.pick(&[4, 8, 16, 40, 100, 100, 200, 400]),
-        prefix_max: *rng.pick(&[0, 3, 20, 100]),
+        prefix_max: *rng.pick(&[0, 3, 20, 100, 400, 900]),
         long_share: *rng.pick(&[0, 0, 50, 300]),
         long_max: *rng.pick(&[40, 200, 500, 900]),
         binary: rng.chance(300),

@@ -14,6 +14,8 @@ use crate::random::Draw;
 /// How many client steps a phase lasts.
 const PHASE_STEPS_MIN: u64 = 30;
 const PHASE_STEPS_MAX: u64 = 120;
+/// How many keys one transaction of the preload writes.
+const PRELOAD_BATCH: usize = 64;
 /// How many deleted keys are remembered, to be brought back.
 const DELETED_MAX: usize = 16;
 
@@ -82,6 +84,7 @@ impl<'a> Script<'a> {
     /// Writes all of it.
     pub(super) fn write(mut self) -> Vec<Step> {
         self.steps.extend(self.crashes.at_creation().map(Step::Crash));
+        self.preload();
         let mut client = 0;
         for done in 0..self.mix.client_steps {
             self.turn_phase();
@@ -97,6 +100,22 @@ impl<'a> Script<'a> {
             self.steps.push(Step::Client(id, action));
         }
         self.steps
+    }
+
+    /// Writes a good part of the keys, in key order, so that there are pages to be split and merged.
+    fn preload(&mut self) {
+        let mut indices = (0..self.mix.preload.min(self.keys.len())).peekable();
+        while indices.peek().is_some() {
+            let mut actions = vec![Action::Begin(Begin::Write)];
+            for index in indices.by_ref().take(PRELOAD_BATCH) {
+                actions.push(Action::Operation(self.put(index)));
+            }
+            actions.push(Action::Commit(Durability::Buffered));
+            self.steps.extend(actions.into_iter().map(|action| Step::Client(ClientId(0), action)));
+        }
+        if self.mix.preload > 0 && self.rng.chance(700) {
+            self.steps.push(Step::Checkpoint);
+        }
     }
 
     /// Enters the next phase when the current one is over.
@@ -213,10 +232,14 @@ impl<'a> Script<'a> {
             return self.delete();
         }
         let index = self.index_to_put();
-        let number = self.next_value;
+        self.put(index)
+    }
+
+    /// A put with the next value.
+    fn put(&mut self, index: usize) -> Operation {
+        let value = unique_value(self.next_value, self.mix.values.draw(&mut self.rng));
         self.next_value += 1;
-        let size = self.mix.values.draw(&mut self.rng);
-        Operation::Put { key: self.keys.key(index).clone(), value: unique_value(number, size) }
+        Operation::Put { key: self.keys.key(index).clone(), value }
     }
 
     fn index_to_put(&mut self) -> usize {
