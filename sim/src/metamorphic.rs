@@ -131,6 +131,24 @@ mod tests {
     }
 
     #[test]
+    fn a_difference_between_two_runs_is_found_and_named() {
+        let mut comparer = Comparer {
+            store: StoreKind::Engine,
+            factory: StoreKind::Engine.factory(),
+            stats: RunStats::default(),
+            trace_hash: 0,
+        };
+        let serial = Serial::draw(3);
+        let history = comparer.run(&serial, "original").unwrap();
+        let mut other = history.clone();
+        let Some(Event::Opened { state, .. }) = other.events.last_mut() else { panic!("no final state") };
+        assert!(state.pop().is_some(), "the seed leaves nothing behind");
+        let verdict = comparer.compare("other", check_commutes(&history, &other));
+        assert!(verdict.unwrap_err().message.starts_with("in the comparison run `other`: "));
+        assert_eq!(comparer.stats.comparisons, 1);
+    }
+
+    #[test]
     fn labels_follow_the_clients_order() {
         let parse = |text: &str| text.parse::<History>().unwrap();
         let model = parse("begin t1 c0 read\naborted t1\nbegin t2 c1 read\naborted t2");

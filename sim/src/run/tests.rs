@@ -1,6 +1,13 @@
 //! Runs on redb, which others have tested well: what goes wrong here is wrong with the runner.
 
+use std::sync::Arc;
+
+use proofmark_model::{Checker, Key, KeyRange, Value};
+use proofmark_vfs::Vfs;
+
 use super::*;
+use crate::plan::Config;
+use crate::store::{Promises, Redb, Store, StoreError, Transaction};
 
 fn plan(steps: &str) -> Plan {
     format!("proofmark plan 1\nstore redb\n{steps}")
@@ -96,4 +103,89 @@ fn a_trace_changes_nothing_and_names_every_step() {
         assert!(lines.contains(&step.to_string()), "no line for {step}");
     }
     assert!(lines.iter().any(|line| line.contains("power loss")), "{lines:#?}");
+}
+
+/// redb, with a promise that it does not keep.
+#[derive(Debug)]
+struct Boastful;
+
+impl StoreFactory for Boastful {
+    fn name(&self) -> &str {
+        "boastful"
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { transaction_ids: true, ..Redb.promises() }
+    }
+
+    fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
+        Redb.open(vfs, config)
+    }
+}
+
+#[test]
+fn a_promise_that_is_not_kept_is_a_failure() {
+    let violation = run_plan(&plan("verify"), &Boastful).verdict.unwrap_err();
+    assert_eq!((violation.checker, violation.kind), (Checker::Availability, "failed-open"));
+    assert!(violation.message.contains("promised"), "{violation}");
+}
+
+/// A store that panics when its writer commits or is dropped, and is otherwise empty.
+#[derive(Debug)]
+struct Jumpy;
+
+struct JumpyTransaction;
+
+impl StoreFactory for Jumpy {
+    fn name(&self) -> &str {
+        "jumpy"
+    }
+
+    fn promises(&self) -> Promises {
+        Promises::minimal()
+    }
+
+    fn open(&self, vfs: Arc<dyn Vfs>, _: &Config) -> Result<Box<dyn Store>, StoreError> {
+        vfs.list("/".as_ref()).map_err(StoreError::failed)?;
+        Ok(Box::new(Jumpy))
+    }
+}
+
+impl Store for Jumpy {
+    fn begin_read(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        Redb.open(SimDisk::default().vfs(), &Config::default())?.begin_read()
+    }
+
+    fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(JumpyTransaction))
+    }
+}
+
+impl Transaction for JumpyTransaction {
+    fn get(&mut self, _: &[u8]) -> Result<Option<Value>, StoreError> {
+        Ok(None)
+    }
+
+    fn scan(&mut self, _: &KeyRange, _: usize, _: bool) -> Result<Vec<(Key, Value)>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+impl Drop for JumpyTransaction {
+    fn drop(&mut self) {
+        panic!("jumped");
+    }
+}
+
+#[test]
+fn panics_are_failures_even_when_the_power_is_gone() {
+    let kind = |steps: &str| {
+        let run = run_plan(&plan(steps), &Jumpy);
+        let violation = run.verdict.unwrap_err();
+        assert!(violation.message.contains("jumped"), "{violation}");
+        violation.kind
+    };
+    assert_eq!(kind("c0 begin write\nc0 commit sync"), "failed-commit");
+    assert_eq!(kind("c0 begin write\nc0 abort"), "failed-abort");
+    assert_eq!(kind("verify\nc0 begin write\ncrash call=9 before keep=none"), "failed-other");
 }
