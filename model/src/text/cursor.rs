@@ -104,8 +104,34 @@ impl<'a> Cursor<'a> {
         number.ok_or_else(|| self.error(format!("the number {digits} is too large here")))
     }
 
-    /// Takes a byte string in double quotes.
+    /// Takes a byte string: parts in double quotes, with a count where they repeat, and without blanks in between.
     pub fn bytes(&mut self) -> Result<Vec<u8>, ParseError> {
+        self.skip_blanks();
+        let opened_at = self.at;
+        let mut bytes = Vec::new();
+        loop {
+            let part = self.quoted()?;
+            let part_at = self.token;
+            let count: usize = if self.rest().starts_with('*') { self.count()? } else { 1 };
+            if part.len().saturating_mul(count).saturating_add(bytes.len()) > MAX_VALUE_LENGTH {
+                self.token = part_at;
+                return Err(self.error(format!("a byte string is at most {MAX_VALUE_LENGTH} bytes long")));
+            }
+            bytes.extend_from_slice(&part.repeat(count));
+            if !self.rest().starts_with('"') {
+                self.token = opened_at;
+                return Ok(bytes);
+            }
+        }
+    }
+
+    fn count(&mut self) -> Result<usize, ParseError> {
+        self.at += 1;
+        self.number()
+    }
+
+    /// Takes one quoted part of a byte string.
+    fn quoted(&mut self) -> Result<Vec<u8>, ParseError> {
         if !self.accept("\"") {
             return Err(self.unexpected("a byte string in double quotes"));
         }
@@ -260,6 +286,27 @@ mod tests {
         let text = BytesText(&all).to_string();
         assert!(text.is_ascii() && !text.contains(|c: char| c.is_ascii_control()));
         assert_eq!(Cursor::new(&text, 1).bytes(), Ok(all));
+    }
+
+    #[test]
+    fn repetitions_are_counted() {
+        let long = [b"ab".repeat(300), b"07".to_vec()].concat();
+        for (bytes, text) in [
+            (long, "\"ab\"*300\"07\""),
+            (vec![0; 30], "\"\\x00\"*30"),
+            (
+                vec![0; 20],
+                "\"\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\"",
+            ),
+            ([b"x".to_vec(), b"abc".repeat(9), b"aaa".to_vec()].concat(), "\"x\"\"abc\"*9\"aaa\""),
+        ] {
+            assert_eq!(BytesText(&bytes).to_string(), text);
+            assert_eq!(Cursor::new(text, 1).bytes(), Ok(bytes));
+        }
+        let mut cursor = Cursor::new("\"a\"*2 \"b\"", 1);
+        assert_eq!((cursor.bytes(), cursor.bytes()), (Ok(b"aa".to_vec()), Ok(b"b".to_vec())));
+        let error = Cursor::new("\"a\"\"bc\"*99999999999", 1).bytes().unwrap_err();
+        assert_eq!((error.column, error.message), (4, "a byte string is at most 67108864 bytes long".into()));
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! crash
 //! ```
 //!
-//! Byte strings stand in double quotes: printable ASCII as it is, `\"`, `\\`, and `\xNN` for every other byte. A value
+//! Byte strings stand in double quotes: printable ASCII as it is, `\"`, `\\`, and `\xNN` for every other byte. What
+//! repeats is written once, with a count, and what follows without a blank belongs to it: `"ab"*300"07"`. A value
 //! made by [`unique_value`](crate::unique_value) is written as `#number*length`.
 //!
 //! [`Cursor`] is the parser of one line. It knows where it is, so that every error names line and column, and it is
@@ -40,6 +41,12 @@ pub struct ParseError {
     pub message: String,
 }
 
+/// The longest unit of a repetition that is written with a count, in bytes.
+const LONGEST_UNIT: usize = 8;
+
+/// The shortest repetition that is, in bytes.
+const SHORTEST_REPETITION: usize = 24;
+
 /// Displays bytes as a quoted string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BytesText<'a>(pub &'a [u8]);
@@ -58,17 +65,45 @@ impl std::error::Error for ParseError {}
 
 impl fmt::Display for BytesText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for &byte in self.0 {
-            match byte {
-                b'"' => f.write_str("\\\"")?,
-                b'\\' => f.write_str("\\\\")?,
-                b' '..=b'~' => write!(f, "{}", char::from(byte))?,
-                _ => write!(f, "\\x{byte:02x}")?,
+        let mut rest = self.0;
+        let mut plain = 0;
+        while plain < rest.len() {
+            let Some((unit, count)) = repetition(&rest[plain..]) else {
+                plain += 1;
+                continue;
+            };
+            if plain > 0 {
+                quote(f, &rest[..plain])?;
             }
+            rest = &rest[plain..];
+            quote(f, &rest[..unit])?;
+            write!(f, "*{count}")?;
+            rest = &rest[unit * count..];
+            plain = 0;
         }
-        f.write_str("\"")
+        if rest.is_empty() && !self.0.is_empty() { Ok(()) } else { quote(f, rest) }
     }
+}
+
+/// The shortest unit, in bytes, with which `bytes` begin so many times in a row that a count is easier to read.
+fn repetition(bytes: &[u8]) -> Option<(usize, usize)> {
+    (1..=LONGEST_UNIT.min(bytes.len())).find_map(|unit| {
+        let count = bytes.chunks_exact(unit).take_while(|chunk| *chunk == &bytes[..unit]).count();
+        (count * unit >= SHORTEST_REPETITION && count >= 4).then_some((unit, count))
+    })
+}
+
+fn quote(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    f.write_str("\"")?;
+    for &byte in bytes {
+        match byte {
+            b'"' => f.write_str("\\\"")?,
+            b'\\' => f.write_str("\\\\")?,
+            b' '..=b'~' => write!(f, "{}", char::from(byte))?,
+            _ => write!(f, "\\x{byte:02x}")?,
+        }
+    }
+    f.write_str("\"")
 }
 
 impl fmt::Display for ValueText<'_> {
