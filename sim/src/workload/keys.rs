@@ -11,6 +11,8 @@ use crate::random::Draw;
 
 /// No key is longer, in bytes: a quarter of the smallest page, which every store takes.
 const KEY_LENGTH_MAX: usize = 1024;
+/// How many letters are drawn at the most. More than that repeat.
+const LETTERS_MAX: u64 = 8;
 /// How many keys are hot.
 const HOT_COUNT: usize = 3;
 
@@ -88,9 +90,11 @@ impl KeySpace {
     }
 }
 
+/// Random letters; many of them repeat a few, so that a person can still read a plan.
 fn letters(rng: &mut ChaCha8Rng, length: u64, binary: bool) -> Vec<u8> {
     let alphabet: &[u8] = if binary { b"\x00\x01\x7f\xfe\xff" } else { b"abcde/" };
-    (0..length).map(|_| *rng.pick(alphabet)).collect()
+    let unit: Vec<u8> = (0..length.min(LETTERS_MAX)).map(|_| *rng.pick(alphabet)).collect();
+    unit.iter().copied().cycle().take(usize::try_from(length).expect("keys are short")).collect()
 }
 
 #[cfg(test)]
