@@ -15,3 +15,8 @@ pub mod pairs;
 pub mod planted;
 pub mod real_files;
 pub mod strategies;
+
+/// The examples of the README are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
