@@ -13,9 +13,9 @@
 
 use crate::btree::{Change, Target, merge};
 use crate::db::Shared;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::{Meta, VersionKey};
-use crate::ids::{Generation, SegmentId, TxnId};
+use crate::ids::{Generation, PageId, SegmentId, TxnId};
 use crate::log::{Log, retire};
 use crate::mvcc::{BaseVersion, View};
 use crate::pager::Allocator;
@@ -108,7 +108,7 @@ impl Shared {
         state
             .allocator
             .begin(current.generation, &mut state.versions)
-            .map_err(|damage| Error::corruption(&self.directory, 0, damage))?;
+            .map_err(|damage| self.pager.corruption(PageId(0), damage))?;
         let target =
             Target { pager: &self.pager, allocator: &mut state.allocator, generation, horizon: oldest };
         let root = merge(target, current.root, &changes)?;

@@ -1,7 +1,8 @@
 //! The database: what its handles share, and how a commit goes through it.
 //!
 //! Locks, in the order in which they are taken: `checkpoint` (one checkpoint at a time), `log` (one commit at a time),
-//! `published` (for as long as it takes to copy or replace a few pointers). Readers take only the last, once.
+//! `published` (for as long as it takes to copy or replace a few pointers). Below them, each for the length of one
+//! look-up, lie the locks of the write tier and of the page cache. A reader takes `published` once, and those as it reads.
 
 use std::path::{Path, PathBuf};
 
@@ -72,7 +73,7 @@ pub struct Stats {
     pub latest: TxnId,
     /// The oldest snapshot that can be read.
     pub oldest: TxnId,
-    /// Bytes of keys and values in the write tier.
+    /// Bytes in the write tier, roughly: keys, values, and what it takes to keep them.
     pub write_tier_bytes: u64,
 }
 
@@ -178,7 +179,7 @@ impl Database {
         self.shared.published.read().view.base.oldest
     }
 
-    /// Some figures.
+    /// Some figures. Waits for a checkpoint that is under way.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let checkpoint = self.shared.checkpoint.lock();

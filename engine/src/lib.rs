@@ -27,14 +27,14 @@
 //!
 //! # Tour
 //!
-//! A commit appends one record to the [`log`], syncs it, and installs its versions in the [`write_tier`], an ordered map
-//! in memory. A [`checkpoint`] merges the write tier into the base tree ([`btree`]), a copy-on-write B+tree in pages of
-//! the data file ([`pager`]), flips the meta page, and retires the log. [`recovery`] is the way back: the newest valid
-//! meta page, and the log on top of it. A snapshot ([`mvcc`]) reads the write tier first and the base tree second, at
-//! one TxnId. How everything looks on disk is [`format`]'s alone, and `FORMAT.md`'s.
+//! A commit appends one record to the `log`, syncs it, and installs its versions in the `write_tier`, an ordered map
+//! in memory. A `checkpoint` merges the write tier into the base tree (`btree`), a copy-on-write B+tree in pages of
+//! the data file (`pager`), flips the meta page, and retires the log. `recovery` is the way back: the newest valid
+//! meta page, and the log on top of it. A snapshot (`mvcc`) reads the write tier first and the base tree second, at
+//! one TxnId. How everything looks on disk is `format`'s alone, and `FORMAT.md`'s.
 //!
 //! The engine reads no clock, spawns no thread, draws no random number and opens no file except through its seams:
-//! [`sync`](self#tour), the `proofmark-vfs` package and [`Options`].
+//! `sync`, the `proofmark-vfs` package and [`Options`].
 
 mod btree;
 mod bytes;

@@ -19,7 +19,8 @@ pub enum Retention {
     /// The latest state only.
     #[default]
     Latest,
-    /// The states of the last `n` transactions before the checkpoint, too.
+    /// The states of the last `n` transactions before the checkpoint, too. Versions that none of them needs are dropped
+    /// from a page when a checkpoint next rewrites it, and stay on disk until then.
     Txns(u64),
     /// Every state since the database was created.
     All,
@@ -82,7 +83,8 @@ impl Options {
         self
     }
 
-    /// The most bytes of pages that the cache holds; pages in use by a reader may exceed it for as long as they are.
+    /// The most bytes of pages that the cache holds, but at least eight pages. Pages in use by a reader live on for as
+    /// long as they are.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Options {
         self.cache_bytes = bytes;
@@ -96,7 +98,8 @@ impl Options {
         self
     }
 
-    /// The size of the write tier, in bytes of keys and values, beyond which a commit runs a checkpoint.
+    /// The size of the write tier, in bytes of keys, values and about a hundred for each version, beyond which a commit
+    /// runs a checkpoint.
     #[must_use]
     pub fn write_tier_bytes(mut self, bytes: usize) -> Options {
         self.write_tier_bytes = bytes;

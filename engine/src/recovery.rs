@@ -17,12 +17,12 @@ use proofmark_vfs::{LockMode, OpenMode, Vfs, VfsFile};
 use crate::checkpoint::CheckpointState;
 use crate::db::Published;
 use crate::error::{Error, Result};
-use crate::format::{Damage, Meta, SEGMENT_HEADER, SegmentHeader, durable_header_after};
+use crate::format::{Damage, Meta, SegmentHeader, holds_record};
 use crate::ids::{Generation, SegmentId, TxnId};
 use crate::log::{Log, create_segment, list_segments, read_segment, replay, segment_path};
 use crate::mvcc::{BaseVersion, View};
 use crate::options::Options;
-use crate::pager::{Allocator, Pager, read_meta};
+use crate::pager::{Allocator, Pager, read_meta_pages};
 use crate::sync::Arc;
 use crate::write_tier::WriteTier;
 
@@ -59,7 +59,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
     };
     let file = vfs.open(&data_path, open_mode).map_err(|source| Error::io("open", &data_path, source))?;
     lock(&*file, directory, &data_path, lock_mode)?;
-    let meta = read_meta(&*file, &data_path)?;
+    let meta = read_meta_pages(&*file, &data_path)?.newest;
     let size = file.size().map_err(|source| Error::io("measure", &data_path, source))?;
     if size < meta.page_count * u64::from(meta.page_size) {
         let damage = Damage("the data file is shorter than its meta page says");
@@ -81,11 +81,17 @@ fn recover(
 ) -> Result<Opened> {
     let allocator = Allocator::load(&pager, &meta)?;
     let tier = WriteTier::default();
-    let replay = replay(&*vfs, directory, meta.log_start, meta.checkpoint, |txn, mutations| {
+    let replay = replay(&*vfs, directory, &meta, |txn, mutations| {
         tier.replay(txn, mutations);
     })?;
     let base = Arc::new(BaseVersion { generation: meta.generation, root: meta.root, oldest: meta.oldest });
-    // Segments from before the log's start are only there if the meta page is so new that it may not be durable.
+    if replay.has_stale_segments && !options.read_only {
+        // They are still there, so that the checkpoint that wrote the meta page may have died before it was durable. Its
+        // bytes are written anew, because a sync that failed may have marked them as clean; a power loss that tears
+        // them leaves the other meta page and the segments that it starts with.
+        pager.write_meta(&meta)?;
+        pager.sync()?;
+    }
     let resumable = replay.empty.filter(|_| !replay.has_stale_segments);
     let (log, needs_checkpoint) = match resumable {
         _ if options.read_only => (None, false),
@@ -119,11 +125,14 @@ fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
     lock(&*file, directory, &new_path, LockMode::Exclusive)?;
     if exists(vfs, directory, DATA_FILE)? {
         // Another process finished creating the database before this one had the lock.
-        return vfs.remove(&new_path).map_err(|source| Error::io("remove", &new_path, source));
+        return match vfs.remove(&new_path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(|source| Error::io("remove", &new_path, source)),
+        };
     }
     for segment in list_segments(vfs, directory)? {
         let bytes = read_segment(vfs, directory, segment)?;
-        if durable_header_after(&bytes, SEGMENT_HEADER, segment, TxnId(0)) {
+        if holds_record(&bytes, segment) {
             let damage = Damage("the log holds transactions, but the data file is missing");
             return Err(Error::corruption(&segment_path(directory, segment), 0, damage));
         }

@@ -14,6 +14,9 @@ use crate::format::Mutations;
 use crate::ids::TxnId;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 
+/// What a version costs beyond its key and its value, in memory and in the log, roughly.
+const VERSION_BYTES: usize = 96;
+
 /// A value, or none where the key was deleted.
 pub(crate) type TierValue = Option<Arc<[u8]>>;
 
@@ -38,7 +41,7 @@ impl WriteTier {
         let mut by_key = self.by_key.write();
         let mut bytes = 0;
         for (key, value) in mutations {
-            bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
+            bytes += VERSION_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
             let versions = by_key.entry(key).or_default();
             match versions.last_mut() {
                 Some(last) if last.txn == txn => last.value = value,
@@ -94,7 +97,7 @@ impl WriteTier {
         self.by_key.read().is_empty()
     }
 
-    /// Bytes of keys and values that were installed.
+    /// Bytes of everything that was installed, roughly.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

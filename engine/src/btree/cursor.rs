@@ -1,6 +1,6 @@
 //! A position in the tree: the gap between two entries.
 
-use super::{check_tree_page, child};
+use super::{child, load};
 use crate::error::Result;
 use crate::format::{Page, PageReference, VersionKey};
 use crate::pager::Pager;
@@ -67,8 +67,7 @@ impl Cursor {
     ) -> Result<Cursor> {
         let mut cursor = Cursor { path: Vec::new() };
         let Some(root) = root else { return Ok(cursor) };
-        let page = pager.read(root)?;
-        check_tree_page(pager, &page)?;
+        let page = load(pager, root, None)?;
         let index = if page.level() > 0 { in_branch(&page) } else { in_leaf(&page) };
         cursor.path.push((page, index));
         cursor.complete(pager, in_branch, in_leaf)?;

@@ -63,14 +63,6 @@ impl Draft<'_> {
         };
         used < capacity(page_size) / 4
     }
-
-    /// Moves the lower bound down, over a neighbour that has gone.
-    pub(crate) fn lower_to(&mut self, lower: &Separator) {
-        if let Content::Branch { children, .. } = &mut self.content {
-            children[0].lower = lower.clone();
-        }
-        self.lower = lower.clone();
-    }
 }
 
 /// Distributes leaf entries evenly over as few drafts as hold them.

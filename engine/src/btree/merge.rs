@@ -6,10 +6,11 @@
 //! evenly, and a node that became underfull is joined with a neighbour before it is cut.
 
 use super::draft::{Child, Content, Draft, Entry, branch_page, leaf_page, pack_branch, pack_leaf};
-use super::{capacity, check_tree_page};
+use super::{capacity, load};
 use crate::error::Result;
 use crate::format::{
-    Damage, LEAF_CELL_HEADER, LeafCell, LeafValue, Page, PageReference, SLOT_BYTES, Separator, VersionKey,
+    Damage, EXTENT_BYTES, LEAF_CELL_HEADER, LeafCell, LeafValue, Page, PageReference, SLOT_BYTES, Separator,
+    VersionKey,
 };
 use crate::ids::{Generation, PageId, TxnId};
 use crate::pager::{Allocator, Pager};
@@ -46,7 +47,7 @@ pub(crate) fn merge(
         _ if changes.is_empty() => return Ok(root),
         None => target.merge_leaf(None, lowest, None, changes)?,
         Some(root) => {
-            let page = target.load(root)?;
+            let page = load(target.pager, root, None)?;
             level = page.level();
             target.merge_node(&page, lowest, None, changes)?
         }
@@ -99,7 +100,7 @@ impl Target<'_> {
             }
         }
         let entries = entries.into_iter().map(|entry| self.place_value(entry)).collect::<Result<Vec<_>>>()?;
-        Ok(pack_leaf(self.pager.page_size(), &lower, entries))
+        self.pack_leaf(&lower, entries)
     }
 
     fn merge_branch<'c>(
@@ -123,7 +124,7 @@ impl Target<'_> {
             if here.is_empty() {
                 drafts.push(Draft { lower: child.lower.clone(), content: Content::Kept(child.page) });
             } else {
-                let below = self.load_below(child.page, page.level())?;
+                let below = load(self.pager, child.page, Some(page.level()))?;
                 drafts.extend(self.merge_node(&below, child.lower.clone(), child_upper, here)?);
             }
         }
@@ -133,9 +134,6 @@ impl Target<'_> {
             return Ok(vec![Draft { lower, content: Content::Kept(page.reference()) }]);
         }
         self.release_page(page)?;
-        if let Some(first) = drafts.first_mut() {
-            first.lower_to(&lower);
-        }
         self.join_underfull(&mut drafts, page.level())?;
         let children = self.write_all(drafts)?;
         Ok(pack_branch(self.pager.page_size(), page.level(), children))
@@ -157,7 +155,7 @@ impl Target<'_> {
             let joined = match (self.open(left_draft, parent_level)?, self.open(right, parent_level)?) {
                 (Content::Leaf(mut entries), Content::Leaf(more)) => {
                     entries.extend(more);
-                    pack_leaf(page_size, &lower, entries)
+                    self.pack_leaf(&lower, entries)?
                 }
                 (Content::Branch { level, mut children }, Content::Branch { children: more, .. }) => {
                     children.extend(more);
@@ -175,13 +173,26 @@ impl Target<'_> {
     /// The contents of a draft; a kept page is taken apart for that.
     fn open<'c>(&mut self, draft: Draft<'c>, parent_level: u8) -> Result<Content<'c>> {
         let Content::Kept(reference) = draft.content else { return Ok(draft.content) };
-        let page = self.load_below(reference, parent_level)?;
+        let page = load(self.pager, reference, Some(parent_level))?;
         self.release_page(&page)?;
         if page.level() == 0 {
             let entry = |index| Entry::Kept { page: Arc::clone(&page), index };
             return Ok(Content::Leaf((0..page.count()).map(entry).collect()));
         }
         Ok(Content::Branch { level: page.level(), children: children_of(&page, &draft.lower) })
+    }
+
+    /// Entries come from pages that may be whole and still not fit together, so that their order is checked.
+    fn pack_leaf<'c>(&self, lower: &Separator, entries: Vec<Entry<'c>>) -> Result<Vec<Draft<'c>>> {
+        if !entries.is_sorted_by(|a, b| a.cell().version < b.cell().version) {
+            let page = entries.iter().find_map(|entry| match entry {
+                Entry::Kept { page, .. } => Some(page.reference().page),
+                Entry::New(_) => None,
+            });
+            let page = page.expect("changes are in order among themselves");
+            return Err(self.pager.corruption(page, Damage("a leaf's entries overlap its neighbour's")));
+        }
+        Ok(pack_leaf(self.pager.page_size(), lower, entries))
     }
 
     /// Writes a value that is too large for a leaf to pages of its own.
@@ -191,7 +202,7 @@ impl Target<'_> {
         };
         let page_size = self.pager.page_size();
         let inline = LEAF_CELL_HEADER + version.key.len() + bytes.len() + SLOT_BYTES;
-        if inline <= capacity(page_size) / 4 {
+        if inline <= capacity(page_size) / 4 || bytes.len() <= EXTENT_BYTES {
             return Ok(entry);
         }
         let start = self.allocator.allocate((bytes.len() as u64).div_ceil(page_size as u64));
@@ -227,28 +238,13 @@ impl Target<'_> {
             content => self.write(&content)?,
         };
         loop {
-            let page = self.load(root)?;
+            let page = load(self.pager, root, None)?;
             if page.level() == 0 || page.count() > 1 {
                 return Ok(root);
             }
             self.release_page(&page)?;
             root = page.branch(0).1;
         }
-    }
-
-    fn load(&self, reference: PageReference) -> Result<Arc<Page>> {
-        let page = self.pager.read(reference)?;
-        check_tree_page(self.pager, &page)?;
-        Ok(page)
-    }
-
-    fn load_below(&self, reference: PageReference, parent_level: u8) -> Result<Arc<Page>> {
-        let page = self.load(reference)?;
-        if page.level() + 1 != parent_level {
-            let damage = Damage("a child is not one level below its parent");
-            return Err(self.pager.corruption(reference.page, damage));
-        }
-        Ok(page)
     }
 
     fn release_page(&mut self, page: &Page) -> Result<()> {

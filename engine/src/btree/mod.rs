@@ -15,9 +15,7 @@ mod verify;
 
 use crate::bytes::Bytes;
 use crate::error::Result;
-use crate::format::{
-    Damage, LeafValue, MAX_KEY_BYTES, PAGE_HEADER, Page, PageKind, PageReference, VersionKey,
-};
+use crate::format::{Damage, LeafValue, PAGE_HEADER, Page, PageKind, PageReference, VersionKey};
 use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
@@ -26,11 +24,6 @@ pub(crate) use cursor::Cursor;
 pub(crate) use merge::{Change, Target, merge};
 pub(crate) use scan::{BaseEntry, BaseScan};
 pub(crate) use verify::verify;
-
-/// The longest key in a database with pages of `page_size` bytes: three of them fit into any page.
-pub(crate) fn max_key_bytes(page_size: usize) -> usize {
-    MAX_KEY_BYTES.min(page_size / 4)
-}
 
 /// The most bytes of a page that slots and cells can take.
 fn capacity(page_size: usize) -> usize {
@@ -46,11 +39,11 @@ pub(crate) fn get(
 ) -> Result<Option<Option<Bytes>>> {
     let Some(root) = root else { return Ok(None) };
     let target = VersionKey { key, txn: snapshot };
-    let mut page = pager.read(root)?;
+    let mut page = load(pager, root, None)?;
     while page.level() > 0 {
         page = child(pager, &page, page.child_for(target))?;
     }
-    let index = check_tree_page(pager, &page)?.lower_bound(target);
+    let index = page.lower_bound(target);
     if index == page.count() {
         // A key with many versions may go on in the next leaf.
         let mut cursor = Cursor::seek(pager, Some(root), target)?;
@@ -78,21 +71,24 @@ fn key_at(page: &Arc<Page>, index: usize) -> Bytes {
 }
 
 /// The child at `index` of a branch.
-fn child(pager: &Pager, parent: &Page, index: usize) -> Result<Arc<Page>> {
-    let (_, reference) = parent.branch(index);
+pub(crate) fn child(pager: &Pager, parent: &Page, index: usize) -> Result<Arc<Page>> {
+    load(pager, parent.branch(index).1, Some(parent.level()))
+}
+
+/// A page of the tree: a root, or a child of a branch of level `parent_level`.
+pub(crate) fn load(pager: &Pager, reference: PageReference, parent_level: Option<u8>) -> Result<Arc<Page>> {
     let page = pager.read(reference)?;
-    if page.level() + 1 != parent.level() {
-        return Err(pager.corruption(reference.page, Damage("a child is not one level below its parent")));
-    }
-    check_tree_page(pager, &page)?;
+    check(pager, &page, parent_level)?;
     Ok(page)
 }
 
-fn check_tree_page<'a>(pager: &Pager, page: &'a Page) -> Result<&'a Page> {
+fn check(pager: &Pager, page: &Page, parent_level: Option<u8>) -> Result<()> {
+    let corruption = |reason| Err(pager.corruption(page.reference().page, Damage(reason)));
     if page.kind() == PageKind::FreeList {
-        return Err(
-            pager.corruption(page.reference().page, Damage("a page of the free list stands in the tree"))
-        );
+        return corruption("a page of the free list stands in the tree");
     }
-    Ok(page)
+    if parent_level.is_some_and(|parent| parent.checked_sub(1) != Some(page.level())) {
+        return corruption("a child is not one level below its parent");
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Checking the whole tree against its invariants, as it is on disk.
 
-use super::check_tree_page;
+use super::check;
 use crate::error::Result;
 use crate::format::{Damage, LeafValue, PageReference, Separator, VersionKey};
 use crate::ids::{PageId, TxnId};
@@ -23,9 +23,13 @@ pub(crate) struct TreeReport {
 pub(crate) fn verify(pager: &Pager, root: Option<PageReference>, checkpoint: TxnId) -> Result<TreeReport> {
     let mut report = TreeReport::default();
     if let Some(root) = root {
-        let level = pager.read_from_disk(root)?.level();
-        report.height = level + 1;
-        Walk { pager, checkpoint, report: &mut report }.node(root, level, &Separator::lowest(), None)?;
+        let page = pager.read_from_disk(root)?;
+        if page.level() > 0 && page.count() == 1 {
+            return Err(pager.corruption(root.page, Damage("the root has a single child")));
+        }
+        report.height = page.level() + 1;
+        let above = report.height;
+        Walk { pager, checkpoint, report: &mut report }.node(root, above, &Separator::lowest(), None)?;
     }
     Ok(report)
 }
@@ -37,24 +41,22 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Walks the subtree at `at`, whose parent is of level `parent_level`.
     fn node(
         &mut self,
         at: PageReference,
-        level: u8,
+        parent_level: u8,
         lower: &Separator,
         upper: Option<&Separator>,
     ) -> Result<()> {
         let page = self.pager.read_from_disk(at)?;
-        check_tree_page(self.pager, &page)?;
+        check(self.pager, &page, Some(parent_level))?;
         let corruption = |reason| self.pager.corruption(at.page, Damage(reason));
-        if page.level() != level {
-            return Err(corruption("a page is at the wrong height of the tree"));
-        }
         self.report.pages.push((at.page, 1));
         let is_inside = |version: VersionKey<'_>| {
             lower.as_key() <= version && upper.is_none_or(|upper| version < upper.as_key())
         };
-        if level == 0 {
+        if page.level() == 0 {
             self.report.leaf_count += 1;
             for index in 0..page.count() {
                 let cell = page.leaf(index);
@@ -86,7 +88,7 @@ impl Walk<'_> {
                     .corruption(at.page, Damage("a separator lies outside the bounds of its branch")));
             }
             let child_upper = (index + 1 < page.count()).then(|| bound(index + 1));
-            self.node(page.branch(index).1, level - 1, &child_lower, child_upper.as_ref().or(upper))?;
+            self.node(page.branch(index).1, page.level(), &child_lower, child_upper.as_ref().or(upper))?;
         }
         Ok(())
     }

@@ -16,11 +16,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) use free_list::{FreeListPage, FreeRun, runs_per_page};
 pub(crate) use meta::{META_BYTES, Meta, PageReference};
 pub(crate) use page::{
-    BRANCH_CELL_HEADER, Extent, LEAF_CELL_HEADER, LeafCell, LeafValue, PAGE_HEADER, Page, PageKind,
-    PageWriter, SLOT_BYTES, write_branch_cell, write_leaf_cell,
+    BRANCH_CELL_HEADER, EXTENT_BYTES, Extent, LEAF_CELL_HEADER, LeafCell, LeafValue, PAGE_HEADER, Page,
+    PageKind, PageWriter, SLOT_BYTES, max_key_bytes, write_branch_cell, write_leaf_cell,
 };
 pub(crate) use record::{
-    MAX_KEY_BYTES, MAX_VALUE_BYTES, Mutations, Parsed, RecordWriter, durable_header_after, parse_record,
+    MAX_KEY_BYTES, MAX_VALUE_BYTES, Mutations, Parsed, RecordWriter, durable_header_after, holds_record,
+    parse_record,
 };
 pub(crate) use segment::{SEGMENT_HEADER, SegmentHeader};
 pub(crate) use version_key::{Separator, VersionKey};

@@ -4,7 +4,10 @@
 
 use std::ops::Range;
 
-use super::{Damage, PageReference, Separator, VersionKey, checksum, get_u16, get_u32, get_u64, put};
+use super::{
+    Damage, MAX_KEY_BYTES, MAX_VALUE_BYTES, PageReference, Separator, VersionKey, checksum, get_u16, get_u32,
+    get_u64, put,
+};
 use crate::ids::{Generation, PageId, TxnId};
 
 /// Bytes before the slots of every page.
@@ -16,7 +19,9 @@ pub(crate) const LEAF_CELL_HEADER: usize = 15;
 /// Bytes of a branch cell before its key.
 pub(crate) const BRANCH_CELL_HEADER: usize = 26;
 /// Bytes that stand for the value in a leaf cell if the value lies in pages of its own.
-const EXTENT_BYTES: usize = 16;
+pub(crate) const EXTENT_BYTES: usize = 16;
+/// No tree is higher: with two children to a branch it would have more leaves than a file has bytes.
+const MAX_LEVEL: u8 = 62;
 
 const KIND_LEAF: u8 = 1;
 const KIND_BRANCH: u8 = 2;
@@ -25,6 +30,11 @@ const KIND_FREE_LIST: u8 = 3;
 const VALUE_INLINE: u8 = 0;
 const VALUE_TOMBSTONE: u8 = 1;
 const VALUE_EXTENT: u8 = 2;
+
+/// The longest key in a database with pages of `page_size` bytes: three of them fit into any page.
+pub(crate) fn max_key_bytes(page_size: usize) -> usize {
+    MAX_KEY_BYTES.min(page_size / 4)
+}
 
 /// What a page holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +106,9 @@ impl Page {
         let page = Page { bytes };
         match page.bytes[24] {
             KIND_LEAF if page.level() == 0 => page.check_leaf()?,
-            KIND_BRANCH if page.level() > 0 => page.check_branch()?,
-            KIND_FREE_LIST => {}
-            _ => return Err(Damage("the page is of no known kind")),
+            KIND_BRANCH if (1..=MAX_LEVEL).contains(&page.level()) => page.check_branch()?,
+            KIND_FREE_LIST if page.level() == 0 && page.count() == 0 && page.cells_start() == 0 => {}
+            _ => return Err(Damage("the page is of no known kind, or of an impossible height")),
         }
         Ok(page)
     }
@@ -256,6 +266,9 @@ impl Page {
         let value_start = key_start + usize::from(get_u16(bytes, at));
         let value_bytes = get_u32(bytes, at + 11);
         let key = bytes.get(key_start..value_start).ok_or(Damage("a key runs past its page"))?;
+        if key.len() > max_key_bytes(bytes.len()) {
+            return Err(Damage("a key is longer than any can be"));
+        }
         let value = match bytes[at + 2] {
             VALUE_INLINE => {
                 let value_end = value_start + value_bytes as usize;
@@ -264,11 +277,20 @@ impl Page {
                 )
             }
             VALUE_TOMBSTONE if value_bytes == 0 => LeafValue::Tombstone,
-            VALUE_EXTENT if value_start + EXTENT_BYTES <= bytes.len() => LeafValue::Extent(Extent {
-                start: PageId(get_u64(bytes, value_start)),
-                bytes: value_bytes,
-                checksum: get_u64(bytes, value_start + 8),
-            }),
+            VALUE_EXTENT if value_start + EXTENT_BYTES <= bytes.len() => {
+                let start = PageId(get_u64(bytes, value_start));
+                if value_bytes as usize <= EXTENT_BYTES
+                    || value_bytes as usize > MAX_VALUE_BYTES
+                    || start.0 < 2
+                {
+                    return Err(Damage("a large value is of an impossible size or place"));
+                }
+                LeafValue::Extent(Extent {
+                    start,
+                    bytes: value_bytes,
+                    checksum: get_u64(bytes, value_start + 8),
+                })
+            }
             _ => return Err(Damage("a value is of no known kind")),
         };
         Ok(LeafCell { version: VersionKey { key, txn: TxnId(get_u64(bytes, at + 3)) }, value })
@@ -279,6 +301,9 @@ impl Page {
         let key_start = at + BRANCH_CELL_HEADER;
         let key_end = key_start + usize::from(get_u16(bytes, at));
         let key = bytes.get(key_start..key_end).ok_or(Damage("a separator runs past its page"))?;
+        if key.len() > max_key_bytes(bytes.len()) {
+            return Err(Damage("a separator is longer than any key can be"));
+        }
         let separator = VersionKey { key, txn: TxnId(get_u64(bytes, at + 2)) };
         let child =
             PageReference { page: PageId(get_u64(bytes, at + 10)), checksum: get_u64(bytes, at + 18) };

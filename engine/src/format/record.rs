@@ -116,6 +116,11 @@ pub(crate) fn durable_header_after(bytes: &[u8], offset: usize, segment: Segment
         .any(|at| header_at(bytes, at, segment).is_ok_and(|header| get_u64(header, 24) >= txn.0))
 }
 
+/// Whether any whole record header lies in a segment.
+pub(crate) fn holds_record(bytes: &[u8], segment: SegmentId) -> bool {
+    durable_header_after(bytes, 0, segment, TxnId(0))
+}
+
 /// A record's mutations, in the order in which they were made.
 #[derive(Debug, Clone)]
 pub(crate) struct Mutations<'a> {

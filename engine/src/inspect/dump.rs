@@ -3,14 +3,16 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::btree::{child, load};
 use crate::db::{Database, Shared};
 use crate::error::{Error, Result};
-use crate::format::{Damage, LeafValue, Mutations, Page, PageReference};
+use crate::format::{LeafValue, Mutations, Page, PageReference};
 use crate::log::replay;
 
 impl Database {
     /// Writes the meta page, every page of the base tree with its entries, and every record of the log to `out`, a line
-    /// each. Keys are escaped; of values only the length is shown.
+    /// each. Keys are escaped; of values only the length is shown. Commits and checkpoints wait meanwhile, so `out` must
+    /// not call back into the database.
     ///
     /// # Errors
     /// `Io` if a file can't be read or `out` not be written, `Corruption` at the first damage; what comes before it is
@@ -25,12 +27,12 @@ impl Database {
             meta.generation, meta.page_size, meta.page_count, meta.checkpoint, meta.oldest, meta.log_start
         ))?;
         if let Some(root) = meta.root {
-            let page = shared.pager.read_from_disk(root)?;
+            let page = load(&shared.pager, root, None)?;
             printer.page(&page, 0)?;
         }
         let _no_commits = shared.log.lock();
         let mut outcome = Ok(());
-        replay(&*shared.vfs, &shared.directory, meta.log_start, meta.checkpoint, |txn, mutations| {
+        replay(&*shared.vfs, &shared.directory, &meta, |txn, mutations| {
             if outcome.is_ok() {
                 outcome = printer
                     .line(format_args!("log transaction={txn}"))
@@ -82,13 +84,7 @@ impl Printer<'_> {
                     ))?,
                 }
             } else {
-                let child = self.shared.pager.read_from_disk(page.branch(index).1)?;
-                if child.level() + 1 != page.level() {
-                    return Err(self.shared.pager.corruption(
-                        child.reference().page,
-                        Damage("a child is not one level below its parent"),
-                    ));
-                }
+                let child = child(&self.shared.pager, page, index)?;
                 self.page(&child, depth + 1)?;
             }
         }

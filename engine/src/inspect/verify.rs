@@ -6,7 +6,7 @@ use crate::btree;
 use crate::checkpoint::CheckpointState;
 use crate::db::{Database, Shared};
 use crate::error::{Error, Result};
-use crate::format::Damage;
+use crate::format::{Damage, Meta};
 use crate::ids::PageId;
 use crate::log::replay;
 use crate::pager::Allocator;
@@ -38,7 +38,8 @@ pub struct VerifyReport {
 impl Database {
     /// Reads everything from the disk and checks it: checksums, the order and the bounds of every page, that the tree
     /// is of one height, that every page of the file is used exactly once and the free list on disk says so too, and
-    /// that the log holds exactly what the write tier holds. Checkpoints and commits wait meanwhile.
+    /// that the log holds exactly what the write tier holds. The
+    /// same goes for the state that the other meta page describes. Checkpoints and commits wait meanwhile.
     ///
     /// # Errors
     /// `Corruption` with the first thing that is wrong; `Io`; `Poisoned`, because then it is unknown what the log holds.
@@ -49,8 +50,8 @@ impl Database {
         if !shared.options.read_only {
             shared.check_writable()?;
         }
-        let on_disk = shared.pager.read_meta()?;
-        if on_disk != state.meta {
+        let on_disk = shared.pager.read_meta_pages()?;
+        if on_disk.newest != state.meta {
             return Err(shared
                 .pager
                 .corruption(PageId(0), Damage("the meta page on disk is not the one that counts")));
@@ -66,6 +67,9 @@ impl Database {
             ..VerifyReport::default()
         };
         account(shared, &state, &tree.pages, &mut report)?;
+        if let Some(fallback) = on_disk.fallback {
+            verify_fallback(shared, &state, &fallback)?;
+        }
         report.log_record_count = compare_log(shared, &state)?;
         Ok(report)
     }
@@ -104,11 +108,25 @@ fn account(
     Ok(())
 }
 
+/// Checks that the state to which the database falls back, should its newest meta page be torn, is whole, and that no
+/// page of it may be used for anything else.
+fn verify_fallback(shared: &Shared, state: &CheckpointState, fallback: &Meta) -> Result<()> {
+    let tree = btree::verify(&shared.pager, fallback.root, fallback.checkpoint)?;
+    Allocator::load(&shared.pager, fallback)?;
+    let on_disk = Allocator::load(&shared.pager, &state.meta)?;
+    for allocator in [&state.allocator, &on_disk] {
+        if let Some(page) = tree.pages.iter().find_map(|(start, count)| allocator.first_free(*start, *count))
+        {
+            return Err(shared.pager.corruption(page, Damage("a page that the fallback needs is free")));
+        }
+    }
+    Ok(())
+}
+
 /// Replays the log into a tier of its own and compares that with what is in memory.
 fn compare_log(shared: &Shared, state: &CheckpointState) -> Result<u64> {
     let tier = WriteTier::default();
-    let (log_start, checkpoint) = (state.meta.log_start, state.meta.checkpoint);
-    let replay = replay(&*shared.vfs, &shared.directory, log_start, checkpoint, |txn, mutations| {
+    let replay = replay(&*shared.vfs, &shared.directory, &state.meta, |txn, mutations| {
         tier.replay(txn, mutations);
     })?;
     let published = shared.snapshot();

@@ -12,8 +12,8 @@ use proofmark_vfs::{OpenMode, Vfs};
 use super::segment_path;
 use crate::error::{Error, Result};
 use crate::format::{
-    Damage, FORMAT_VERSION, HeaderError, Mutations, Parsed, SEGMENT_HEADER, SegmentHeader,
-    durable_header_after, parse_record,
+    Damage, FORMAT_VERSION, HeaderError, Meta, Mutations, Parsed, SEGMENT_HEADER, SegmentHeader,
+    durable_header_after, holds_record, max_key_bytes, parse_record,
 };
 use crate::ids::{SegmentId, TxnId};
 
@@ -40,15 +40,14 @@ enum End {
     Broken,
 }
 
-/// Replays the log from `log_start`; `checkpoint` is the last transaction that is durable elsewhere. Calls `apply` with
-/// each transaction in order.
+/// Replays the log that goes with `meta`. Calls `apply` with each transaction in order.
 pub(crate) fn replay(
     vfs: &dyn Vfs,
     directory: &Path,
-    log_start: SegmentId,
-    checkpoint: TxnId,
+    meta: &Meta,
     mut apply: impl FnMut(TxnId, Mutations<'_>),
 ) -> Result<Replay> {
+    let log_start = meta.log_start;
     let all = list_segments(vfs, directory)?;
     let segments: Vec<SegmentId> = all.iter().copied().filter(|segment| *segment >= log_start).collect();
     let (Some(last_segment), true) = (segments.last().copied(), segments.first() == Some(&log_start)) else {
@@ -59,14 +58,14 @@ pub(crate) fn replay(
         let reason = "a segment's number is impossibly large";
         return Err(Error::corruption(&segment_path(directory, last_segment), 0, Damage(reason)));
     }
-    let mut state = Reader { directory, latest: checkpoint, replayed: 0, empty: None };
+    let mut state = Reader { directory, meta, latest: meta.checkpoint, replayed: 0, empty: None };
     let mut has_ended = false;
     for (index, segment) in segments.iter().enumerate() {
         let bytes = read_segment(vfs, directory, *segment)?;
         let is_next = segment.0 == log_start.0 + index as u64;
         if has_ended || !is_next {
             has_ended = true;
-            if durable_header_after(&bytes, SEGMENT_HEADER, *segment, TxnId(0)) {
+            if holds_record(&bytes, *segment) {
                 let reason = "records before this segment are missing, although they were durable";
                 return Err(Error::corruption(&segment_path(directory, *segment), 0, Damage(reason)));
             }
@@ -98,6 +97,7 @@ pub(crate) fn list_segments(vfs: &dyn Vfs, directory: &Path) -> Result<Vec<Segme
 
 struct Reader<'a> {
     directory: &'a Path,
+    meta: &'a Meta,
     latest: TxnId,
     replayed: u64,
     empty: Option<SegmentHeader>,
@@ -146,6 +146,11 @@ impl Reader<'_> {
                         let damage = Damage("a record's transaction doesn't follow the one before it");
                         return Err(self.corruption(segment, offset, damage));
                     }
+                    let longest = max_key_bytes(self.meta.page_size as usize);
+                    if mutations.clone().flatten().any(|(key, _)| key.len() > longest) {
+                        let damage = Damage("a record holds a key that is longer than any can be");
+                        return Err(self.corruption(segment, offset, damage));
+                    }
                     apply(txn, mutations);
                     self.latest = txn;
                     self.replayed += 1;
@@ -159,7 +164,7 @@ impl Reader<'_> {
     /// A segment without a proper header was never used, unless it is the first (a meta page names it, so its header
     /// was durable) or holds records.
     fn unusable(&self, segment: SegmentId, bytes: &[u8], is_first: bool, damage: Damage) -> Result<End> {
-        if is_first || durable_header_after(bytes, 0, segment, TxnId(0)) {
+        if is_first || holds_record(bytes, segment) {
             return Err(self.corruption(segment, 0, damage));
         }
         Ok(End::Broken)
@@ -176,7 +181,10 @@ pub(crate) fn read_segment(vfs: &dyn Vfs, directory: &Path, segment: SegmentId) 
     let file = vfs.open(&path, OpenMode::Read).map_err(|source| Error::io("open", &path, source))?;
     let size = file.size().map_err(|source| Error::io("measure", &path, source))?;
     let damage = || Error::corruption(&path, 0, Damage("the segment is larger than memory"));
-    let mut bytes = vec![0; usize::try_from(size).map_err(|_| damage())?];
+    let size = usize::try_from(size).map_err(|_| damage())?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size).map_err(|_| damage())?;
+    bytes.resize(size, 0);
     file.read_exact_at(&mut bytes, 0).map_err(|source| Error::io("read", &path, source))?;
     Ok(bytes)
 }

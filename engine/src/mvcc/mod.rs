@@ -2,7 +2,7 @@
 //!
 //! A snapshot is a TxnId and a [`View`]: the tiers in which the versions up to that TxnId lie. A view is immutable in
 //! what it shows: the write tier only ever gains versions of later transactions, the base tree is copy-on-write. A
-//! reader takes its view once and needs no lock on the database after that.
+//! reader takes its view once and never waits for a commit or a checkpoint after that.
 
 mod read;
 mod scan;

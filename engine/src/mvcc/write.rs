@@ -4,11 +4,10 @@ use std::ops::Bound;
 
 use super::View;
 use super::scan::{Direction, Mutations, Scan, prefix_bounds};
-use crate::btree::max_key_bytes;
 use crate::bytes::Bytes;
 use crate::db::{Shared, WriterSlot};
 use crate::error::{Error, Result};
-use crate::format::MAX_VALUE_BYTES;
+use crate::format::{MAX_VALUE_BYTES, max_key_bytes};
 use crate::ids::TxnId;
 use crate::options::Durability;
 use crate::sync::Arc;
@@ -105,7 +104,7 @@ impl WriteTransaction {
     ///
     /// # Errors
     /// `Io` if the log can't be written or synced. Whether the transaction is durable is unknown then, and the database
-    /// is [`Error::Poisoned`] until it is opened again.
+    /// is [`Error::Poisoned`] until it is opened again. `Poisoned` if that has happened before; nothing is committed then.
     pub fn commit(self) -> Result<TxnId> {
         self.commit_with(Durability::Sync)
     }

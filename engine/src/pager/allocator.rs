@@ -161,6 +161,11 @@ impl Allocator {
         Ok(next)
     }
 
+    /// The first page of a run that may be used for something new.
+    pub(crate) fn first_free(&self, start: PageId, count: u64) -> Option<PageId> {
+        self.free.first_in(start, count)
+    }
+
     pub(crate) fn page_count(&self) -> u64 {
         self.page_count
     }
@@ -227,28 +232,30 @@ impl Runs {
         total
     }
 
+    /// The first page of a run that is in the set.
+    fn first_in(&self, start: PageId, count: u64) -> Option<PageId> {
+        let before = self.by_start.range(..=start).next_back();
+        if before.is_some_and(|(before, before_count)| before.0 + before_count > start.0) {
+            return Some(start);
+        }
+        let (after, _) = self.by_start.range(start..).next()?;
+        (after.0 < start.0.saturating_add(count)).then_some(*after)
+    }
+
     /// Adds a run; `false` if one of its pages is there already.
     fn insert(&mut self, start: PageId, count: u64) -> bool {
+        if self.first_in(start, count).is_some() {
+            return false;
+        }
         let mut start = start.0;
         let mut end = start + count;
-        if let Some((after, after_count)) = self.by_start.range(PageId(start)..).next() {
-            if after.0 < end {
-                return false;
-            }
-            if after.0 == end {
-                end = after.0 + after_count;
-                let after = *after;
-                self.by_start.remove(&after);
-            }
+        if let Some(after_count) = self.by_start.remove(&PageId(end)) {
+            end += after_count;
         }
-        if let Some((before, before_count)) = self.by_start.range_mut(..PageId(start)).next_back() {
-            let before_end = before.0 + *before_count;
-            if before_end > start {
-                return false;
-            }
-            if before_end == start {
-                start = before.0;
-            }
+        if let Some((before, before_count)) = self.by_start.range(..PageId(start)).next_back()
+            && before.0 + before_count == start
+        {
+            start = before.0;
         }
         self.by_start.insert(PageId(start), end - start);
         true

@@ -21,7 +21,7 @@ use crate::sync::Arc;
 
 pub(crate) use allocator::Allocator;
 use cache::Cache;
-pub(crate) use meta_pages::read_meta;
+pub(crate) use meta_pages::{MetaPages, read_meta_pages};
 
 /// The data file.
 #[derive(Debug)]
@@ -92,9 +92,9 @@ impl Pager {
         self.write_bytes(&bytes, PageId(meta.offset() / self.page_size as u64))
     }
 
-    /// The meta page that counts, as it is on disk.
-    pub(crate) fn read_meta(&self) -> Result<Meta> {
-        read_meta(&*self.file, &self.path)
+    /// The meta pages as they are on disk.
+    pub(crate) fn read_meta_pages(&self) -> Result<MetaPages> {
+        read_meta_pages(&*self.file, &self.path)
     }
 
     /// Extends the file to hold `page_count` pages, so that every page of it can be read.
@@ -116,7 +116,7 @@ impl Pager {
     }
 
     fn read_bytes(&self, buffer: &mut [u8], page: PageId) -> Result<()> {
-        let offset = page.0.checked_mul(self.page_size as u64);
+        let offset = page.0.checked_mul(self.page_size as u64).filter(|offset| *offset <= i64::MAX as u64);
         let offset =
             offset.ok_or_else(|| self.corruption(page, Damage("a page number is impossibly large")))?;
         self.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {

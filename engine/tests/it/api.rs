@@ -183,3 +183,92 @@ fn scans_are_lazy_and_inverted_bounds_are_empty() {
     assert_eq!(&*scan.next().expect("a pair").expect("readable").0, b"b");
     assert!(scan.next().is_none());
 }
+
+#[test]
+fn the_longest_keys_take_values_of_any_size() {
+    for (page_size, key_bytes) in [(4096, 1024), (16384, 4096)] {
+        let (_directory, path) = fresh();
+        let options = Options::new().page_size(page_size);
+        let database = Database::open(&path, &options).expect("a database is created");
+        let mut write = database.begin_write().expect("nobody else writes");
+        for value_bytes in 0..40u8 {
+            let mut key = vec![b'k'; key_bytes];
+            key[key_bytes - 1] = value_bytes;
+            write.put(&key, &vec![value_bytes; usize::from(value_bytes)]).expect("key and value are legal");
+        }
+        write.commit().expect("the disk is fine");
+        database.checkpoint().expect("the disk is fine");
+        drop(database);
+        let database = Database::open(&path, &options).expect("the database opens again");
+        database.verify().expect("the database is whole");
+        let read = database.begin_read().expect("a snapshot");
+        let pairs = read.range((Bound::Unbounded, Bound::Unbounded)).expect("the scan starts");
+        let sizes: Vec<usize> = pairs.map(|pair| pair.expect("the scan goes on").1.len()).collect();
+        assert!(sizes.into_iter().eq(0..40));
+    }
+}
+
+#[test]
+fn history_that_was_dropped_does_not_come_back() {
+    let (_directory, path) = fresh();
+    let database = Database::open(&path, &Options::new()).expect("a database is created");
+    put(&database, "a", "1");
+    put(&database, "a", "2");
+    database.checkpoint().expect("the disk is fine");
+    drop(database);
+    let database = Database::open(&path, &Options::new().retention(Retention::All)).expect("it opens again");
+    put(&database, "a", "3");
+    database.checkpoint().expect("the disk is fine");
+    assert_eq!(database.oldest_retained(), TxnId(2));
+    assert!(matches!(database.begin_read_at(TxnId(1)), Err(Error::SnapshotNotFound { .. })));
+    database.begin_read_at(TxnId(2)).expect("what was retained then is still there");
+}
+
+#[test]
+fn a_tree_shrinks_with_what_it_holds() {
+    let (_directory, path) = fresh();
+    let database = Database::open(&path, &Options::new().page_size(4096)).expect("a database is created");
+    let mut write = database.begin_write().expect("nobody else writes");
+    for number in 0..6000 {
+        write.put(format!("{number:06}").as_bytes(), &[7; 100]).expect("key and value are legal");
+    }
+    write.commit().expect("the disk is fine");
+    database.checkpoint().expect("the disk is fine");
+    let full = database.verify().expect("the database is whole");
+    assert!(full.height == 3 && full.leaf_count > 90, "{full:?}");
+    // Every tenth key stays: each leaf becomes underfull, and none becomes empty.
+    let mut write = database.begin_write().expect("nobody else writes");
+    for number in (0..6000).filter(|number| number % 10 != 0) {
+        write.delete(format!("{number:06}").as_bytes()).expect("the key is legal");
+    }
+    write.commit().expect("the disk is fine");
+    database.checkpoint().expect("the disk is fine");
+    let thin = database.verify().expect("the database is whole");
+    assert!(thin.version_count == 600 && thin.leaf_count <= 80, "{thin:?}");
+    let mut write = database.begin_write().expect("nobody else writes");
+    for number in (0..6000).skip(10) {
+        write.delete(format!("{number:06}").as_bytes()).expect("the key is legal");
+    }
+    write.commit().expect("the disk is fine");
+    database.checkpoint().expect("the disk is fine");
+    let last = database.verify().expect("the database is whole");
+    assert_eq!((last.height, last.leaf_count, last.version_count), (1, 1, 1));
+    put(&database, "000000", "");
+    database.checkpoint().expect("the disk is fine");
+    let pages = database.stats();
+    assert!(pages.free_page_count > full.page_count / 2, "{pages:?}");
+}
+
+#[test]
+fn the_write_tier_is_bounded_whatever_is_written() {
+    let (_directory, path) = fresh();
+    let options = Options::new().write_tier_bytes(4096);
+    let database = Database::open(&path, &options).expect("a database is created");
+    for _ in 0..200 {
+        let mut write = database.begin_write().expect("nobody else writes");
+        write.put(b"", b"").expect("key and value are legal");
+        write.commit_with(proofmark_engine::Durability::Buffered).expect("the disk is fine");
+        assert!(database.stats().write_tier_bytes <= 4096);
+    }
+    assert!(database.stats().generation.0 > 2);
+}

@@ -150,6 +150,43 @@ fn a_log_cut_off_anywhere_is_a_prefix() {
 }
 
 #[test]
+fn a_value_is_never_taken_for_a_meta_page() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let other = directory.path().join("other");
+    let large_pages = Database::open(&other, &Options::new().page_size(8192)).expect("a database is created");
+    for round in 0..9u8 {
+        let mut write = large_pages.begin_write().expect("nobody else writes");
+        write.put(b"key", &[round]).expect("key and value are legal");
+        write.commit().expect("the disk is fine");
+        large_pages.checkpoint().expect("the disk is fine");
+    }
+    let foreign = fs::read(other.join("data")).expect("the file can be read");
+    let path = directory.path().join("db");
+    let database = Database::open(&path, &Options::new().page_size(4096)).expect("a database is created");
+    let mut write = database.begin_write().expect("nobody else writes");
+    write.put(b"a meta page of larger pages", &foreign[8192..16384]).expect("key and value are legal");
+    write.commit().expect("the disk is fine");
+    database.checkpoint().expect("the disk is fine");
+    drop(database);
+    let data = path.join("data");
+    let mut bytes = fs::read(&data).expect("the file can be read");
+    assert!(bytes[8192..].windows(8).any(|window| window == b"PrfmData"));
+    for damaged in [vec![100], vec![100, 4196]] {
+        for at in &damaged {
+            bytes[*at] ^= 1;
+        }
+        overwrite(&data, &bytes);
+        match read_all(&path) {
+            Ok(state) => assert!(damaged.len() == 1 && state.len() == 1),
+            Err(error) => assert_reported(&error, &data, damaged[0]),
+        }
+        for at in &damaged {
+            bytes[*at] ^= 1;
+        }
+    }
+}
+
+#[test]
 fn a_data_file_cut_off_anywhere_is_reported() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("db");

@@ -2,4 +2,5 @@
 
 mod api;
 mod damage;
+mod failing;
 mod random;
