@@ -1,7 +1,8 @@
 //! Power loss: when it strikes, and which of the pending effects outlive it.
 //!
 //! Deciding is separate from applying. [`Keep::decide`] sees nothing of the pending effects but how many parts each
-//! has, in their global order, and returns one [`Survival`] for each; the disk then materialises whatever was decided.
+//! has, in their global order, and returns one [`Survival`] for each; the disk then materialises whatever was decided,
+//! with all that it carries along.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::ParseError;
 
-/// Which pending effects survive a power loss.
+/// Which pending effects survive a power loss. What survives of a write carries earlier effects on the same granules
+/// with it, whatever was chosen for these.
 ///
 /// The text form, for plans: `all`, `none`, `prefix:500`, `random:500:8571`, `all-but-one:7`, `only-one:7`,
 /// `page-cache`.
@@ -63,11 +65,20 @@ impl Survival {
         if kept { Self::Kept } else { Self::Dropped }
     }
 
-    fn of_parts(parts: Vec<bool>) -> Self {
+    pub(super) fn of_parts(parts: Vec<bool>) -> Self {
         match parts.iter().filter(|kept| **kept).count() {
             0 => Self::Dropped,
             count if count == parts.len() => Self::Kept,
             _ => Self::Torn(parts),
+        }
+    }
+
+    /// Whether the granule with this index survives.
+    pub(super) fn keeps(&self, part: usize) -> bool {
+        match self {
+            Self::Kept => true,
+            Self::Dropped => false,
+            Self::Torn(parts) => parts[part],
         }
     }
 }
@@ -214,9 +225,11 @@ impl FromStr for CrashPoint {
     }
 }
 
-/// What a power loss did to the pending effects.
+/// What a power loss, or the death of the process alone, did to the pending effects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CrashReport {
+    /// How many effects are pending still, if only the process died: see [`Keep::PageCache`].
+    pub effects_still_pending: Option<u64>,
     /// Effects that survived whole.
     pub effects_kept: u64,
     /// Effects of which nothing survived.
@@ -235,7 +248,8 @@ impl CrashReport {
     /// Effects that were pending.
     #[must_use]
     pub fn effects_pending(&self) -> u64 {
-        self.effects_kept + self.effects_dropped + self.effects_torn
+        let decided = self.effects_kept + self.effects_dropped + self.effects_torn;
+        decided + self.effects_still_pending.unwrap_or_default()
     }
 
     pub(super) fn count(&mut self, survival: &Survival) {
@@ -249,6 +263,9 @@ impl CrashReport {
 
 impl fmt::Display for CrashReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(count) = self.effects_still_pending {
+            return write!(formatter, "the process died; {count} effects stay pending");
+        }
         write!(
             formatter,
             "power loss: {} effects kept, {} dropped ({} sizes, {} entries), {} torn, {} files lost",

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Component, Path};
 
+use super::crash::{CrashReport, Survival};
 use super::effect::{DirectoryId, Entries, EntryEffect, Name, Node, Pending, Sequence};
 use super::errno::{EINVAL, ENOENT, ENOTDIR, fail};
 
@@ -40,6 +41,18 @@ impl Directory {
     /// How many effects have to be persisted, from the first, so that those on `node` are durable.
     pub(super) fn count_through(&self, node: Node) -> usize {
         self.pending.iter().rposition(|pending| pending.effect.node() == node).map_or(0, |index| index + 1)
+    }
+
+    /// Makes of the pending effects durable what was decided. They stay pending.
+    pub(super) fn materialise(&mut self, decided: &[Survival], report: &mut CrashReport) {
+        for (pending, survival) in self.pending.iter().zip(decided) {
+            report.count(survival);
+            if *survival == Survival::Dropped {
+                report.entries_dropped += 1;
+            } else {
+                pending.effect.apply(&mut self.durable);
+            }
+        }
     }
 
     /// Forgets the volatile entries: after a power loss has been worked out on the durable ones.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use proofmark_vfs::LockMode;
 
 use super::Granule;
+use super::crash::{CrashReport, Survival};
 use super::effect::{DirectoryId, FileEffect, Pending, Sequence};
+use super::granules::fates;
 use super::pages::{Contents, WrittenBytes};
 
 /// For stale reads: so many overwritten ranges are remembered, per file.
@@ -147,6 +149,17 @@ impl Inode {
         }
         self.pending_bytes = rest.iter().map(|pending| weight(&pending.effect)).sum();
         self.pending = rest;
+    }
+
+    /// Makes of the pending effects durable what was decided, and what that carries along. They stay pending.
+    pub(super) fn materialise(&mut self, decided: Vec<Survival>, granule: Granule, report: &mut CrashReport) {
+        for (pending, fate) in self.pending.iter().zip(fates(&self.pending, decided, granule)) {
+            let dropped = fate.survival == Survival::Dropped;
+            report.count(&fate.survival);
+            report.sizes_dropped += u64::from(dropped && pending.effect.is_size());
+            pending.effect.apply_survivors(&mut self.durable, &fate.survival, granule);
+            fate.cleared.into_iter().for_each(|range| self.durable.clear(range));
+        }
     }
 
     /// Forgets everything that lives in memory only: after a power loss has been worked out on the durable contents.

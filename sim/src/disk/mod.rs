@@ -16,10 +16,12 @@
 //! 1. Any subset of the pending effects survives; [`Keep`] says which. Survivors are applied to the durable state in
 //!    their order, but a later effect may survive an earlier one: nothing but a sync orders two effects.
 //! 2. A write may be torn: each of its granules, aligned to the file's offsets and of a size that [`Granule`] sets,
-//!    survives or vanishes on its own.
+//!    survives or vanishes on its own. A granule that survives holds what the file showed there after that write: it
+//!    carries what earlier pending writes put into it, and the zeros of what was cut off, even where these were not
+//!    chosen to survive. In each granule of a file the survivors are thus the earliest of the writes to it.
 //! 3. Size and bytes part: a file may have grown without its new bytes, which then read as zeros; bytes may have been
 //!    written beyond a growth that is lost, and are then gone for good, even if the file grows later; a truncation may
-//!    not have happened, and then the old bytes are back.
+//!    not have happened, and then the old bytes are back, but for granules that a write after it makes survive.
 //! 4. A created, renamed or removed name may not have been, file by file; see [`DirectoryPersistence`] for the sync
 //!    that prevents it. The file of a lost name is gone with all its bytes, synced or not; a file that was removed or
 //!    replaced may be back.
@@ -32,7 +34,8 @@
 //! **What may not happen**
 //!
 //! 1. What a successful sync covered is never lost, and never changes but by a later effect.
-//! 2. No byte is invented: within a granule everything is old, or everything is new, or zero.
+//! 2. No byte is invented: a granule holds what the file showed there at some moment since its last sync, whole,
+//!    except that what lies beyond a size that survived is zeros.
 //! 3. A rename is one effect: the new name leads to the old file or to the new one, and a replaced name never to none.
 //!    A file never has two names.
 //! 4. Nothing of a dead incarnation reaches the disk: not through a handle that is still open, not by dropping it.
@@ -47,8 +50,9 @@
 //!
 //! The bytes are copy-on-write pages (`pages`), a file is its volatile and durable contents and its pending effects
 //! (`inode`, `effect`), names live in `directory`, `state` is the way every call takes and the power loss, `operations`
-//! what each call does, `vfs` the store's view. Deciding what survives (`crash`) sees no bytes, sabotage (`sabotage`)
-//! is asked at a handful of places and otherwise leaves the model alone, and the trace (`trace`) only listens.
+//! what each call does, `vfs` the store's view. Deciding what survives (`crash`) sees no bytes, `granules` extends the
+//! choice by what it carries along, sabotage (`sabotage`) is asked at a handful of places and otherwise leaves the model
+//! alone, and the trace (`trace`) only listens.
 //!
 //! **Never**: a clock, a thread's identity, a hash map's order, or a random number that doesn't come from a seed in
 //! [`Keep`]. The same calls on the same disk give the same bytes, the same errors and the same
@@ -58,6 +62,7 @@ mod crash;
 mod directory;
 mod effect;
 pub mod errno;
+mod granules;
 mod inode;
 mod operations;
 mod pages;

@@ -115,6 +115,18 @@ impl Contents {
         }
     }
 
+    /// Makes a range zeros. The size stays as it is.
+    pub(super) fn clear(&mut self, range: Range<u64>) {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min((start / PAGE + 1) * PAGE);
+            if self.page(start / PAGE).is_some() {
+                self.write(start, &ZEROS[..(end - start) as usize]);
+            }
+            start = end;
+        }
+    }
+
     /// Discards the bytes in limbo, beyond the size.
     pub(super) fn cut(&mut self) {
         self.set_size(self.size);

@@ -5,7 +5,7 @@ use std::io;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::crash::{CrashPoint, CrashReport, Keep, Moment, Survival};
+use super::crash::{CrashPoint, CrashReport, Keep, Moment};
 use super::directory::{Directory, ROOT, Tree};
 use super::effect::{DirectoryId, InodeId, Node, Sequence};
 use super::errno::{EIO, fail};
@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) stats: DiskStats,
 }
 
-/// Whose pending effect it is, and its index there.
+/// Whose pending effect it is, and its index there. Ordered like the files and the directories themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
     File(InodeId, usize),
@@ -133,17 +133,25 @@ impl State {
     /// Only the process dies: its handles and locks go, everything else stays as it is, pending effects included.
     fn kill(&mut self) -> CrashReport {
         self.inodes.values_mut().for_each(Inode::close_all);
-        CrashReport::default()
+        let still_pending = self.pending_count() as u64;
+        CrashReport { effects_still_pending: Some(still_pending), ..CrashReport::default() }
     }
 
     fn lose_power(&mut self, keep: &Keep) -> CrashReport {
         let (owners, part_counts) = self.pending();
         let survivals = keep.decide(&part_counts);
         assert_eq!(survivals.len(), owners.len(), "every pending effect is decided upon");
+        let mut decided: Vec<_> = owners.into_iter().zip(survivals).collect();
+        decided.sort_unstable_by_key(|(owner, _)| *owner);
+        let mut decided = decided.into_iter().map(|(_, survival)| survival);
         let mut report = CrashReport::default();
-        for (owner, survival) in owners.into_iter().zip(&survivals) {
-            report.count(survival);
-            self.materialise(owner, survival, &mut report);
+        for inode in self.inodes.values_mut() {
+            let survivals = decided.by_ref().take(inode.pending.len()).collect();
+            inode.materialise(survivals, self.options.granule, &mut report);
+        }
+        for directory in self.tree.directories.values_mut() {
+            let survivals: Vec<_> = decided.by_ref().take(directory.pending.len()).collect();
+            directory.materialise(&survivals, &mut report);
         }
         report.files_lost = self.drop_unreachable();
         self.inodes.values_mut().for_each(Inode::restart);
@@ -199,25 +207,6 @@ impl State {
         }
         pending.sort_unstable();
         pending.into_iter().map(|(_, owner, part_count)| (owner, part_count)).unzip()
-    }
-
-    fn materialise(&mut self, owner: Owner, survival: &Survival, report: &mut CrashReport) {
-        match owner {
-            Owner::File(id, index) => {
-                let inode = self.inodes.get_mut(&id).expect("an owner exists until the crash is done");
-                let effect = &inode.pending[index].effect;
-                effect.apply_survivors(&mut inode.durable, survival, self.options.granule);
-                report.sizes_dropped += u64::from(*survival == Survival::Dropped && effect.is_size());
-            }
-            Owner::Directory(id, index) => {
-                let directory = self.tree.get_mut(id);
-                if *survival == Survival::Dropped {
-                    report.entries_dropped += 1;
-                } else {
-                    directory.pending[index].effect.apply(&mut directory.durable);
-                }
-            }
-        }
     }
 
     /// Drops what no durable name leads to; returns how many of those files had a name until now.

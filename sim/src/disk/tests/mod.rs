@@ -1,6 +1,8 @@
-//! One test for each rule of the fault model: here those on bytes, crash points and dead incarnations, in `names`
-//! those on directories, in `lives` what holds for whole runs.
+//! One test for each rule of the fault model: here those on bytes, crash points and dead incarnations, in
+//! `granules` those on granules that writes share, in `names` those on directories, in `lives` what holds for whole
+//! runs.
 
+mod granules;
 mod lives;
 mod names;
 
@@ -70,7 +72,7 @@ fn keeping_all_is_as_if_everything_had_been_synced() {
 fn any_subset_of_writes_survives_and_order_is_not_kept() {
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..100 {
-        let disk = disk(4096);
+        let disk = disk(1);
         let file = durable(&disk, "a", b"...");
         for (offset, byte) in (0..3).zip([b"x", b"y", b"z"]) {
             file.write_all_at(byte, offset).unwrap();
