@@ -6,7 +6,7 @@
 //! Crashes end every open transaction without an event of their own. After a [`Event::Crash`] no label of before may
 //! appear again.
 
-use crate::{ClientId, Durability, Key, KeyRange, Mode, TxnId, TxnLabel, Value};
+use crate::{ClientId, Durability, Key, KeyRange, Mode, Retention, TxnId, TxnLabel, Value};
 
 /// What happened in one run, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,6 +37,8 @@ pub enum Event {
         mode: Mode,
         /// Why not.
         reason: Refusal,
+        /// The oldest TxnId that can be read at this moment, if the snapshot asked for was not found and the store says.
+        oldest: Option<TxnId>,
     },
     /// A key was read.
     Get {
@@ -105,6 +107,8 @@ pub enum Event {
         latest: Option<TxnId>,
         /// The oldest TxnId that can still be read, if the store gives one.
         oldest: Option<TxnId>,
+        /// How much of the past the store promises to keep from now on, if it promises to travel in time.
+        retention: Option<Retention>,
         /// Every pair, in key order.
         state: Vec<(Key, Value)>,
     },

@@ -40,6 +40,7 @@ mod history;
 mod ids;
 mod mvcc;
 mod operation;
+mod retention;
 pub mod text;
 mod value;
 
@@ -49,5 +50,6 @@ pub use history::{Event, History, Refusal};
 pub use ids::{ClientId, TxnId, TxnLabel};
 pub use mvcc::{Commit, Mvcc};
 pub use operation::{Durability, Key, KeyRange, Mode, Mutation, Operation, Value};
+pub use retention::Retention;
 pub use text::ParseError;
 pub use value::{MAX_VALUE_LENGTH, MIN_VALUE_LENGTH, recognize, unique_value};

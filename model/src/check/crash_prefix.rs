@@ -1,14 +1,15 @@
 //! Crash prefix: what a store holds after it was opened again.
 //!
 //! It verifies that the state at every opening equals the model at one commit k. After a crash, k is nothing less than
-//! the latest commit that was acknowledged as durable, by its own `sync` or by a `durable` after it, and nothing more
+//! the latest commit that was acknowledged as durable, by its own `sync`, by a later `sync` commit of a writer, which may
+//! be empty, or by a `durable` after it, and nothing more
 //! than the last commit that was asked for; a commit in doubt may have happened. Without a crash nothing may be missing,
-//! durable or not. If the store says which commit is its latest, it has to be k. From then on k is history: commits
+//! durable or not. If the store says which commit is its latest, it has to be k; what it says of its past has to agree
+//! with k and with its promises (see [`Retained`]). From then on k is history: commits
 //! after it never happened, those up to it did and were on stable storage when they were recovered, so that no later
 //! crash may undo them.
 //!
-//! It does NOT demand that an empty `sync` commit makes earlier commits durable, it does not look at reads, and it
-//! takes the state of a history's first event as given. TxnIds of commits in doubt are expected to follow without gaps.
+//! It does NOT look at reads, and it takes the state of a history's first event as given. TxnIds of commits in doubt are expected to follow without gaps.
 //!
 //! If a store does not say which commit is its latest and several explain its state, these have equal states, and the
 //! last of them is taken.
@@ -16,18 +17,21 @@
 use std::collections::BTreeSet;
 
 use super::replay::{Provenance, Replay};
+use super::retained::{Retained, Statement};
 use super::timeline::Incarnation;
 use super::{Checker, Violation};
 use crate::text::BytesText;
 use crate::{Event, Key, KeyRange, TxnId, Value};
 
-/// Judges the opening at `step`, with which `incarnation` ended; returns the latest commit that survived.
+/// Judges the opening at `step`, with which `incarnation` ended; returns the latest commit that survived,
+/// and what the store said of those before it.
 pub(super) fn check(
     replay: &Replay<'_, '_>,
     incarnation: &Incarnation,
     step: usize,
-) -> Result<TxnId, Violation> {
-    let Some(Event::Opened { latest, oldest, state }) = replay.timeline.history.events.get(step) else {
+) -> Result<(TxnId, Retained), Violation> {
+    let Some(Event::Opened { latest, oldest, retention, state }) = replay.timeline.history.events.get(step)
+    else {
         unreachable!("an incarnation ends with an opening");
     };
     let must = match incarnation.crash {
@@ -36,24 +40,18 @@ pub(super) fn check(
     };
     let judge = Judge { replay, step, state, must, crashed: incarnation.crash.is_some() };
     let survived = judge.survived(*latest)?;
-    check_form(step, survived, *oldest, state)?;
-    Ok(survived)
+    check_form(step, state)?;
+    let mut retained = replay.retained;
+    let (checker, oldest) = (Checker::CrashPrefix, *oldest);
+    retained.reopened(*retention, Statement { checker, step, oldest, latest: survived })?;
+    Ok((survived, retained))
 }
 
-/// Judges what an opening says, without regard to what happened before it.
-pub(super) fn check_form(
-    step: usize,
-    latest: TxnId,
-    oldest: Option<TxnId>,
-    state: &[(Key, Value)],
-) -> Result<(), Violation> {
+/// Judges the state that an opening lists, without regard to what happened before it.
+pub(super) fn check_form(step: usize, state: &[(Key, Value)]) -> Result<(), Violation> {
     if let Some(pair) = state.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
         let message = format!("{} is listed after {}", BytesText(&pair[1].0), BytesText(&pair[0].0));
         return Err(violation("state-out-of-order", step, message));
-    }
-    if let Some(oldest) = oldest.filter(|oldest| *oldest > latest) {
-        let message = format!("the oldest retained commit is said to be {oldest}, the latest is {latest}");
-        return Err(violation("oldest-after-latest", step, message));
     }
     Ok(())
 }
@@ -144,7 +142,7 @@ impl Judge<'_, '_, '_> {
 
     /// Says what is wrong with a state that no permitted commit explains, and that is likely meant to be `nearest`.
     fn explain(&self, nearest: TxnId) -> Violation {
-        if let Err(violation) = check_form(self.step, TxnId(u64::MAX), None, self.state) {
+        if let Err(violation) = check_form(self.step, self.state) {
             return violation;
         }
         let must = self.replay.commit_name(self.must);
@@ -300,6 +298,36 @@ mod tests {
             submit t2 sync
             committed t2 id=2"#;
         assert_violation(&buffered(later), CrashPrefix, "lost-acknowledged-commit", 10);
+    }
+
+    #[test]
+    fn an_empty_sync_commit_makes_what_was_before_it_durable() {
+        let history = |before: &str, empty: &str| {
+            format!(
+                r#"opened latest=0 -> none
+                   begin t1 c0 write
+                   put t1 "a" #1*8
+                   submit t1 buffered
+                   {before}
+                   {empty}
+                   crash
+                   opened latest=0 -> none"#
+            )
+        };
+        let empty = |mode: &str, durability: &str, committed: &str| {
+            format!("begin t2 c1 {mode}\nsubmit t2 {durability}\n{committed}")
+        };
+        let committed = "committed t1 id=1";
+        let lost = history(committed, &empty("write", "sync", "committed t2 id=1"));
+        assert_violation(&lost, CrashPrefix, "lost-acknowledged-commit", 9);
+        assert_accepted(&history(committed, &empty("write", "buffered", "committed t2 id=1")));
+        assert_accepted(&history(committed, &empty("write", "sync", "aborted t2")));
+        assert_accepted(&history(committed, &empty("write", "sync", "")));
+        assert_accepted(&history(committed, &empty("read", "sync", "committed t2 id=1")));
+        let acknowledged_later = empty("write", "sync", "committed t1 id=1\ncommitted t2 id=1");
+        assert_accepted(&history("", &acknowledged_later));
+        let hidden = lost.replace(" id=1", "").replace(" latest=0", "");
+        assert_violation(&hidden, CrashPrefix, "lost-acknowledged-commit", 9);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod pair;
 #[cfg(test)]
 mod random;
 mod replay;
+mod retained;
 mod scan;
 mod snapshot_isolation;
 mod structure;
@@ -85,13 +86,13 @@ fn check_against_model(timeline: &Timeline<'_>) -> Result<(), Violation> {
     let mut replay = Replay::new(timeline)?;
     for (index, incarnation) in timeline.incarnations.iter().enumerate() {
         let misordered = replay.enter(incarnation);
-        snapshot_isolation::check(&replay, incarnation)?;
+        replay.retained = snapshot_isolation::check(&replay, incarnation)?;
         if let Some(violation) = misordered {
             return Err(violation);
         }
         if let Some(next) = timeline.incarnations.get(index + 1) {
-            let survived = crash_prefix::check(&replay, incarnation, next.first)?;
-            replay.leave(incarnation, survived);
+            let (survived, retained) = crash_prefix::check(&replay, incarnation, next.first)?;
+            replay.leave(incarnation, survived, retained);
         }
     }
     Ok(())

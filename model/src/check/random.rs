@@ -1,7 +1,7 @@
 //! The checkers against a store that is right, and against the same store with one defect at a time.
 //!
 //! The store keeps a whole copy of its state for every commit and shares no code with the model. It runs several
-//! transactions at once, acknowledges commits late and in any order, and loses any tail of them that it may when it
+//! readers beside one writer, acknowledges commits late and in any order, and loses any tail of them that it may when it
 //! crashes. What it does is random, and the same for the same seed. No history of it may be rejected; each defect has to
 //! be found by the checker whose business it is. (Not only by that one: what an opening hides, later reads may show.)
 
@@ -9,17 +9,22 @@ use std::collections::BTreeMap;
 
 use super::{Checker, check};
 use crate::{
-    ClientId, Digest, Durability, Event, History, Key, KeyRange, Mode, Refusal, TxnId, TxnLabel, Value,
-    digest_pairs, unique_value,
+    ClientId, Digest, Durability, Event, History, Key, KeyRange, Mode, Refusal, Retention, TxnId, TxnLabel,
+    Value, digest_pairs, unique_value,
 };
 
 type State = BTreeMap<Key, Value>;
 
-const DEFECTS: [(Defect, Checker); 8] = [
+const DEFECTS: [(Defect, Checker); 13] = [
     (Defect::StaleSnapshot, Checker::SnapshotIsolation),
     (Defect::DirtyRead, Checker::SnapshotIsolation),
     (Defect::ShortScan, Checker::SnapshotIsolation),
     (Defect::NoConflicts, Checker::SnapshotIsolation),
+    (Defect::SecondWriter, Checker::SnapshotIsolation),
+    (Defect::SkipsIds, Checker::SnapshotIsolation),
+    (Defect::RefusesThePast, Checker::SnapshotIsolation),
+    (Defect::ForgetsThePast, Checker::CrashPrefix),
+    (Defect::EmptySyncDoesNothing, Checker::CrashPrefix),
     (Defect::LosesDurable, Checker::CrashPrefix),
     (Defect::RecoversHalf, Checker::CrashPrefix),
     (Defect::RecoversAborted, Checker::CrashPrefix),
@@ -37,6 +42,16 @@ enum Defect {
     ShortScan,
     /// Lets concurrent transactions write one key.
     NoConflicts,
+    /// Opens a writer beside another one.
+    SecondWriter,
+    /// Names its commits two apart.
+    SkipsIds,
+    /// Declines to read an old commit that it says it retains.
+    RefusesThePast,
+    /// Says that it retains the latest commit only, although it promised all.
+    ForgetsThePast,
+    /// Makes nothing durable with an empty `sync` commit.
+    EmptySyncDoesNothing,
     /// Forgets the last durable commit in a crash.
     LosesDurable,
     /// Recovers one key of the last commit and not the others.
@@ -45,6 +60,14 @@ enum Defect {
     RecoversAborted,
     /// Says that a later commit survived.
     SaysTooMuch,
+}
+
+impl Defect {
+    /// Whether it shows only in what a store says of its commits.
+    fn is_in_what_is_revealed(self) -> bool {
+        use Defect::{ForgetsThePast, RefusesThePast, SaysTooMuch, SkipsIds};
+        matches!(self, SkipsIds | RefusesThePast | ForgetsThePast | SaysTooMuch)
+    }
 }
 
 struct Transaction {
@@ -114,7 +137,8 @@ impl Store {
     }
 
     fn shown(&self, place: usize) -> Option<TxnId> {
-        self.reveals.then_some(TxnId(place as u64))
+        let step = if self.defect == Defect::SkipsIds { 2 } else { 1 };
+        self.reveals.then_some(TxnId((place * step) as u64))
     }
 
     fn latest(&self) -> usize {
@@ -141,17 +165,24 @@ impl Store {
     fn begin(&mut self) {
         let client = ClientId(self.open.len() as u32);
         let latest = self.latest();
+        let visible = match self.defect {
+            Defect::NoConflicts => self.acknowledged,
+            _ => self.acknowledged + self.below(latest - self.acknowledged + 1),
+        };
+        let is_writing = self.open.iter().any(|open| open.mode == Mode::Write);
         let (mode, mut snapshot) = match self.below(4) {
-            0 => (Mode::Read, latest),
+            0 => (Mode::Read, visible),
             1 if self.reveals => {
                 let at = self.below(latest + 1);
                 (Mode::ReadAt(TxnId(at as u64)), at)
             }
-            _ => (Mode::Write, latest),
+            _ if is_writing && self.defect != Defect::SecondWriter => (Mode::Read, visible),
+            _ => (Mode::Write, visible),
         };
         if self.reveals && self.below(10) == 0 {
-            let (mode, reason) = (Mode::ReadAt(TxnId(latest as u64 + 1)), Refusal::SnapshotNotFound);
-            self.events.push(Event::Refused { client, mode, reason });
+            let at = if self.defect == Defect::RefusesThePast { 0 } else { latest as u64 + 1 };
+            let (mode, reason) = (Mode::ReadAt(TxnId(at)), Refusal::SnapshotNotFound);
+            self.events.push(Event::Refused { client, mode, reason, oldest: self.shown(0) });
         }
         let txn = TxnLabel(self.labels);
         self.labels += 1;
@@ -225,6 +256,12 @@ impl Store {
         let durability = if self.below(2) == 0 { Durability::Sync } else { Durability::Buffered };
         self.events.push(Event::Submit { txn, durability });
         if transaction.writes.is_empty() {
+            if durability == Durability::Sync
+                && transaction.mode == Mode::Write
+                && self.defect != Defect::EmptySyncDoesNothing
+            {
+                self.durable = self.durable.max(self.acknowledged);
+            }
             self.events.push(Event::Committed { txn, id: None });
             return;
         }
@@ -280,8 +317,10 @@ impl Store {
         self.pending.clear();
         self.acknowledged = self.latest();
         let claimed = self.latest() + usize::from(self.defect == Defect::SaysTooMuch);
-        let (latest, oldest) = (self.shown(claimed), self.shown(0));
-        self.events.push(Event::Opened { latest, oldest, state: state.into_iter().collect() });
+        let kept = if self.defect == Defect::ForgetsThePast { self.latest() } else { 0 };
+        let (latest, oldest) = (self.shown(claimed), self.shown(kept));
+        let retention = self.reveals.then_some(Retention::All);
+        self.events.push(Event::Opened { latest, oldest, retention, state: state.into_iter().collect() });
     }
 }
 
@@ -314,13 +353,13 @@ fn no_history_of_a_right_store_is_rejected() {
 fn every_defect_is_found_by_the_checker_whose_business_it_is() {
     for (defect, checker) in DEFECTS {
         for reveals in [true, false] {
-            if defect == Defect::SaysTooMuch && !reveals {
+            if defect.is_in_what_is_revealed() && !reveals {
                 continue;
             }
-            let verdicts = (0..100).map(|seed| check(&Store::run(seed, reveals, defect)));
+            let verdicts = (0..400).map(|seed| check(&Store::run(seed, reveals, defect)));
             let found =
                 verdicts.filter_map(Result::err).filter(|violation| violation.checker == checker).count();
-            assert!(found >= 15, "{defect:?}, reveals {reveals}: found in only {found} of 100 histories");
+            assert!(found >= 15, "{defect:?}, reveals {reveals}: found in only {found} of 400 histories");
         }
     }
 }

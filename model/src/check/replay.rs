@@ -10,14 +10,18 @@
 //! gaps in the order in which they were asked for, those in doubt included; so the recorder of such a store has to
 //! write `aborted` for a commit that failed if the store goes on to commit others.
 //!
+//! Revealed TxnIds leave no gaps either: what lies between a commit and the one before it has to be a commit in doubt,
+//! asked for in time (`id-gap`).
+//!
 //! It also explains what was found: from which commit, or from whom else, a value comes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::retained::{Retained, Statement};
 use super::timeline::{Incarnation, Outcome, Timeline, Transaction};
 use super::{Checker, Violation, crash_prefix};
 use crate::text::{BytesText, ValueText};
-use crate::{Durability, Event, Mvcc, TxnId};
+use crate::{Durability, Event, Mode, Mvcc, TxnId};
 
 /// The model at one incarnation of the store.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(super) struct Replay<'t, 'h> {
     earlier: usize,
     /// Every commit up to here has to survive any crash from now on.
     durable: TxnId,
+    /// What the store has said of its past.
+    pub(super) retained: Retained,
     /// The step from which on the order of commits is not known, because it contradicts itself there.
     pub(super) horizon: usize,
 }
@@ -59,20 +65,34 @@ pub(super) enum Provenance<'h> {
 impl<'t, 'h> Replay<'t, 'h> {
     /// The start of a history: empty, or what its very first event says.
     pub(super) fn new(timeline: &'t Timeline<'h>) -> Result<Replay<'t, 'h>, Violation> {
-        let model = match timeline.history.events.first() {
-            Some(Event::Opened { latest, oldest, state }) => {
-                crash_prefix::check_form(0, latest.unwrap_or_default(), *oldest, state)?;
-                Mvcc::starting_at(latest.unwrap_or_default(), state.iter().cloned())
+        let first = timeline.history.events.first();
+        let mut retained = Retained::new(first);
+        let model = match first {
+            Some(Event::Opened { latest, oldest, state, .. }) => {
+                crash_prefix::check_form(0, state)?;
+                let latest = latest.unwrap_or_default();
+                let (checker, step, oldest) = (Checker::CrashPrefix, 0, *oldest);
+                retained.stated(Statement { checker, step, oldest, latest })?;
+                Mvcc::starting_at(latest, state.iter().cloned())
             }
             _ => Mvcc::new(),
         };
         let durable = model.latest();
         let ids = vec![None; timeline.transactions.len()];
-        Ok(Replay { timeline, model, order: Vec::new(), ids, earlier: 0, durable, horizon: usize::MAX })
+        Ok(Replay {
+            timeline,
+            model,
+            order: Vec::new(),
+            ids,
+            earlier: 0,
+            durable,
+            retained,
+            horizon: usize::MAX,
+        })
     }
 
-    /// Applies the commits of an incarnation. Reports the first commit whose TxnId contradicts the order of the others;
-    /// it and the ones after it then count as in doubt.
+    /// Applies the commits of an incarnation. Reports the first commit whose TxnId contradicts the order of the others,
+    /// in which case it and the ones after it count as in doubt, or leaves a gap.
     pub(super) fn enter(&mut self, incarnation: &Incarnation) -> Option<Violation> {
         self.earlier = self.order.len();
         let mut acknowledged: Vec<usize> = incarnation.submitted.clone();
@@ -80,9 +100,11 @@ impl<'t, 'h> Replay<'t, 'h> {
         acknowledged.sort_by_key(|index| self.timeline.transactions[*index].committed_at());
         let (consistent, violation) = self.longest_consistent(&acknowledged);
         acknowledged.truncate(consistent);
+        let order = self.place(incarnation, &acknowledged);
+        let violation = violation.into_iter().chain(self.gap(&order)).min_by_key(|violation| violation.step);
         self.horizon = violation.as_ref().map_or(usize::MAX, |violation| violation.step);
 
-        for placed in self.place(incarnation, &acknowledged) {
+        for placed in order {
             self.model.apply(placed.id, self.timeline.mutations(placed.transaction));
             self.ids[placed.transaction] = Some(placed.id);
             self.order.push(placed);
@@ -90,8 +112,9 @@ impl<'t, 'h> Replay<'t, 'h> {
         violation
     }
 
-    /// Cuts the model back to the commits that the store still had when it was opened again.
-    pub(super) fn leave(&mut self, incarnation: &Incarnation, survived: TxnId) {
+    /// Cuts the model back to the commits that the store still had when it was opened again, and said it retained.
+    pub(super) fn leave(&mut self, incarnation: &Incarnation, survived: TxnId, retained: Retained) {
+        self.retained = retained;
         self.durable = match incarnation.crash {
             Some(_) => survived,
             None => self.durable_at_end(incarnation),
@@ -120,16 +143,22 @@ impl<'t, 'h> Replay<'t, 'h> {
     /// The latest commit that the store acknowledged as durable before the incarnation ended.
     pub(super) fn durable_at_end(&self, incarnation: &Incarnation) -> TxnId {
         let (mut durable, mut latest) = (self.durable, self.start());
+        let mut asked_at = BTreeMap::new();
         let end = incarnation.crash.unwrap_or(incarnation.end);
         for step in incarnation.first..end {
-            match &self.timeline.history.events[step] {
-                Event::Durable => durable = durable.max(latest),
-                Event::Committed { .. } => {
-                    let Some(index) = self.timeline.transaction_of(step) else { continue };
-                    let Some(id) = self.commit_of(index) else { continue };
-                    latest = latest.max(id);
-                    if matches!(self.timeline.transactions[index].submit, Some((_, Durability::Sync))) {
-                        durable = durable.max(id);
+            let transaction = self.timeline.transaction_of(step);
+            match (&self.timeline.history.events[step], transaction) {
+                (Event::Durable, _) => durable = durable.max(latest),
+                (Event::Submit { durability: Durability::Sync, .. }, Some(index)) => {
+                    asked_at.insert(index, latest);
+                }
+                (Event::Committed { .. }, Some(index)) => {
+                    let id = self.commit_of(index);
+                    latest = id.map_or(latest, |id| latest.max(id));
+                    // An empty commit has no place of its own: it vouches for what was there when it was asked for.
+                    let is_writer = self.timeline.transactions[index].mode == Mode::Write;
+                    if let Some(asked_at) = asked_at.get(&index).filter(|_| is_writer) {
+                        durable = durable.max(id.unwrap_or(*asked_at));
                     }
                 }
                 _ => {}
@@ -183,6 +212,20 @@ impl<'t, 'h> Replay<'t, 'h> {
         (acknowledged.len(), None)
     }
 
+    /// The first acknowledged commit before which there is a TxnId that no commit can have.
+    fn gap(&self, order: &[Placed]) -> Option<Violation> {
+        let before = std::iter::once(self.start()).chain(order.iter().map(|placed| placed.id));
+        let gaps = before.zip(order).filter(|(before, placed)| placed.id != before.next());
+        let violations = gaps.filter_map(|(before, placed)| {
+            let transaction = &self.timeline.transactions[placed.transaction];
+            let (label, id) = (transaction.label, placed.id);
+            let message = format!("{label} was committed as {id}, but the commit before it is {before}");
+            let step = transaction.committed_at()?;
+            Some(Violation { checker: Checker::SnapshotIsolation, kind: "id-gap", step, message })
+        });
+        violations.min_by_key(|violation| violation.step)
+    }
+
     /// Places the commits of an incarnation, of which those of `known` have TxnIds that can be relied on.
     fn place(&self, incarnation: &Incarnation, known: &[usize]) -> Vec<Placed> {
         let transactions = &self.timeline.transactions;
@@ -192,16 +235,20 @@ impl<'t, 'h> Replay<'t, 'h> {
             Some(Placed { id, transaction })
         }));
         by_id.sort_by_key(|placed| placed.id);
+        // What was asked for after a commit was acknowledged has a greater TxnId than that commit.
+        let mut deadlines: Vec<Option<usize>> =
+            by_id.iter().map(|placed| transactions[placed.transaction].committed_at()).collect();
+        for index in (1..deadlines.len()).rev() {
+            deadlines[index - 1] = deadlines[index - 1].min(deadlines[index]);
+        }
 
         let known: BTreeSet<usize> = known.iter().copied().collect();
         let mut others =
             incarnation.submitted.iter().copied().filter(|index| !known.contains(index)).peekable();
         let mut order = Vec::with_capacity(incarnation.submitted.len());
         let mut next = self.start().next();
-        for placed in by_id {
-            let acknowledged = transactions[placed.transaction].committed_at();
-            let asked_before =
-                |other: &usize| transactions[*other].submit.map(|(step, _)| step) < acknowledged;
+        for (placed, deadline) in by_id.into_iter().zip(deadlines) {
+            let asked_before = |other: &usize| transactions[*other].submit.map(|(step, _)| step) < deadline;
             while next < placed.id
                 && let Some(transaction) = others.next_if(asked_before)
             {

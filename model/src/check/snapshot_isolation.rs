@@ -7,33 +7,36 @@
 //!   nothing that was not asked for by then; one that reads as of a commit reads exactly that one;
 //! - of two transactions that wrote one key and both committed, the later read the earlier's commit (`lost-update`);
 //! - a refusal has its reason: `write-busy` only while a write transaction is open, `snapshot-not-found` never for the
-//!   present, and never no refusal for the future;
-//! - TxnIds increase: a commit's is greater than every one that was acknowledged before it was asked for. A transaction
+//!   present nor for a commit that the store retains or promised to retain (see [`Retained`]), and never no refusal for
+//!   the future;
+//! - write transactions exclude each other: none begins while another has neither ended nor asked for its commit;
+//! - TxnIds increase: a commit's is greater than every one that was acknowledged before it was asked for, and there is no
+//!   gap before it that no commit in doubt fills. A transaction
 //!   that wrote nothing takes none; what it reports lies between its snapshot and the latest.
 //!
 //! A store that does not reveal its snapshots may have any that real time permits. Each read rules out those that do
 //! not explain it, and when none is left, that read is the violation.
 //!
-//! It does NOT object to two write transactions that are open at once, because it can't know whether the store promises
-//! to exclude them. It does not know which old commits are retained, and so accepts every refusal to read one. It does
-//! not look for lost updates by commits in doubt, and it does not look for write skew, which snapshot isolation permits.
+//! It does NOT object to a write transaction that begins while the commit of another is outstanding. It accepts every refusal to read an old commit if the store neither says nor promises what it
+//! retains. It does not look for lost updates by commits in doubt, and it does not look for write skew, which snapshot isolation permits.
 
 use std::collections::BTreeMap;
 
 use super::replay::{Provenance, Replay};
+use super::retained::{Retained, Statement};
 use super::scan::{Scan, Writes};
 use super::timeline::Incarnation;
 use super::{Checker, Violation};
 use crate::text::{BytesText, ValueText};
 use crate::{Event, Key, Mode, Mvcc, Refusal, TxnId, Value};
 
-/// Judges the reads and commits of one incarnation.
-pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Result<(), Violation> {
+/// Judges the reads and commits of one incarnation, and returns what the store has said of its past by the end of it.
+pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Result<Retained, Violation> {
     let mut judge = Judge::new(replay);
     for step in incarnation.first..incarnation.end.min(replay.horizon) {
         judge.judge(step, &replay.timeline.history.events[step])?;
     }
-    Ok(())
+    Ok(judge.retained)
 }
 
 struct Judge<'a, 't, 'h> {
@@ -47,6 +50,7 @@ struct Judge<'a, 't, 'h> {
     visible: usize,
     /// The latest commit that was acknowledged.
     acknowledged: TxnId,
+    retained: Retained,
 }
 
 /// A transaction that is open.
@@ -67,12 +71,13 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             asked: vec![false; placed.len()],
             visible: 0,
             acknowledged: replay.start(),
+            retained: replay.retained,
         }
     }
 
     fn judge(&mut self, step: usize, event: &'h Event) -> Result<(), Violation> {
-        if let Event::Refused { mode, reason, .. } = event {
-            return self.refused(step, *mode, *reason);
+        if let Event::Refused { mode, reason, oldest, .. } = event {
+            return self.refused(step, *mode, *reason, *oldest);
         }
         let Some(index) = self.replay.timeline.transaction_of(step) else { return Ok(()) };
         match event {
@@ -102,7 +107,16 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         Ok(())
     }
 
-    fn refused(&self, step: usize, mode: Mode, reason: Refusal) -> Result<(), Violation> {
+    fn refused(
+        &mut self,
+        step: usize,
+        mode: Mode,
+        reason: Refusal,
+        oldest: Option<TxnId>,
+    ) -> Result<(), Violation> {
+        let latest = self.latest();
+        self.retained.stated(Statement { checker: Checker::SnapshotIsolation, step, oldest, latest })?;
+        let readable = oldest.or(self.retained.kept(latest)).unwrap_or(latest)..=self.acknowledged;
         let no_writer = self.open.values().all(|open| open.mode != Mode::Write);
         match (reason, mode) {
             (Refusal::WriteBusy, Mode::Write) if no_writer => {
@@ -115,10 +129,12 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
                 let message = "the latest state always exists".to_owned();
                 Err(violation("false-snapshot-not-found", step, message))
             }
-            (Refusal::SnapshotNotFound, Mode::ReadAt(at))
-                if at == self.acknowledged && at == self.latest() =>
-            {
-                let message = format!("{} is the latest", self.replay.commit_name(at));
+            (Refusal::SnapshotNotFound, Mode::ReadAt(at)) if readable.contains(&at) => {
+                let (name, oldest) = (self.replay.commit_name(at), readable.start());
+                let message = match at == latest {
+                    true => format!("{name} is the latest"),
+                    false => format!("{name} is retained, as is every commit from {oldest} on"),
+                };
                 Err(violation("false-snapshot-not-found", step, message))
             }
             _ => Ok(()),
@@ -133,6 +149,7 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         shown: Option<TxnId>,
     ) -> Result<(), Violation> {
         let label = self.replay.timeline.transactions[index].label;
+        self.exclusive(step, index, mode)?;
         let (low, high) = (self.acknowledged, self.latest());
         let snapshots = match (mode, shown) {
             (Mode::ReadAt(at), _) if at > high => {
@@ -162,6 +179,23 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         };
         self.open.insert(index, Open { mode, snapshots, own: Writes::new() });
         Ok(())
+    }
+
+    /// Objects to a second writer.
+    fn exclusive(&self, step: usize, index: usize, mode: Mode) -> Result<(), Violation> {
+        let transactions = &self.replay.timeline.transactions;
+        let is_writing = |other: &usize| {
+            let other = &transactions[*other];
+            other.mode == Mode::Write && other.submit.is_none_or(|(asked, _)| asked > step)
+        };
+        match self.open.keys().find(|other| is_writing(other)).filter(|_| mode == Mode::Write) {
+            Some(other) => {
+                let (label, other) = (transactions[index].label, transactions[*other].label);
+                let message = format!("{label} was opened to write, but the writer {other} is open");
+                Err(violation("second-writer", step, message))
+            }
+            None => Ok(()),
+        }
     }
 
     fn get(&mut self, step: usize, index: usize, key: &[u8], found: Option<&[u8]>) -> Result<(), Violation> {
@@ -463,17 +497,18 @@ mod tests {
         let concurrent = |key: &str| {
             format!(
                 r#"begin t4 c0 write snapshot=2
-                   begin t5 c1 write snapshot=2
                    put t4 "a" #5*8
-                   put t5 {key} #6*8
                    submit t4 sync
+                   begin t5 c1 write snapshot=2
+                   get t5 "a" -> #3*8
+                   put t5 {key} #6*8
                    committed t4 id=3
                    submit t5 sync
                    committed t5 id=4"#
             )
         };
         good(&concurrent("\"z\""));
-        let message = bad(&concurrent("\"a\""), "lost-update", 7);
+        let message = bad(&concurrent("\"a\""), "lost-update", 8);
         assert!(
             message.contains("t5 (commit 4) and commit 3 (t4)") && message.contains("\"a\""),
             "{message}"
@@ -487,7 +522,7 @@ mod tests {
                 kept.unwrap_or_default().trim_end().to_owned() + "\n"
             })
             .collect();
-        assert_violation(&hidden, SnapshotIsolation, "lost-update", NEXT + 7);
+        assert_violation(&hidden, SnapshotIsolation, "lost-update", NEXT + 8);
     }
 
     #[test]
@@ -502,9 +537,25 @@ mod tests {
         bad("refused c1 read snapshot-not-found", "false-snapshot-not-found", 0);
         let outstanding = "begin t4 c0 write\nput t4 \"a\" #5*8\nsubmit t4 sync\n";
         good(&format!("{outstanding} refused c1 read@3 snapshot-not-found"));
+        good(&format!("{outstanding} refused c1 read@3 snapshot-not-found oldest=0"));
         let crashed =
             "begin t4 c0 write\ncrash\nopened latest=2 -> \"a\"=#3*8 \"c\"=#4*8\nrefused c1 write write-busy";
         bad(crashed, "false-busy", 3);
+    }
+
+    #[test]
+    fn what_is_retained_is_not_refused() {
+        good("refused c1 read@0 snapshot-not-found oldest=1\nrefused c1 read@3 snapshot-not-found oldest=1");
+        let message = bad("refused c1 read@1 snapshot-not-found oldest=1", "false-snapshot-not-found", 0);
+        assert_eq!(message, "commit 1 (t1) is retained, as is every commit from 1 on");
+        bad("refused c1 read@0 snapshot-not-found oldest=0", "false-snapshot-not-found", 0);
+        bad("refused c1 read@2 snapshot-not-found oldest=1", "false-snapshot-not-found", 0);
+        let promised = |at: u64| {
+            format!("opened latest=7 retention=txns:1 -> none\nrefused c1 read@{at} snapshot-not-found")
+        };
+        assert_accepted(&promised(5));
+        assert_accepted(&promised(8));
+        assert_violation(&promised(6), SnapshotIsolation, "false-snapshot-not-found", 1);
     }
 
     #[test]
@@ -512,7 +563,6 @@ mod tests {
         let commit =
             |id: u64| format!("begin t4 c0 write\nput t4 \"z\" #5*8\nsubmit t4 sync\ncommitted t4 id={id}\n");
         good(&commit(3));
-        good(&(commit(9) + "begin t5 c0 read@8\nget t5 \"z\" -> none"));
         let message = bad(&commit(2), "commit-out-of-order", 3);
         assert_eq!(message, "t4 was committed as 2, but commit 2 was there before");
         bad(&commit(1), "commit-out-of-order", 3);
@@ -521,6 +571,35 @@ mod tests {
         good("submit t2 sync\ncommitted t2 id=1");
         bad("begin t4 c0 write\nsubmit t4 sync\ncommitted t4 id=3", "wrong-commit-id", 2);
         bad("begin t4 c0 write\nsubmit t4 sync\ncommitted t4 id=1", "wrong-commit-id", 2);
+    }
+
+    #[test]
+    fn txn_ids_leave_no_gaps() {
+        let commit = |label: u32, id: &str| {
+            format!("begin t{label} c0 write\ndelete t{label} \"z\"\nsubmit t{label} sync\n{id}\n")
+        };
+        let message = bad(&commit(4, "committed t4 id=4"), "id-gap", 3);
+        assert_eq!(message, "t4 was committed as 4, but the commit before it is 2");
+        bad(&(commit(4, "committed t4 id=3") + &commit(5, "committed t5 id=9")), "id-gap", 7);
+        good(&(commit(4, "") + &commit(5, "committed t5 id=4")));
+        good(&(commit(4, "") + &commit(5, "") + &commit(6, "committed t6 id=3\ncommitted t5 id=5")));
+        bad(&(commit(4, "") + &commit(5, "committed t5 id=5")), "id-gap", 6);
+        bad(&(commit(4, "aborted t4") + &commit(5, "committed t5 id=4")), "id-gap", 7);
+        bad(&(commit(5, "committed t5 id=4") + &commit(4, "")), "id-gap", 3);
+        bad(&(commit(5, "committed t5 id=4") + &commit(4, "committed t4 id=3")), "id-gap", 3);
+        let lost = "crash\nopened latest=2 -> \"a\"=#3*8 \"c\"=#4*8\n";
+        good(&(commit(4, "") + lost + &commit(5, "committed t5 id=3")));
+        bad(&(commit(4, "") + lost + &commit(5, "committed t5 id=4")), "id-gap", 8);
+    }
+
+    #[test]
+    fn there_is_one_writer_at_a_time() {
+        good("begin t4 c0 write\naborted t4\nbegin t5 c1 write");
+        good("begin t4 c0 write\nsubmit t4 sync\nbegin t5 c1 write");
+        good("begin t4 c0 write\nbegin t5 c1 read\nbegin t6 c2 read@1");
+        good("begin t4 c0 write\ncrash\nopened latest=2 -> \"a\"=#3*8 \"c\"=#4*8\nbegin t5 c1 write");
+        let message = bad("begin t4 c0 write\nbegin t5 c1 write\nsubmit t4 sync", "second-writer", 1);
+        assert_eq!(message, "t5 was opened to write, but the writer t4 is open");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::text::operation::write_scan;
 use crate::text::{BytesText, Cursor, ParseError, ValueText, lines, parse_whole};
-use crate::{Event, History, Key, Refusal, TxnId, Value};
+use crate::{Event, History, Key, Refusal, Retention, TxnId, Value};
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +33,10 @@ impl fmt::Display for Event {
                 write!(f, "begin {txn} {client} {mode}")?;
                 write_id(f, "snapshot", *snapshot)
             }
-            Event::Refused { client, mode, reason } => write!(f, "refused {client} {mode} {reason}"),
+            Event::Refused { client, mode, reason, oldest } => {
+                write!(f, "refused {client} {mode} {reason}")?;
+                write_id(f, "oldest", *oldest)
+            }
             Event::Get { txn, key, value } => {
                 write!(f, "get {txn} {} -> ", BytesText(key))?;
                 match value {
@@ -56,10 +59,11 @@ impl fmt::Display for Event {
             Event::Aborted { txn } => write!(f, "aborted {txn}"),
             Event::Durable => f.write_str("durable"),
             Event::Crash => f.write_str("crash"),
-            Event::Opened { latest, oldest, state } => {
+            Event::Opened { latest, oldest, retention, state } => {
                 f.write_str("opened")?;
                 write_id(f, "latest", *latest)?;
                 write_id(f, "oldest", *oldest)?;
+                retention.map_or(Ok(()), |retention| write!(f, " retention={retention}"))?;
                 write_pairs(f, state)
             }
             Event::Failed { what, error } => {
@@ -103,7 +107,8 @@ impl Cursor<'_> {
                 Event::Begin { client, txn, mode, snapshot: self.named_id("snapshot=")? }
             }
             "refused" => {
-                Event::Refused { client: self.client()?, mode: self.mode()?, reason: self.refusal()? }
+                let (client, mode, reason) = (self.client()?, self.mode()?, self.refusal()?);
+                Event::Refused { client, mode, reason, oldest: self.named_id("oldest=")? }
             }
             "get" => {
                 let (txn, key) = (self.label()?, self.bytes()?);
@@ -125,7 +130,8 @@ impl Cursor<'_> {
             "crash" => Event::Crash,
             "opened" => {
                 let (latest, oldest) = (self.named_id("latest=")?, self.named_id("oldest=")?);
-                Event::Opened { latest, oldest, state: self.pairs()? }
+                let retention = self.retention()?;
+                Event::Opened { latest, oldest, retention, state: self.pairs()? }
             }
             "failed" => Event::Failed { what: self.string()?, error: self.string()? },
             other => return Err(self.error(format!("unknown event `{other}`"))),
@@ -141,6 +147,13 @@ impl Cursor<'_> {
                 Err(self.error(format!("unknown refusal `{other}`: {expected}")))
             }
         }
+    }
+
+    fn retention(&mut self) -> Result<Option<Retention>, ParseError> {
+        if !self.accept("retention=") {
+            return Ok(None);
+        }
+        self.token()?.parse().map(Some).map_err(|error: String| self.error(error))
     }
 
     fn named_id(&mut self, name: &str) -> Result<Option<TxnId>, ParseError> {
@@ -181,12 +194,15 @@ mod tests {
     use super::*;
 
     const EVERY_FORM: &str = r#"opened -> none
+opened latest=4 oldest=0 retention=txns:8 -> none
+opened retention=all -> none
 opened latest=4 oldest=0 -> "a"=#1*8 "b\x00"="other"
 begin t1 c0 write snapshot=4
 begin t2 c1 read@17
 begin t3 c1 read
 refused c0 write write-busy
 refused c0 read@9 snapshot-not-found
+refused c0 read@9 snapshot-not-found oldest=2
 get t1 "k01" -> none
 get t1 "k01" -> #17*64
 get t1 "" -> ""
@@ -240,6 +256,10 @@ failed "commit" "no \"space\" left\x0a\xc3\xa9"
             "line 1, column 10: expected a byte string in double quotes, but the line ends"
         );
         assert_eq!(error("failed \"x\" \"\\xff\""), "line 1, column 12: this string is not UTF-8");
+        assert_eq!(
+            error("opened retention=some -> none"),
+            "line 1, column 18: retention is latest, all, or txns:N"
+        );
         assert_eq!(
             error("refused c0 write busy"),
             "line 1, column 18: unknown refusal `busy`: expected write-busy or snapshot-not-found"
