@@ -54,6 +54,7 @@ fn show(path: &Path, text: &str, error: &ParseError) -> String {
         .lines()
         .nth(line - 1)
         .unwrap_or_default()
+        .trim_start_matches('\u{feff}')
         .chars()
         .skip(skipped)
         .take(2 * SHOWN_MAX)
@@ -79,6 +80,13 @@ mod tests {
         let lines: Vec<&str> = shown.lines().collect();
         assert!(lines[0].contains("slowly"), "{shown}");
         assert_eq!(lines[1..], [" --> a.plan:2:11", "  |", "2 | c0 commit slowly", "  |           ^"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_moves_nothing() {
+        let text = "\u{feff}proofmark plan 2\n";
+        let shown = show(Path::new("a.plan"), text, &text.parse::<Plan>().unwrap_err());
+        assert!(shown.ends_with("\n1 | proofmark plan 2\n  |                ^"), "{shown}");
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! second `begin`) is skipped without a word. Deleting steps therefore always leaves a plan, which is what shrinking
 //! and editing by hand need.
 //!
+//! **A plan asks for nothing impossible.** Its text form knows what every store must take, and refuses more: otherwise
+//! a store's honest refusal would look like a broken promise.
+//!
 //! The text form is one step a line, and reads as what clients do:
 //!
 //! ```text
@@ -26,6 +29,7 @@
 //! ```
 
 mod config;
+mod limits;
 mod text;
 
 use proofmark_model::{ClientId, Durability, Operation};

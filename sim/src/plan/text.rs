@@ -2,21 +2,25 @@
 //!
 //! Printing and parsing are exact inverses. A plan that a person writes may leave out any setting, which then has its
 //! default; a setting stands before the first step and at most once (`sabotage` any number of times). Blank lines, and
-//! lines that start with `#`, mean nothing.
+//! lines that start with `#`, mean nothing; neither does a byte order mark, with which some editors begin a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use proofmark_model::text::{Cursor, lines};
-use proofmark_model::{ClientId, Operation, ParseError, Value};
+use proofmark_model::{ClientId, Operation, ParseError};
+use xxhash_rust::xxh3::xxh3_128;
 
+use super::limits::{Budget, Excess, check_operation, check_page_size, check_segment_bytes};
 use super::{Action, Begin, CrashSpec, Plan, Step, Strike};
 use crate::disk::Moment;
 use crate::store::StoreKind;
 
 /// The version of the text form that this program writes, and the only one it reads.
 const VERSION: u32 = 1;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,13 +89,14 @@ impl FromStr for Plan {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Plan, ParseError> {
-        let mut lines = lines(text);
+        let mut lines = lines(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text));
         let mut header = lines.next().unwrap_or_else(|| Cursor::new("", 1));
         parse_header(&mut header)?;
         let mut parser = Parser {
             plan: Plan::new(StoreKind::default()),
             settings: BTreeSet::new(),
             values: BTreeMap::new(),
+            budget: Budget::default(),
         };
         for mut line in lines {
             parser.line(&mut line)?;
@@ -115,8 +120,9 @@ struct Parser<'a> {
     plan: Plan,
     /// Those that were read.
     settings: BTreeSet<&'a str>,
-    /// On which line each value is written.
-    values: BTreeMap<Value, usize>,
+    /// On which line each value is written, by its hash: values may be large.
+    values: BTreeMap<u128, usize>,
+    budget: Budget,
 }
 
 impl<'a> Parser<'a> {
@@ -150,9 +156,15 @@ impl<'a> Parser<'a> {
         match name {
             "seed" => self.plan.seed = Some(line.number()?),
             "store" => self.plan.store = parse_word(line)?,
-            "page-size" => config.page_size = line.number()?,
+            "page-size" => {
+                config.page_size = line.number()?;
+                possible(check_page_size(config.page_size), line)?;
+            }
             "cache-bytes" => config.cache_bytes = line.number()?,
-            "segment-bytes" => config.segment_bytes = line.number()?,
+            "segment-bytes" => {
+                config.segment_bytes = line.number()?;
+                possible(check_segment_bytes(config.segment_bytes), line)?;
+            }
             "write-tier-bytes" => config.write_tier_bytes = line.number()?,
             "retention" => config.retention = parse_word(line)?,
             "two-phase-commit" => config.two_phase_commit = parse_yes_or_no(line)?,
@@ -175,14 +187,32 @@ impl<'a> Parser<'a> {
         if line.accept("abort") {
             return Ok(Action::Abort);
         }
+        let mut key = line.clone();
         let operation = line.operation()?;
+        if let Err(excess) = check_operation(&operation, self.plan.config.page_size) {
+            // The whole operation was taken by now, and an error about its key points back.
+            let place = if matches!(excess, Excess::Key(_)) {
+                key.word()?;
+                key.bytes()?;
+                &key
+            } else {
+                line
+            };
+            return Err(place.error(excess.to_string()));
+        }
+        possible(self.budget.take(&operation), line)?;
         if let Operation::Put { value, .. } = &operation
-            && let Some(before) = self.values.insert(value.clone(), line.line())
+            && let Some(before) = self.values.insert(xxh3_128(value), line.line())
         {
             return Err(line.error(format!("the value on line {before} is written again: values are unique")));
         }
         Ok(Action::Operation(operation))
     }
+}
+
+/// Points at what was taken last, if no plan may ask for it.
+fn possible(checked: Result<(), Excess>, line: &Cursor<'_>) -> Result<(), ParseError> {
+    checked.map_err(|excess| line.error(excess.to_string()))
 }
 
 fn parse_begin(line: &mut Cursor<'_>) -> Result<Begin, ParseError> {
@@ -330,5 +360,40 @@ crash call=13 before keep=random:500:77, call=4 after keep=none
         assert_error(&with_header("crash call=1 before keep=some"), 2, 26, "some");
         assert_error(&with_header("crash call=1 before keep=all, call=2"), 2, 37, "before");
         assert_error(&with_header("c0 put \"k\" #1*8\nc0 put \"k\" #1*8"), 3, 15, "line 2");
+    }
+
+    #[test]
+    fn the_impossible_is_refused_where_it_stands() {
+        let with_header = |text: &str| format!("proofmark plan 1\n{text}");
+        assert_error(&with_header("page-size 5"), 2, 11, "power of two from 4096 to 65536");
+        assert_error(&with_header("page-size 131072"), 2, 11, "65536");
+        assert_error(&with_header("segment-bytes 0"), 2, 15, "at least 4096");
+        assert_error(&with_header("c0 put \"k\"*1025 #1*8"), 2, 8, "at most 1024 bytes");
+        assert_error(&with_header("page-size 65536\nc0 delete \"k\"*4097"), 3, 11, "at most 4096 bytes");
+        assert_error(&with_header("c0 put \"k\" #1*16777217"), 2, 15, "at most 16777216 bytes");
+        let possible = "segment-bytes 4096\nc0 put \"k\"*1024 #1*16777216\nc0 get \"k\"*1025";
+        assert_eq!(with_header(possible).parse::<Plan>().unwrap().steps.len(), 2);
+    }
+
+    #[test]
+    fn what_a_plan_holds_is_limited() {
+        let puts =
+            |count: u64| (1..=count).map(|id| format!("c0 put \"\" #{id}*16777216\n")).collect::<String>();
+        let with_header = |text: &str| format!("proofmark plan 1\n{text}");
+        assert_error(
+            &with_header(&format!("{}c0 delete \"k\"", puts(16))),
+            18,
+            11,
+            "at most 268435456 bytes",
+        );
+        let gets = "c0 get \"k\"*60000000\n".repeat(5);
+        assert_error(&with_header(&gets), 6, 8, "at most 268435456 bytes");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        assert_eq!(format!("\u{feff}{EXAMPLE}").parse::<Plan>().unwrap().to_string(), EXAMPLE);
+        assert_error("\u{feff}proofmark plan 2", 1, 16, "version 1");
+        assert_error("\u{feff}\u{feff}proofmark plan 1", 1, 1, "proofmark");
     }
 }
