@@ -7,6 +7,7 @@
 //! Time is not known here: whoever has a clock, or a signal handler, says so through `should_stop`.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -34,7 +35,7 @@ pub struct Campaign<'a> {
     pub first_seed: u64,
     /// How many seeds; without it, until it is stopped.
     pub seed_count: Option<u64>,
-    /// How many threads work.
+    /// The most threads that work. There are never more of them than seeds.
     pub jobs: usize,
     /// After how many violations the campaign ends.
     pub violations_max: usize,
@@ -62,7 +63,7 @@ pub struct Summary {
     pub stats: RunStats,
     /// What was found, by seed.
     pub violations: Vec<(u64, Violation)>,
-    /// Hash of the traces of all runs, in the order of their seeds.
+    /// Hash of the traces of all runs, in the order of their seeds. That of a single seed is its report's.
     pub trace_hash: u64,
 }
 
@@ -95,10 +96,26 @@ impl<'a> Campaign<'a> {
     /// Judges the seeds. `should_stop` is asked before each seed, by every worker; `progress` sees the sums after each
     /// seed, in order.
     ///
+    /// # Errors
+    /// If the operating system has no room for so many threads. Nothing that was judged by then is returned.
+    ///
     /// # Panics
     /// If there is no job to do the work, or if a worker panics: the runner catches what stores throw, so that is a
     /// defect of the simulator.
-    pub fn run(&self, should_stop: impl Fn() -> bool + Sync, progress: impl Fn(&Summary) + Sync) -> Summary {
+    pub fn run(
+        &self,
+        should_stop: impl Fn() -> bool + Sync,
+        progress: impl Fn(&Summary) + Sync,
+    ) -> io::Result<Summary> {
+        self.run_on(thread::Builder::new, should_stop, progress)
+    }
+
+    fn run_on(
+        &self,
+        builder: fn() -> thread::Builder,
+        should_stop: impl Fn() -> bool + Sync,
+        progress: impl Fn(&Summary) + Sync,
+    ) -> io::Result<Summary> {
         assert!(self.jobs > 0, "somebody has to do the work");
         let next = AtomicU64::new(0);
         let is_over = AtomicBool::new(false);
@@ -117,13 +134,24 @@ impl<'a> Campaign<'a> {
             }
         };
         thread::scope(|scope| {
-            let workers: Vec<_> = (1..self.jobs).map(|_| scope.spawn(work)).collect();
+            let mut workers = Vec::new();
+            for _ in 1..self.worker_count() {
+                // A scope waits for its threads, so those that did start are told to stop.
+                let started = builder().spawn_scoped(scope, work);
+                workers.push(started.inspect_err(|_| is_over.store(true, Ordering::Relaxed))?);
+            }
             work();
             for worker in workers {
                 worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
             }
-        });
-        merger.into_inner().unwrap_or_else(PoisonError::into_inner).summary
+            Ok::<(), io::Error>(())
+        })?;
+        Ok(merger.into_inner().unwrap_or_else(PoisonError::into_inner).summary)
+    }
+
+    fn worker_count(&self) -> usize {
+        let seeds = self.seed_count.and_then(|count| usize::try_from(count).ok());
+        seeds.map_or(self.jobs, |count| self.jobs.min(count))
     }
 
     fn seed(&self, index: u64) -> Option<u64> {
@@ -156,9 +184,12 @@ impl Merger {
 
 impl Summary {
     fn add(&mut self, report: SeedReport) {
+        self.trace_hash = match self.seeds {
+            0 => report.trace_hash,
+            _ => xxh3_64_with_seed(&report.trace_hash.to_le_bytes(), self.trace_hash),
+        };
         self.seeds += 1;
         self.stats += &report.stats;
-        self.trace_hash = xxh3_64_with_seed(&report.trace_hash.to_le_bytes(), self.trace_hash);
         if let Err(violation) = report.verdict {
             self.violations.push((report.seed, violation));
         }
@@ -178,8 +209,8 @@ mod tests {
     #[test]
     fn the_summary_does_not_depend_on_the_number_of_workers() {
         let campaign = Campaign::new(StoreKind::Redb, 24);
-        let one = campaign.run(|| false, |_| {});
-        let three = Campaign { jobs: 3, ..campaign }.run(|| false, |_| {});
+        let one = campaign.run(|| false, |_| {}).unwrap();
+        let three = Campaign { jobs: 3, ..campaign }.run(|| false, |_| {}).unwrap();
         assert_eq!(one, three);
         assert_eq!(one.seeds, 24);
         assert_eq!(one.stats.comparisons, 3 * 3);
@@ -192,16 +223,44 @@ mod tests {
         let seen_count = AtomicU64::new(0);
         let campaign =
             Campaign { seed_count: None, jobs: 2, first_seed: 100, ..Campaign::new(StoreKind::Redb, 0) };
-        let summary = campaign.run(
-            || seen_count.load(Ordering::Relaxed) >= 5,
-            |summary| {
-                seen_count.fetch_add(1, Ordering::Relaxed);
-                seen.lock().unwrap().push(summary.seeds);
-            },
-        );
+        let summary = campaign
+            .run(
+                || seen_count.load(Ordering::Relaxed) >= 5,
+                |summary| {
+                    seen_count.fetch_add(1, Ordering::Relaxed);
+                    seen.lock().unwrap().push(summary.seeds);
+                },
+            )
+            .unwrap();
         let seen = seen.into_inner().unwrap();
         assert!(seen.iter().copied().eq(1..=summary.seeds), "{seen:?}");
         assert!(summary.seeds >= 5);
+    }
+
+    #[test]
+    fn a_campaign_of_one_has_the_hash_of_its_seed() {
+        for seed in [8, 9] {
+            let campaign = Campaign { first_seed: seed, ..Campaign::new(StoreKind::Redb, 1) };
+            let summary = campaign.run(|| false, |_| {}).unwrap();
+            let report = judge_seed(seed, StoreKind::Redb, StoreKind::Redb.factory());
+            assert_eq!(summary.trace_hash, report.trace_hash);
+        }
+    }
+
+    #[test]
+    fn there_are_no_more_workers_than_seeds() {
+        let campaign = Campaign { jobs: usize::MAX, ..Campaign::new(StoreKind::Redb, 2) };
+        assert_eq!(campaign.worker_count(), 2);
+        assert_eq!(campaign.run(|| false, |_| {}).unwrap().seeds, 2);
+        assert_eq!(Campaign { jobs: 3, seed_count: None, ..campaign }.worker_count(), 3);
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_started_is_an_error() {
+        // No address space has room for this stack.
+        let builder = || thread::Builder::new().stack_size(1 << 60);
+        let campaign = Campaign { jobs: 2, ..Campaign::new(StoreKind::Redb, 1000) };
+        assert!(campaign.run_on(builder, || false, |_| {}).is_err());
     }
 
     /// A store that cannot be opened.
@@ -227,7 +286,7 @@ mod tests {
         for jobs in [1, 3] {
             let campaign =
                 Campaign { factory: &Broken, jobs, violations_max: 4, ..Campaign::new(StoreKind::Redb, 50) };
-            let summary = campaign.run(|| false, |_| {});
+            let summary = campaign.run(|| false, |_| {}).unwrap();
             let seeds: Vec<u64> = summary.violations.iter().map(|(seed, _)| *seed).collect();
             assert_eq!(seeds, [0, 1, 2, 3]);
             assert!(summary.violations[0].1.message.contains("out of order"), "{}", summary.violations[0].1);

@@ -48,7 +48,7 @@ fn seeds_differ() {
 #[test]
 fn the_number_of_jobs_does_not_matter() {
     for store in StoreKind::ALL {
-        let run = |jobs| Campaign { jobs, ..Campaign::new(store, SEEDS) }.run(|| false, |_| ());
+        let run = |jobs| Campaign { jobs, ..Campaign::new(store, SEEDS) }.run(|| false, |_| ()).unwrap();
         let alone = run(1);
         assert_eq!((alone.seeds, alone.violations.len()), (SEEDS, 0));
         for jobs in [2, 5] {

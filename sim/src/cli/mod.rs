@@ -24,13 +24,13 @@ mod violation;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 use proofmark_sim::store::StoreKind;
 
 use self::output::STYLE_BAD;
@@ -89,9 +89,9 @@ struct RunArguments {
     /// Start no more seeds after this long, such as 90s, 10m or 1h.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     time: Option<Duration>,
-    /// How many seeds to run at once; results do not depend on it [default: one for each processor].
-    #[arg(long, value_name = "J")]
-    jobs: Option<NonZeroUsize>,
+    /// How many seeds to run at once, at most 1024; results do not depend on it [default: one for each processor].
+    #[arg(long, value_name = "J", value_parser = value_parser!(u16).range(1..=JOBS_MAX))]
+    jobs: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +137,9 @@ Examples:
   proofmark db verify /var/lib/app/db      is this database whole?
 
 From the source tree, `cargo run --release -- run` stands for `proofmark run`.";
+
+/// The most seeds that run at once: each takes a thread.
+const JOBS_MAX: i64 = 1024;
 
 /// The exit code of a process that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;

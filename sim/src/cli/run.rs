@@ -48,7 +48,10 @@ pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Res
         is_interrupted.load(Ordering::Relaxed)
             || arguments.time.is_some_and(|time| stopwatch.elapsed() >= time)
     };
-    let summary = campaign.run(should_stop, |summary| progress.show(summary.seeds, summary.violations.len()));
+    let show = |summary: &Summary| progress.show(summary.seeds, summary.violations.len());
+    let summary = campaign
+        .run(should_stop, show)
+        .with_context(|| format!("cannot start {} threads; fewer --jobs may do", campaign.jobs))?;
     let elapsed = stopwatch.elapsed();
     progress.finish();
 
@@ -73,7 +76,8 @@ fn campaign(arguments: &RunArguments) -> anyhow::Result<Campaign<'static>> {
     {
         bail!("there are not so many seeds from {first_seed} on: the largest is {}", u64::MAX);
     }
-    let jobs = jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let processors = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let jobs = jobs.map_or_else(processors, usize::from);
     let factory = store.factory();
     Ok(Campaign { store: *store, factory, first_seed, seed_count, jobs, violations_max: VIOLATIONS_MAX })
 }

@@ -5,7 +5,7 @@ use crate::command::{contents, proofmark};
 #[test]
 fn bad_arguments_are_refused_and_change_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 21] = [
         (&["bogus"], "bogus"),
         (&["--bogus"], "--bogus"),
         (&["run", "extra"], "extra"),
@@ -19,7 +19,9 @@ fn bad_arguments_are_refused_and_change_nothing() {
         (&["run", "--seed", "1", "--time", "1s"], "cannot be used with"),
         (&["run", "--time", "soon"], "soon"),
         (&["run", "--time", "0s"], "longer than nothing"),
-        (&["run", "--jobs", "0"], "--jobs"),
+        (&["run", "--jobs", "0"], "1..=1024"),
+        (&["run", "--jobs", "1025"], "1..=1024"),
+        (&["run", "--jobs", "100000"], "100000"),
         (&["run", "--start", "18446744073709551615", "--seeds", "2"], "the largest is 18446744073709551615"),
         (&["replay"], "SEED|PLAN-FILE"),
         (&["replay", "1", "--trace", "--print-plan"], "cannot be used with"),
