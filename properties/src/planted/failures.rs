@@ -15,7 +15,7 @@ use super::wrap::{Bug, Counter, Open};
 pub(super) struct FalseAlarm(Counter);
 
 impl Bug for FalseAlarm {
-    fn verify(&self, store: &mut dyn Store, _vfs: &dyn Vfs) -> Result<(), StoreError> {
+    fn verify(&self, store: &mut dyn Store, _vfs: &dyn Vfs) -> Result<bool, StoreError> {
         if self.0.is_every(5) {
             return Err(StoreError::Failed("a page is used for two things".to_owned()));
         }
@@ -45,7 +45,7 @@ impl RottenByte {
 }
 
 impl Bug for RottenByte {
-    fn verify(&self, store: &mut dyn Store, vfs: &dyn Vfs) -> Result<(), StoreError> {
+    fn verify(&self, store: &mut dyn Store, vfs: &dyn Vfs) -> Result<bool, StoreError> {
         self.rot(vfs).map_err(StoreError::failed)?;
         store.verify()
     }

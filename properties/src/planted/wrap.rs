@@ -75,7 +75,7 @@ pub(super) trait Bug: Debug + Send + Sync {
         store.checkpoint()
     }
 
-    fn verify(&self, store: &mut dyn Store, _vfs: &dyn Vfs) -> Result<(), StoreError> {
+    fn verify(&self, store: &mut dyn Store, _vfs: &dyn Vfs) -> Result<bool, StoreError> {
         store.verify()
     }
 }
@@ -225,7 +225,7 @@ impl Store for BuggyStore {
         with(&self.inner, |store| self.bug.checkpoint(store))
     }
 
-    fn verify(&mut self) -> Result<(), StoreError> {
+    fn verify(&mut self) -> Result<bool, StoreError> {
         with(&self.inner, |store| self.bug.verify(store, &*self.vfs))
     }
 

@@ -7,7 +7,7 @@ use proofmark_sim::store::{Store, StoreKind, Transaction};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::TestCaseResult;
-use proptest::{prop_assert_eq, proptest};
+use proptest::{prop_assert, prop_assert_eq, proptest};
 
 /// A reader, and what it saw first.
 struct Held {
@@ -60,7 +60,7 @@ fn hold(store: &mut dyn Store, transactions: &[Vec<Operation>], checkpoints: &[b
             backwards.reverse();
             prop_assert_eq!(&backwards, &*first);
         }
-        store.verify().unwrap();
+        prop_assert!(store.verify().unwrap(), "the engine checks itself beside its readers");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   56  c0 put "k01" #17*64
 //!   57  c0 commit sync
-//!         power lost before #213 write /db/log-0000000000000001 @64+40
+//!         struck before #213 write /db/log-0000000000000001 @64+40
 //!         after the power loss: 3 effects kept, 4 dropped (1 sizes, 0 entries), 1 torn, 0 files lost
 //!         opened: latest 5, oldest 3, 12 pairs
 //!   58  c0 begin read                              t10, snapshot 5
@@ -121,7 +121,7 @@ impl<W: Write> Narrator<'_, W> {
                 event.to_string()
             }
             Event::Scan { pairs, .. } => pairs_text(pairs.len()),
-            Event::Opened { latest, oldest, state } => {
+            Event::Opened { latest, oldest, state, .. } => {
                 self.end_step()?;
                 format!(
                     "opened: {}{}{}",
@@ -153,10 +153,14 @@ impl<W: Write> Narrator<'_, W> {
         if let Some(moment) = struck {
             self.end_step()?;
             let moment = moment.strip_suffix(" it").unwrap_or(moment);
-            writeln!(self.out, "         {STYLE_NOTABLE}power lost{STYLE_NOTABLE:#} {moment} {call}")
+            // Whether the power fails or the process dies alone is decided when the disk is asked for what is left.
+            writeln!(self.out, "         {STYLE_NOTABLE}struck{STYLE_NOTABLE:#} {moment} {call}")
         } else if let Some(effects) = text.strip_prefix("power loss: ") {
             self.end_step()?;
             writeln!(self.out, "         {STYLE_NOTABLE}after the power loss:{STYLE_NOTABLE:#} {effects}")
+        } else if let Some(effects) = text.strip_prefix("the process died; ") {
+            self.end_step()?;
+            writeln!(self.out, "         {STYLE_NOTABLE}the process died;{STYLE_NOTABLE:#} {effects}")
         } else if self.detail == Detail::Everything {
             writeln!(self.out, "             {STYLE_FAINT}{text}{STYLE_FAINT:#}")
         } else {

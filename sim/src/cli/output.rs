@@ -69,6 +69,11 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// A number, and what it counts: one, or any other number of them.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +83,12 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        let losses = [0, 1, 1000].map(|number| counted(number, "loss", "losses"));
+        assert_eq!(losses, ["0 losses", "1 loss", "1,000 losses"]);
     }
 
     #[test]

@@ -8,12 +8,12 @@ use anyhow::bail;
 use proofmark_model::Violation;
 use proofmark_sim::campaign::judge_seed;
 use proofmark_sim::plan::Plan;
-use proofmark_sim::run::{Run, trace_plan};
+use proofmark_sim::run::{Run, RunStats, trace_plan};
 use proofmark_sim::store::StoreKind;
 use proofmark_sim::workload;
 
 use super::narrative::{self, Detail};
-use super::output::{STYLE_GOOD, grouped};
+use super::output::{STYLE_GOOD, counted};
 use super::{Ending, ReplayArguments, plan_file, violation};
 
 pub(super) const EXAMPLES: &str = "\
@@ -42,10 +42,10 @@ pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyho
     let detail = if arguments.trace { Detail::Everything } else { Detail::Outcomes };
     writeln!(out, "{}", title(&plan))?;
     narrative::write(&run, detail, out)?;
-    writeln!(out, "\n{}", summary(&run))?;
+    writeln!(out, "\n{}", summary(&run, &plan))?;
     let verdict = match seed {
-        Some(seed) if run.verdict.is_ok() => compare(seed, plan.store, out)?,
-        _ => run.verdict.clone(),
+        Some(seed) => judge(seed, plan.store, out)?,
+        None => run.verdict.clone(),
     };
     match verdict {
         Ok(()) => {
@@ -68,12 +68,13 @@ struct Subject {
     command: String,
 }
 
-/// Makes the comparisons that belong to a seed, if any do.
-fn compare(seed: u64, store: StoreKind, out: &mut impl Write) -> io::Result<Result<(), Violation>> {
+/// Judges a seed as a campaign does: with the comparisons that belong to it, and with the hash that it counts by.
+fn judge(seed: u64, store: StoreKind, out: &mut impl Write) -> io::Result<Result<(), Violation>> {
     let report = judge_seed(seed, store, store.factory());
     if report.stats.comparisons > 0 {
         writeln!(out, "{} metamorphic pairs of runs compared", report.stats.comparisons)?;
     }
+    writeln!(out, "seed hash {:016x}", report.trace_hash)?;
     Ok(report.verdict)
 }
 
@@ -98,15 +99,29 @@ fn title(plan: &Plan) -> String {
     format!("{origin}store {}, {} steps\n", plan.store, plan.steps.len())
 }
 
-fn summary(run: &Run) -> String {
-    let stats = &run.stats;
-    format!(
-        "{} operations, {} commits, {} power losses, {} recoveries, {} I/O calls\ntrace hash {:016x}",
-        grouped(stats.operations),
-        grouped(stats.commits),
-        grouped(stats.crashes.total()),
-        grouped(stats.recoveries),
-        grouped(stats.io_calls),
-        run.trace_hash
-    )
+fn summary(run: &Run, plan: &Plan) -> String {
+    let RunStats { operations, commits, steps_skipped, crashes, recoveries, io_calls, sabotages, .. } =
+        &run.stats;
+    let mut lines = vec![
+        format!(
+            "{}, {}, {}, {}",
+            counted(*operations, "operation", "operations"),
+            counted(*commits, "commit", "commits"),
+            counted(*steps_skipped, "step skipped", "steps skipped"),
+            counted(*io_calls, "I/O call", "I/O calls"),
+        ),
+        format!(
+            "{}, {}, {} at the end, {}",
+            counted(crashes.power_losses(), "power loss", "power losses"),
+            counted(crashes.process_deaths, "process death", "process deaths"),
+            counted(crashes.end, "power loss", "power losses"),
+            counted(*recoveries, "recovery", "recoveries"),
+        ),
+    ];
+    if !plan.sabotage.is_empty() {
+        let planted = counted(plan.sabotage.len() as u64, "fault planted", "faults planted");
+        lines.push(format!("{planted}, fired {}", counted(*sabotages, "time", "times")));
+    }
+    lines.push(format!("trace hash {:016x}", run.trace_hash));
+    lines.join("\n")
 }

@@ -18,13 +18,16 @@ pub(super) fn figures(store: StoreKind, first_seed: u64, summary: &Summary, elap
         figures.text("  from", &first_seed.to_string()).text("  to", &(first_seed + further).to_string());
     }
     add_work(stats, elapsed, &mut figures);
+    add_oddities(stats, &mut figures);
     add_power_losses(&stats.crashes, &mut figures);
     figures.count("recoveries", stats.recoveries);
     add_disk(&stats.disk, stats.io_calls, &mut figures);
+    // The hash of one seed is what `replay` prints under the same name.
+    let hash_name = if *seeds == 1 { "seed hash" } else { "trace hash of all seeds" };
     figures
         .count("metamorphic pairs", stats.comparisons)
         .text("elapsed", &format!("{:.1} s", elapsed.as_secs_f64()))
-        .text("trace hash of all seeds", &format!("{trace_hash:016x}"))
+        .text(hash_name, &format!("{trace_hash:016x}"))
         .count("violations", violations.len() as u64);
     figures
 }
@@ -38,19 +41,34 @@ fn add_work(stats: &RunStats, elapsed: Duration, figures: &mut Figures) {
         .count("operations", stats.operations)
         .count("  a second", per_second as u64)
         .count("checkpoints", stats.checkpoints)
+        .count("checkpoints declined", stats.checkpoints_declined)
         .count("self-checks of the store", stats.verifications);
 }
 
+/// What should not happen in a campaign. It has its rows only if it did.
+fn add_oddities(stats: &RunStats, figures: &mut Figures) {
+    if stats.steps_skipped > 0 {
+        figures.count("steps skipped", stats.steps_skipped);
+    }
+    if stats.sabotages > 0 {
+        figures.count("planted faults that fired", stats.sabotages);
+    }
+}
+
 fn add_power_losses(crashes: &CrashCounts, figures: &mut Figures) {
-    let CrashCounts { creation, commit, checkpoint, recovery, other, idle } = *crashes;
+    let CrashCounts { creation, commit, checkpoint, recovery, other, idle, unsynced, process_deaths, end } =
+        *crashes;
     figures
-        .count("power losses", crashes.total())
+        .count("power losses", crashes.power_losses())
         .count("  in a commit", commit)
         .count("  in a checkpoint", checkpoint)
         .count("  in a recovery", recovery)
         .count("  in the creation", creation)
         .count("  in anything else", other)
-        .count("  between two calls", idle);
+        .count("  between two calls", idle)
+        .count("power losses with something unsynced", unsynced)
+        .count("process deaths", process_deaths)
+        .count("losses at the end of a run", end);
 }
 
 fn add_disk(disk: &DiskStats, io_calls: u64, figures: &mut Figures) {

@@ -49,5 +49,20 @@ pub(super) fn command_for_seed(seed: u64, store: StoreKind) -> String {
 /// The command that repeats the run of a plan file.
 pub(super) fn command_for_file(path: &OsStr, store: StoreKind) -> String {
     let path = path.to_string_lossy().replace('\'', r"'\''");
-    format!("cargo run --release -- replay '{path}' --store {store}")
+    // A leading hyphen would make it an option.
+    let prefix = if path.starts_with('-') { "./" } else { "" };
+    format!("cargo run --release -- replay '{prefix}{path}' --store {store}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_quoted_and_are_no_options() {
+        for (name, shown) in [("a.plan", "'a.plan'"), ("it's", r"'it'\''s'"), ("--trace", "'./--trace'")] {
+            let expected = format!("cargo run --release -- replay {shown} --store engine");
+            assert_eq!(command_for_file(OsStr::new(name), StoreKind::Engine), expected);
+        }
+    }
 }

@@ -152,8 +152,7 @@ impl Driver<'_> {
         self.session.close()?;
         match ending {
             Ending::PowerLoss => {
-                self.session.stats.crashes.count(Activity::Idle);
-                self.session.crash(&Keep::None)?;
+                self.session.crash(Activity::End, &Keep::None)?;
                 self.recover()?;
             }
             Ending::Reopening => {
@@ -196,8 +195,7 @@ impl Driver<'_> {
                 Err(Interrupt::PowerLost(activity)) => activity,
             };
             let strike = self.strikes.pop_front().expect("the power fails only where a strike says so");
-            self.session.stats.crashes.count(activity);
-            outcome = self.session.crash(&strike.keep).and_then(|()| self.recover());
+            outcome = self.session.crash(activity, &strike.keep).and_then(|()| self.recover());
         }
     }
 

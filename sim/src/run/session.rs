@@ -105,11 +105,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Takes the power away from whatever is open, and lets `keep` survive.
-    pub(super) fn crash(&mut self, keep: &Keep) -> Result<(), Interrupt> {
+    /// Takes the power away from whatever is open, in the middle of this, and lets `keep` survive.
+    pub(super) fn crash(&mut self, activity: Activity, keep: &Keep) -> Result<(), Interrupt> {
         self.disk.power_off();
         self.drop_all()?;
-        self.disk.crash(keep);
+        let report = self.disk.crash(keep);
+        self.stats.crashes.count(activity, &report);
         self.record(Event::Crash);
         Ok(())
     }
@@ -129,17 +130,19 @@ impl<'a> Session<'a> {
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.checkpoint());
         if self.judge(Activity::Checkpoint, "checkpoint", outcome)? {
+            self.stats.checkpoints += 1;
             self.record(Event::Durable);
+        } else {
+            self.stats.checkpoints_declined += 1;
         }
-        self.stats.checkpoints += 1;
         Ok(())
     }
 
     pub(super) fn verify(&mut self, activity: Activity) -> Result<(), Interrupt> {
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.verify());
-        self.judge(activity, "verify", outcome)?;
-        self.stats.verifications += 1;
+        let has_checked = self.judge(activity, "verify", outcome)?;
+        self.stats.verifications += u64::from(has_checked);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use crate::disk::DiskStats;
+use crate::disk::{CrashReport, DiskStats};
 
 /// Sums over one run, or over many. Nothing in it depends on time, or on which thread ran what.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,11 +19,13 @@ pub struct RunStats {
     pub steps_skipped: u64,
     /// Checkpoints that were carried out.
     pub checkpoints: u64,
-    /// Self-checks of the store that passed.
+    /// Checkpoints that the store declined, or could not promise anything about.
+    pub checkpoints_declined: u64,
+    /// Self-checks of the store that were carried out, and passed.
     pub verifications: u64,
-    /// Power losses, and what they struck.
+    /// Power losses and deaths of the process, and what they struck.
     pub crashes: CrashCounts,
-    /// Times that the store was opened after a power loss.
+    /// Times that the store was opened and checked after a power loss or the death of its process.
     pub recoveries: u64,
     /// I/O calls.
     pub io_calls: u64,
@@ -35,7 +37,7 @@ pub struct RunStats {
     pub comparisons: u64,
 }
 
-/// Power losses, by what they struck.
+/// Power losses by what they struck, and what is not to be taken for one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CrashCounts {
     /// The first opening of the store.
@@ -50,9 +52,15 @@ pub struct CrashCounts {
     pub other: u64,
     /// No call at all: the power failed between two.
     pub idle: u64,
+    /// Of all these, those that found something unsynced, so that there was something to lose.
+    pub unsynced: u64,
+    /// Deaths of the process alone, which lose nothing that was written.
+    pub process_deaths: u64,
+    /// Power losses at the end of a run, after the store was closed. Every run that gets there has one.
+    pub end: u64,
 }
 
-/// What the runner is doing, as far as a power loss is counted by it.
+/// What the runner is doing, as far as power losses are counted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Activity {
     Creation,
@@ -61,15 +69,21 @@ pub(super) enum Activity {
     Recovery,
     Other,
     Idle,
+    End,
 }
 
 impl CrashCounts {
-    /// All of them.
-    pub fn total(&self) -> u64 {
+    /// The power losses that a plan asked for.
+    pub fn power_losses(&self) -> u64 {
         self.creation + self.commit + self.checkpoint + self.recovery + self.other + self.idle
     }
 
-    pub(super) fn count(&mut self, activity: Activity) {
+    pub(super) fn count(&mut self, activity: Activity, report: &CrashReport) {
+        if report.effects_still_pending.is_some() {
+            self.process_deaths += 1;
+            return;
+        }
+        self.unsynced += u64::from(activity != Activity::End && report.effects_pending() > 0);
         *match activity {
             Activity::Creation => &mut self.creation,
             Activity::Commit => &mut self.commit,
@@ -77,6 +91,7 @@ impl CrashCounts {
             Activity::Recovery => &mut self.recovery,
             Activity::Other => &mut self.other,
             Activity::Idle => &mut self.idle,
+            Activity::End => &mut self.end,
         } += 1;
     }
 }
@@ -100,6 +115,7 @@ add_fields!(RunStats {
     refusals,
     steps_skipped,
     checkpoints,
+    checkpoints_declined,
     verifications,
     crashes,
     recoveries,
@@ -108,7 +124,17 @@ add_fields!(RunStats {
     sabotages,
     comparisons,
 });
-add_fields!(CrashCounts { creation, commit, checkpoint, recovery, other, idle });
+add_fields!(CrashCounts {
+    creation,
+    commit,
+    checkpoint,
+    recovery,
+    other,
+    idle,
+    unsynced,
+    process_deaths,
+    end,
+});
 add_fields!(DiskStats {
     reads,
     writes,
@@ -133,12 +159,28 @@ mod tests {
     #[test]
     fn sums_are_taken_field_by_field() {
         let mut one = RunStats { commits: 2, ..RunStats::default() };
-        one.crashes.count(Activity::Commit);
+        let nothing = CrashReport::default();
+        one.crashes.count(Activity::Commit, &nothing);
         let mut two = RunStats { commits: 3, operations: 5, ..RunStats::default() };
-        two.crashes.count(Activity::Commit);
-        two.crashes.count(Activity::Idle);
+        two.crashes.count(Activity::Commit, &nothing);
+        two.crashes.count(Activity::Idle, &nothing);
         one += &two;
         assert_eq!((one.commits, one.operations), (5, 5));
-        assert_eq!((one.crashes.commit, one.crashes.idle, one.crashes.total()), (2, 1, 3));
+        assert_eq!((one.crashes.commit, one.crashes.idle, one.crashes.power_losses()), (2, 1, 3));
+    }
+
+    #[test]
+    fn deaths_and_ends_are_no_power_losses() {
+        let mut counts = CrashCounts::default();
+        let lost = CrashReport { effects_dropped: 2, ..CrashReport::default() };
+        counts.count(Activity::Commit, &lost);
+        counts.count(Activity::Commit, &CrashReport::default());
+        counts.count(Activity::End, &lost);
+        for pending in [0, 3] {
+            let death = CrashReport { effects_still_pending: Some(pending), ..CrashReport::default() };
+            counts.count(Activity::Commit, &death);
+        }
+        assert_eq!((counts.commit, counts.power_losses(), counts.unsynced), (2, 2, 1));
+        assert_eq!((counts.end, counts.process_deaths), (1, 2));
     }
 }

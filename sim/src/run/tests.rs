@@ -31,7 +31,8 @@ fn redb_survives_a_dozen_seeds() {
     }
     assert!(sum.crashes.commit > 0, "{sum:?}");
     assert!(sum.crashes.recovery > 0, "{sum:?}");
-    assert!(sum.crashes.total() > sum.crashes.idle, "{sum:?}");
+    assert!(sum.crashes.power_losses() > sum.crashes.idle, "{sum:?}");
+    assert_eq!(sum.crashes.end, 12);
     assert!(sum.operations > 12 * 100, "{sum:?}");
 }
 
@@ -46,9 +47,9 @@ fn the_same_seed_is_the_same_run() {
 #[test]
 fn a_strike_that_never_comes_is_carried_out_at_the_end() {
     let run = run_steps("crash call=9999 before keep=all, call=9999 before keep=none");
-    assert_eq!((run.stats.crashes.idle, run.stats.recoveries), (3, 3));
+    assert_eq!((run.stats.crashes.idle, run.stats.crashes.end, run.stats.recoveries), (2, 1, 3));
     let run = run_steps("verify\ncrash call=9999 before keep=all\nverify\ncrash call=9999 before keep=none");
-    assert_eq!((run.stats.crashes.idle, run.stats.recoveries), (3, 3));
+    assert_eq!((run.stats.crashes.idle, run.stats.crashes.end, run.stats.recoveries), (2, 1, 3));
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn strikes_follow_one_another_into_recoveries() {
         "verify\n{strikes}\nc0 begin write\nc0 put \"k\" #1*8\nc0 commit sync\nc0 begin read\nc0 get \"k\"\n"
     ));
     assert_eq!((run.stats.crashes.commit, run.stats.crashes.recovery), (1, 2));
-    assert_eq!(run.stats.crashes.idle, 1, "the end");
+    assert_eq!((run.stats.crashes.idle, run.stats.crashes.end), (0, 1));
     assert_eq!(run.stats.transactions, 2);
 }
 
@@ -90,6 +91,47 @@ fn a_second_writer_is_refused_and_readers_keep_their_state() {
     assert_eq!(run.stats.refusals, 1);
     assert_eq!(run.stats.commits, 1);
     assert!(run.history.to_string().contains("get t2 \"k\" -> none"), "{}", run.history);
+}
+
+#[test]
+fn only_what_was_carried_out_is_counted() {
+    let steps = "checkpoint\nverify\nc0 begin write\ncheckpoint\nverify\nc0 abort";
+    let redb = run_steps(steps).stats;
+    assert_eq!((redb.checkpoints, redb.checkpoints_declined), (1, 1));
+    assert_eq!(
+        redb.verifications, 2,
+        "one at the step without a transaction, one after the power loss at the end"
+    );
+    let engine = run_plan(&plan(steps), StoreKind::Engine.factory()).stats;
+    assert_eq!((engine.checkpoints, engine.checkpoints_declined, engine.verifications), (2, 0, 3));
+    let unable = run_plan(&plan("checkpoint\nverify"), &Jumpy).stats;
+    assert_eq!((unable.checkpoints, unable.checkpoints_declined, unable.verifications), (0, 1, 0));
+}
+
+#[test]
+fn the_death_of_a_process_is_no_power_loss() {
+    let steps = "c0 begin write\nc0 put \"k\" #1*8\ncrash call=2 before keep=page-cache\nc0 commit sync\n\
+        crash call=9999 before keep=none\n";
+    let traced = trace_plan(&plan(steps), StoreKind::Redb.factory());
+    let CrashCounts { process_deaths, end, idle, .. } = traced.stats.crashes;
+    assert_eq!((process_deaths, traced.stats.crashes.power_losses(), idle, end), (1, 1, 1, 1));
+    let lines = traced.trace.unwrap().join("\n");
+    assert_eq!(lines.matches("the process died; ").count(), 1, "{lines}");
+    assert_eq!(lines.matches("power loss: ").count(), 2, "{lines}");
+}
+
+#[test]
+fn power_losses_with_something_unsynced_are_told_from_those_without() {
+    let unsynced = |durability: &str, keep: &str| {
+        let steps = format!(
+            "verify\nc0 begin write\nc0 put \"k\" #1*8\nc0 commit {durability}\ncrash call=9999 before keep={keep}"
+        );
+        let crashes = run_plan(&plan(&steps), StoreKind::Engine.factory()).stats.crashes;
+        (crashes.power_losses(), crashes.unsynced)
+    };
+    assert_eq!(unsynced("buffered", "all"), (1, 1));
+    assert_eq!(unsynced("sync", "all"), (1, 0));
+    assert_eq!(unsynced("buffered", "page-cache"), (0, 0));
 }
 
 #[test]

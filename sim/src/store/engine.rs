@@ -80,9 +80,9 @@ impl Store for EngineStore {
         Ok(true)
     }
 
-    fn verify(&mut self) -> Result<(), StoreError> {
+    fn verify(&mut self) -> Result<bool, StoreError> {
         self.database.verify()?;
-        Ok(())
+        Ok(true)
     }
 
     fn latest(&self) -> Option<TxnId> {

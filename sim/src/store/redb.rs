@@ -163,12 +163,12 @@ impl Store for RedbStore {
         Ok(true)
     }
 
-    fn verify(&mut self) -> Result<(), StoreError> {
+    fn verify(&mut self) -> Result<bool, StoreError> {
         if !self.transactions.is_zero() {
-            return Ok(());
+            return Ok(false);
         }
         match self.database.check_integrity() {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(true),
             Ok(false) => Err(StoreError::failed("the integrity check found damage and repaired it")),
             Err(error) => Err(StoreError::failed(error)),
         }
@@ -323,11 +323,11 @@ mod tests {
         let writer = store.begin_write().unwrap();
         assert_eq!(store.begin_write().err(), Some(StoreError::Busy));
         assert_eq!(store.checkpoint(), Ok(false));
-        assert_eq!(store.verify(), Ok(()), "the check is left out beside a transaction");
+        assert_eq!(store.verify(), Ok(false), "the check is left out beside a transaction");
         drop(writer);
         store.begin_write().unwrap().abort().unwrap();
         assert_eq!(store.checkpoint(), Ok(true));
-        assert_eq!(store.verify(), Ok(()));
+        assert_eq!(store.verify(), Ok(true));
     }
 
     #[test]
