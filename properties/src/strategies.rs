@@ -181,14 +181,12 @@ pub fn transactions(count_max: usize) -> BoxedStrategy<Vec<Vec<Operation>>> {
 
 /// How a store is opened.
 pub fn config() -> BoxedStrategy<Config> {
-    let retention =
-        prop_oneof![Just(Retention::Latest), (0u64..12).prop_map(Retention::Txns), Just(Retention::All)];
     (
         select(&[4096u32, 4096, 8192, 65536][..]),
         select(&[16usize, 64, 1024][..]),
         select(&[4096u64, 16384, 1 << 20][..]),
         select(&[4096usize, 16384, 1 << 20][..]),
-        retention,
+        retention(),
         any::<bool>(),
     )
         .prop_map(|(page_size, cache_pages, segment_bytes, write_tier_bytes, retention, two_phase_commit)| {
@@ -245,8 +243,8 @@ pub fn event() -> BoxedStrategy<Event> {
     prop_oneof![
         (client(), label(), mode(), option::of(id()))
             .prop_map(|(client, txn, mode, snapshot)| Event::Begin { client, txn, mode, snapshot }),
-        (client(), mode(), select(&[Refusal::WriteBusy, Refusal::SnapshotNotFound][..]))
-            .prop_map(|(client, mode, reason)| Event::Refused { client, mode, reason }),
+        (client(), mode(), select(&[Refusal::WriteBusy, Refusal::SnapshotNotFound][..]), option::of(id()))
+            .prop_map(|(client, mode, reason, oldest)| Event::Refused { client, mode, reason, oldest }),
         (label(), bytes(), option::of(bytes())).prop_map(|(txn, key, value)| Event::Get { txn, key, value }),
         scan.prop_map(|(txn, range, limit, reverse, pairs)| Event::Scan {
             txn,
@@ -262,14 +260,16 @@ pub fn event() -> BoxedStrategy<Event> {
         label().prop_map(|txn| Event::Aborted { txn }),
         Just(Event::Durable),
         Just(Event::Crash),
-        (option::of(id()), option::of(id()), pairs()).prop_map(|(latest, oldest, state)| Event::Opened {
-            latest,
-            oldest,
-            state
-        }),
+        (option::of(id()), option::of(id()), option::of(retention()), pairs()).prop_map(
+            |(latest, oldest, retention, state)| Event::Opened { latest, oldest, retention, state }
+        ),
         (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::Failed { what, error }),
     ]
     .boxed()
+}
+
+fn retention() -> BoxedStrategy<Retention> {
+    prop_oneof![Just(Retention::Latest), (0u64..12).prop_map(Retention::Txns), Just(Retention::All)].boxed()
 }
 
 fn durability() -> BoxedStrategy<Durability> {

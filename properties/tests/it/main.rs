@@ -40,8 +40,8 @@ fn data_events(history: &History) -> Vec<Event> {
     let mut events = history.events.clone();
     events.retain(|event| *event != Event::Durable);
     for event in &mut events {
-        if let Event::Opened { oldest, .. } = event {
-            *oldest = None;
+        if let Event::Opened { oldest, retention, .. } = event {
+            (*oldest, *retention) = (None, None);
         }
     }
     events

@@ -1,7 +1,6 @@
 //! How the store under test is opened: one record for all stores, of which each takes what it knows.
 
-use std::fmt;
-use std::str::FromStr;
+pub use proofmark_model::Retention;
 
 /// The configuration of a store. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,17 +19,6 @@ pub struct Config {
     pub two_phase_commit: bool,
 }
 
-/// How much history a checkpoint keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retention {
-    /// The latest state only.
-    Latest,
-    /// The states of this many commits before the latest, too.
-    Txns(u64),
-    /// Every state.
-    All,
-}
-
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -40,29 +28,6 @@ impl Default for Config {
             write_tier_bytes: 1 << 20,
             retention: Retention::Txns(16),
             two_phase_commit: false,
-        }
-    }
-}
-
-impl fmt::Display for Retention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Retention::Latest => f.write_str("latest"),
-            Retention::Txns(count) => write!(f, "txns:{count}"),
-            Retention::All => f.write_str("all"),
-        }
-    }
-}
-
-impl FromStr for Retention {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Retention, String> {
-        match (text, text.strip_prefix("txns:").map(str::parse)) {
-            ("latest", _) => Ok(Retention::Latest),
-            ("all", _) => Ok(Retention::All),
-            (_, Some(Ok(count))) => Ok(Retention::Txns(count)),
-            _ => Err("retention is latest, all, or txns:N".to_owned()),
         }
     }
 }

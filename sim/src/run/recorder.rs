@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use proofmark_model::{Durability, Event, History, Key, KeyRange, Mode, Refusal, TxnId};
+use proofmark_model::{Durability, Event, History, Key, KeyRange, Mode, Refusal, Retention, TxnId};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::disk::SimDisk;
@@ -87,13 +87,14 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
             hash_mode(hash, *mode);
             hash_id(hash, *snapshot);
         }
-        Event::Refused { client, mode, reason } => {
+        Event::Refused { client, mode, reason, oldest } => {
             let reason = match reason {
                 Refusal::WriteBusy => 1,
                 Refusal::SnapshotNotFound => 2,
             };
             numbers(hash, [2, u64::from(client.0), reason]);
             hash_mode(hash, *mode);
+            hash_id(hash, *oldest);
         }
         Event::Get { txn, key, value } => {
             numbers(hash, [3, u64::from(txn.0), u64::from(value.is_some())]);
@@ -124,10 +125,11 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
         Event::Aborted { txn } => numbers(hash, [9, u64::from(txn.0)]),
         Event::Durable => numbers(hash, [10]),
         Event::Crash => numbers(hash, [11]),
-        Event::Opened { latest, oldest, state } => {
+        Event::Opened { latest, oldest, retention, state } => {
             numbers(hash, [12]);
             hash_id(hash, *latest);
             hash_id(hash, *oldest);
+            hash_retention(hash, *retention);
             hash_pairs(hash, state);
         }
         Event::Failed { what, error } => {
@@ -148,6 +150,15 @@ fn hash_mode(hash: &mut Xxh3, mode: Mode) {
 
 fn hash_id(hash: &mut Xxh3, id: Option<TxnId>) {
     numbers(hash, id.map_or([0, 0], |id| [1, id.0]));
+}
+
+fn hash_retention(hash: &mut Xxh3, retention: Option<Retention>) {
+    match retention {
+        None => numbers(hash, [0, 0]),
+        Some(Retention::Latest) => numbers(hash, [1, 0]),
+        Some(Retention::Txns(count)) => numbers(hash, [2, count]),
+        Some(Retention::All) => numbers(hash, [3, 0]),
+    }
 }
 
 fn hash_range(hash: &mut Xxh3, range: &KeyRange) {
@@ -198,6 +209,8 @@ mod tests {
             "begin t1 c0 read@0",
             "begin t1 c0 write",
             "refused c0 write write-busy",
+            "refused c0 read@1 snapshot-not-found",
+            "refused c0 read@1 snapshot-not-found oldest=0",
             "get t1 \"k\" -> none",
             "get t1 \"k\" -> \"\"",
             "delete t1 \"k\"",
@@ -214,6 +227,10 @@ mod tests {
             "aborted t1",
             "opened -> none",
             "opened latest=0 -> none",
+            "opened retention=latest -> none",
+            "opened retention=txns:0 -> none",
+            "opened retention=txns:1 -> none",
+            "opened retention=all -> none",
             "opened -> \"a\"=\"b\"",
             "opened -> \"ab\"=\"\"",
             "failed \"a\" \"bc\"",

@@ -87,7 +87,8 @@ impl<'a> Session<'a> {
         let (latest, oldest, state) = self.judge(activity, "scan after open", read)?;
         let latest = self.promised(self.promises.transaction_ids, "open", latest)?;
         let oldest = self.promised(self.promises.time_travel, "open", oldest)?;
-        self.record(Event::Opened { latest, oldest, state });
+        let retention = self.promises.time_travel.then_some(self.config.retention);
+        self.record(Event::Opened { latest, oldest, retention, state });
         Ok(())
     }
 
@@ -171,17 +172,15 @@ impl<'a> Session<'a> {
     }
 
     fn begin(&mut self, client: ClientId, begin: Begin) -> Result<(), Interrupt> {
+        let mode = self.mode(begin)?;
         let store = self.store.as_mut().expect("steps are taken while the store is open");
-        let latest = store.latest().unwrap_or_default();
-        let mode = match begin {
-            Begin::Write => Mode::Write,
-            Begin::ReadBack(back) if self.promises.time_travel => Mode::ReadAt(stepped_back(latest, back)),
-            Begin::Read | Begin::ReadBack(_) => Mode::Read,
-        };
-        let caught = catch(|| match mode {
-            Mode::Read => store.begin_read(),
-            Mode::ReadAt(at) => store.begin_read_at(at),
-            Mode::Write => store.begin_write(),
+        let caught = catch(|| {
+            let transaction = match mode {
+                Mode::Read => store.begin_read()?,
+                Mode::ReadAt(at) => store.begin_read_at(at)?,
+                Mode::Write => store.begin_write()?,
+            };
+            Ok((transaction.snapshot(), transaction))
         });
         self.stats.operations += 1;
         let reason = match (&caught, mode) {
@@ -192,18 +191,46 @@ impl<'a> Session<'a> {
         if let Some(reason) = reason
             && !self.disk.has_crashed()
         {
+            let oldest = match reason {
+                Refusal::WriteBusy => None,
+                Refusal::SnapshotNotFound => self.named("begin", |store| store.oldest())?,
+            };
             self.stats.refusals += 1;
-            self.record(Event::Refused { client, mode, reason });
+            self.record(Event::Refused { client, mode, reason, oldest });
             return Ok(());
         }
-        let transaction = self.judge(Activity::Other, "begin", caught)?;
-        let snapshot = self.promised(self.promises.transaction_ids, "begin", transaction.snapshot())?;
+        let (snapshot, transaction) = self.judge(Activity::Other, "begin", caught)?;
+        let snapshot = self.promised(self.promises.transaction_ids, "begin", snapshot)?;
         self.labels_used += 1;
         let label = TxnLabel(self.labels_used);
         self.transactions.insert(client, Open { label, is_writer: mode == Mode::Write, transaction });
         self.stats.transactions += 1;
         self.record(Event::Begin { client, txn: label, mode, snapshot });
         Ok(())
+    }
+
+    /// How the store is asked to open a transaction: as it was planned, or the next best that it promises.
+    fn mode(&mut self, begin: Begin) -> Result<Mode, Interrupt> {
+        Ok(match begin {
+            Begin::Write => Mode::Write,
+            Begin::ReadBack(back) if self.promises.time_travel => {
+                let latest = self.named("begin", |store| store.latest())?;
+                Mode::ReadAt(stepped_back(latest.unwrap_or_default(), back))
+            }
+            Begin::Read | Begin::ReadBack(_) => Mode::Read,
+        })
+    }
+
+    /// A commit that the store has to name, since it promises to travel in time.
+    fn named(
+        &mut self,
+        what: &str,
+        ask: impl FnOnce(&dyn Store) -> Option<TxnId>,
+    ) -> Result<Option<TxnId>, Interrupt> {
+        let store = self.store.as_deref().expect("steps are taken while the store is open");
+        let caught = catch(|| Ok(ask(store)));
+        let id = self.judge(Activity::Other, what, caught)?;
+        self.promised(self.promises.time_travel, what, id)
     }
 
     fn operate(&mut self, client: ClientId, operation: &Operation) -> Result<(), Interrupt> {

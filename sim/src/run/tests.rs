@@ -1,8 +1,9 @@
 //! Runs on redb, which others have tested well: what goes wrong here is wrong with the runner.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use proofmark_model::{Checker, Key, KeyRange, Value};
+use proofmark_model::{Checker, Key, KeyRange, TxnId, Value};
 use proofmark_vfs::Vfs;
 
 use super::*;
@@ -230,4 +231,54 @@ fn panics_are_failures_even_when_the_power_is_gone() {
     assert_eq!(kind("c0 begin write\nc0 commit sync"), "failed-commit");
     assert_eq!(kind("c0 begin write\nc0 abort"), "failed-abort");
     assert_eq!(kind("verify\nc0 begin write\ncrash call=9 before keep=none"), "failed-other");
+}
+
+/// The engine, which panics when it is asked for its latest commit once it was opened.
+#[derive(Debug)]
+struct Secretive;
+
+struct SecretiveStore {
+    inner: Box<dyn Store>,
+    has_been_asked: Cell<bool>,
+}
+
+impl StoreFactory for Secretive {
+    fn name(&self) -> &str {
+        "secretive"
+    }
+
+    fn promises(&self) -> Promises {
+        StoreKind::Engine.factory().promises()
+    }
+
+    fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
+        let inner = StoreKind::Engine.factory().open(vfs, config)?;
+        Ok(Box::new(SecretiveStore { inner, has_been_asked: Cell::new(false) }))
+    }
+}
+
+impl Store for SecretiveStore {
+    fn begin_read(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        self.inner.begin_read()
+    }
+
+    fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        self.inner.begin_write()
+    }
+
+    fn latest(&self) -> Option<TxnId> {
+        assert!(!self.has_been_asked.replace(true), "it is a secret");
+        self.inner.latest()
+    }
+
+    fn oldest(&self) -> Option<TxnId> {
+        self.inner.oldest()
+    }
+}
+
+#[test]
+fn a_panic_over_a_name_is_a_failure() {
+    let violation = run_plan(&plan("c0 begin read back=0"), &Secretive).verdict.unwrap_err();
+    assert_eq!((violation.checker, violation.kind), (Checker::Availability, "failed-begin"));
+    assert!(violation.message.contains("it is a secret"), "{violation}");
 }
