@@ -5,6 +5,7 @@
 //! the fault, the same seeds have to pass, and the wrapper without a bug is [`honest`].
 
 mod failures;
+mod history;
 mod reads;
 mod recovery;
 mod wrap;
@@ -172,6 +173,23 @@ pub const FAULTS: &[Fault] = {
             &[SnapshotIsolation],
             || Arc::new(reads::AsOfOffByOne),
         ),
+        store("no past", "every commit but the latest is said to be gone", Run, &[SnapshotIsolation], || {
+            Arc::new(history::NoPast)
+        }),
+        store(
+            "short memory",
+            "a checkpoint keeps the latest state only, whatever it is told to keep",
+            Run,
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(history::ShortMemory),
+        ),
+        store(
+            "oldest is latest",
+            "the oldest commit that can be read is said to be the latest",
+            Run,
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(history::OldestIsLatest),
+        ),
         store(
             "dirty read",
             "readers see what the open writer has written",
@@ -199,6 +217,9 @@ pub const FAULTS: &[Fault] = {
             &[SnapshotIsolation],
             || Arc::new(reads::BusyLie::default()),
         ),
+        store("second writer", "a writer is let in while another is open", Run, &[SnapshotIsolation], || {
+            Arc::new(reads::SecondWriter)
+        }),
         store(
             "half batch, by reads",
             "a commit carries out the first half of its mutations",

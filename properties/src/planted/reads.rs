@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use proofmark_model::{Durability, Key, KeyRange, Mode, Mutation, TxnId, Value};
-use proofmark_sim::store::{Store, StoreError};
+use proofmark_sim::store::{Store, StoreError, Transaction};
 
 use super::wrap::{Bug, Counter, Open, apply};
 
@@ -154,6 +154,16 @@ pub(super) struct BusyLie(Counter);
 impl Bug for BusyLie {
     fn turns_away(&self) -> bool {
         self.0.is_every(10)
+    }
+}
+
+/// A second writer is let in beside the first: what it reads is right, and it can't write.
+#[derive(Debug)]
+pub(super) struct SecondWriter;
+
+impl Bug for SecondWriter {
+    fn second_writer(&self, store: &mut dyn Store) -> Result<Box<dyn Transaction>, StoreError> {
+        store.begin_read()
     }
 }
 

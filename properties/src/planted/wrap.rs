@@ -45,6 +45,19 @@ pub(super) trait Bug: Debug + Send + Sync {
         false
     }
 
+    /// What a writer is told beside another one.
+    fn second_writer(&self, _store: &mut dyn Store) -> Result<Box<dyn Transaction>, StoreError> {
+        Err(StoreError::Busy)
+    }
+
+    fn begin_read_at(&self, store: &mut dyn Store, at: TxnId) -> Result<Box<dyn Transaction>, StoreError> {
+        store.begin_read_at(at)
+    }
+
+    fn oldest(&self, store: &dyn Store) -> Option<TxnId> {
+        store.oldest()
+    }
+
     fn get(&self, transaction: &mut Open, key: &[u8]) -> Result<Option<Value>, StoreError> {
         transaction.inner.get(key)
     }
@@ -196,8 +209,11 @@ impl BuggyStore {
     fn begin(&self, mode: Mode) -> Result<Box<dyn Transaction>, StoreError> {
         let inner = with(&self.inner, |store| match mode {
             Mode::Read => store.begin_read(),
-            Mode::ReadAt(at) => store.begin_read_at(at),
-            Mode::Write => store.begin_write(),
+            Mode::ReadAt(at) => self.bug.begin_read_at(store, at),
+            Mode::Write => match store.begin_write() {
+                Err(StoreError::Busy) => self.bug.second_writer(store),
+                begun => begun,
+            },
         })?;
         let claim = inner.snapshot();
         let mut open =
@@ -234,7 +250,7 @@ impl Store for BuggyStore {
     }
 
     fn oldest(&self) -> Option<TxnId> {
-        self.inner.borrow().oldest()
+        self.bug.oldest(&**self.inner.borrow())
     }
 
     fn close(self: Box<Self>) -> Result<(), StoreError> {
