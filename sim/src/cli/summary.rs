@@ -18,7 +18,7 @@ pub(super) fn figures(store: StoreKind, first_seed: u64, summary: &Summary, elap
         figures.text("  from", &first_seed.to_string()).text("  to", &(first_seed + further).to_string());
     }
     add_work(stats, elapsed, &mut figures);
-    add_oddities(stats, &mut figures);
+    add_exceptions(stats, &mut figures);
     add_power_losses(&stats.crashes, &mut figures);
     figures.count("recoveries", stats.recoveries);
     add_disk(&stats.disk, stats.io_calls, &mut figures);
@@ -45,8 +45,8 @@ fn add_work(stats: &RunStats, elapsed: Duration, figures: &mut Figures) {
         .count("self-checks of the store", stats.verifications);
 }
 
-/// What should not happen in a campaign. It has its rows only if it did.
-fn add_oddities(stats: &RunStats, figures: &mut Figures) {
+/// What was asked for in vain, and what was done to the disk on purpose: rows only where there is something to show.
+fn add_exceptions(stats: &RunStats, figures: &mut Figures) {
     if stats.steps_skipped > 0 {
         figures.count("steps skipped", stats.steps_skipped);
     }
