@@ -53,8 +53,7 @@ impl State {
         let file = self.inode(inode);
         file.close(handle);
         if file.unlinked && file.handle_count == 0 {
-            let directory = file.directory;
-            self.release_unlinked(directory);
+            self.release_unlinked();
         }
     }
 
@@ -226,7 +225,7 @@ impl State {
     fn persist_entries(&mut self, directory: DirectoryId, count: usize) {
         if count > 0 {
             self.tree.get_mut(directory).persist(count);
-            self.release_unlinked(directory);
+            self.release_unlinked();
         }
     }
 
@@ -239,11 +238,11 @@ impl State {
         }
     }
 
-    /// Drops the files of a directory that are neither named nor open, unless a pending effect may yet name them.
-    fn release_unlinked(&mut self, directory: DirectoryId) {
-        if self.tree.get(directory).pending.is_empty() {
-            self.inodes
-                .retain(|_, inode| !inode.unlinked || inode.handle_count > 0 || inode.directory != directory);
-        }
+    /// Drops the files that are neither named nor open, unless a pending effect of their directory may yet name them.
+    pub(super) fn release_unlinked(&mut self) {
+        let tree = &self.tree;
+        self.inodes.retain(|_, inode| {
+            !inode.unlinked || inode.handle_count > 0 || !tree.get(inode.directory).pending.is_empty()
+        });
     }
 }

@@ -132,9 +132,14 @@ impl State {
 
     /// Only the process dies: its handles and locks go, everything else stays as it is, pending effects included.
     fn kill(&mut self) -> CrashReport {
-        self.inodes.values_mut().for_each(Inode::close_all);
+        self.close_all();
         let still_pending = self.pending_count() as u64;
         CrashReport { effects_still_pending: Some(still_pending), ..CrashReport::default() }
+    }
+
+    fn close_all(&mut self) {
+        self.inodes.values_mut().for_each(Inode::close_all);
+        self.release_unlinked();
     }
 
     fn lose_power(&mut self, keep: &Keep) -> CrashReport {
@@ -162,7 +167,7 @@ impl State {
     /// A disk of its own in the same state, except that nobody has anything open on it and nothing is armed.
     pub(super) fn fork(&self) -> Self {
         let mut fork = Self { armed: None, trace: self.trace.fork(), ..self.clone() };
-        fork.inodes.values_mut().for_each(Inode::close_all);
+        fork.close_all();
         fork
     }
 

@@ -1,10 +1,11 @@
 //! One test for each rule of the fault model: here those on bytes, crash points and dead incarnations, in
-//! `granules` those on granules that writes share, in `names` those on directories, in `lives` what holds for whole
-//! runs.
+//! `granules` those on granules that writes share, in `names` those on directories, in `process` those on a
+//! process that dies alone, in `lives` what holds for whole runs.
 
 mod granules;
 mod lives;
 mod names;
+mod process;
 
 use std::path::PathBuf;
 
