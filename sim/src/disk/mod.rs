@@ -29,7 +29,7 @@
 //!    pending bytes is written back.
 //! 6. It may strike at any I/O call, before or after the call took effect, while the store recovers as well.
 //! 7. The store's process may die alone ([`Keep::PageCache`]): the next incarnation reads everything that was written,
-//!    none of which is any more durable than before.
+//!    none of which is any more durable than before. A file that was removed for good and only still open is gone.
 //!
 //! **What may not happen**
 //!
@@ -39,7 +39,9 @@
 //! 3. A rename is one effect: the new name leads to the old file or to the new one, and a replaced name never to none.
 //!    A file never has two names.
 //! 4. Nothing of a dead incarnation reaches the disk: not through a handle that is still open, not by dropping it.
-//! 5. A sync covers one file or one directory. It makes nothing else durable, except as [`DirectoryPersistence`] says.
+//! 5. A process that dies alone leaves no write half done: the call before which it struck has no effect. A real system
+//!    may leave the first pages of a large write.
+//! 6. A sync covers one file or one directory. It makes nothing else durable, except as [`DirectoryPersistence`] says.
 //!
 //! **What a correct store must survive** is all of the first list, in every combination and again during recovery: it
 //! must come back with everything that it acknowledged after a sync, and nothing by halves. A [`Sabotage`] goes beyond
