@@ -143,6 +143,13 @@ pub const FAULTS: &[Fault] = {
             &[CrashPrefix],
             || Arc::new(recovery::HastyCommit::default()),
         ),
+        store(
+            "idle sync",
+            "a durable commit that changes nothing makes nothing before it durable",
+            Run,
+            &[CrashPrefix],
+            || Arc::new(recovery::IdleSync),
+        ),
         store("undone commit", "a recovery undoes the last commit", Run, &[CrashPrefix], || {
             Arc::new(recovery::UndoneCommit { only_half: false })
         }),

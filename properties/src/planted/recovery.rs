@@ -22,6 +22,17 @@ impl Bug for HastyCommit {
     }
 }
 
+/// Takes a durable commit that changes nothing for nothing, although it promises that all before it is durable.
+#[derive(Debug)]
+pub(super) struct IdleSync;
+
+impl Bug for IdleSync {
+    fn commit(&self, transaction: Open, durability: Durability) -> Result<Option<TxnId>, StoreError> {
+        let is_idle = transaction.mutations.is_empty();
+        transaction.inner.commit(if is_idle { Durability::Buffered } else { durability })
+    }
+}
+
 /// Undoes, in a recovery, the last commit, or the first half of what it did.
 #[derive(Debug)]
 pub(super) struct UndoneCommit {

@@ -25,7 +25,7 @@ proptest! {
         config in config(),
     ) {
         let mut store = StoreKind::Engine.factory().open(SimDisk::default().vfs(), &config).unwrap();
-        hold(&mut *store, &transactions, &checkpoints)?;
+        hold(&mut *store, &transactions, &checkpoints, true)?;
     }
 
     #[test]
@@ -35,12 +35,18 @@ proptest! {
         config in config(),
     ) {
         let mut store = StoreKind::Redb.factory().open(SimDisk::default().vfs(), &config).unwrap();
-        hold(&mut *store, &transactions, &checkpoints)?;
+        hold(&mut *store, &transactions, &checkpoints, false)?;
     }
 }
 
-/// Takes a snapshot after each commit, and looks again at all of them after each commit and checkpoint.
-fn hold(store: &mut dyn Store, transactions: &[Vec<Operation>], checkpoints: &[bool]) -> TestCaseResult {
+/// Takes a snapshot after each commit, and looks again at all of them after each commit and checkpoint. A store of which
+/// checks are expected has to carry them out beside its readers.
+fn hold(
+    store: &mut dyn Store,
+    transactions: &[Vec<Operation>],
+    checkpoints: &[bool],
+    expects_checks: bool,
+) -> TestCaseResult {
     let mut held: Vec<Held> = Vec::new();
     for (index, operations) in transactions.iter().enumerate() {
         let mut reader = store.begin_read().unwrap();
@@ -60,7 +66,8 @@ fn hold(store: &mut dyn Store, transactions: &[Vec<Operation>], checkpoints: &[b
             backwards.reverse();
             prop_assert_eq!(&backwards, &*first);
         }
-        prop_assert!(store.verify().unwrap(), "the engine checks itself beside its readers");
+        let checks_itself = store.verify().unwrap();
+        prop_assert!(checks_itself || !expects_checks, "the engine checks itself beside its readers");
     }
     Ok(())
 }

@@ -175,7 +175,10 @@ impl<'a> Script<'a> {
             return Begin::Write;
         }
         if !is_busy && self.rng.chance(self.mix.write_share) {
-            self.clients[client] = Open::Writer { steps_left: self.rng.between(1..=self.mix.batch_max) };
+            // Some change nothing: their commit still promises that everything before is durable.
+            let is_empty = self.rng.chance(50);
+            let steps_left = if is_empty { 0 } else { self.rng.between(1..=self.mix.batch_max) };
+            self.clients[client] = Open::Writer { steps_left };
             return Begin::Write;
         }
         self.clients[client] = Open::Reader { steps_left: self.rng.between(1..=self.mix.reader_steps_max) };
