@@ -49,6 +49,7 @@ fn power_fails_in_every_kind_of_call() {
         crashes.process_deaths += run.stats.crashes.process_deaths;
     }
     let CrashCounts { creation, commit, checkpoint, recovery, process_deaths, .. } = crashes;
-    assert!(creation >= 20 && commit >= 150 && checkpoint >= 60 && recovery >= 100, "{crashes:?}");
-    assert!(process_deaths >= 60, "{crashes:?}");
+    // Each a little less than what these seeds hold. A death of the process counts as that only, wherever it strikes.
+    assert!(creation >= 38 && commit >= 190 && checkpoint >= 150 && recovery >= 500, "{crashes:?}");
+    assert!(process_deaths >= 170, "{crashes:?}");
 }
