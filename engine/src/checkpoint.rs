@@ -114,6 +114,7 @@ impl Shared {
         let root = merge(target, current.root, &changes)?;
         let free_list = state.allocator.finish(&self.pager, generation)?;
         let meta = Meta {
+            database: current.database,
             page_size: current.page_size,
             generation,
             page_count: state.allocator.page_count(),

@@ -40,3 +40,14 @@ id! {
     /// The number of a checkpoint: each one writes the meta page of the next generation.
     Generation
 }
+
+/// Tells one database from every other: drawn at random when it is created, and part of the seed of every checksum, so
+/// that no page and no record of another database is taken for one of this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct DatabaseId(pub u64);
+
+impl fmt::Display for DatabaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

@@ -56,7 +56,7 @@ pub use bytes::Bytes;
 pub use checkpoint::CheckpointReport;
 pub use db::{Database, Stats};
 pub use error::{Error, Result};
-pub use ids::{Generation, PageId, SegmentId, TxnId};
+pub use ids::{DatabaseId, Generation, PageId, SegmentId, TxnId};
 pub use inspect::VerifyReport;
 pub use mvcc::{ReadTransaction, Scan, WriteTransaction};
 pub use options::{Durability, Options, Retention};

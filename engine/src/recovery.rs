@@ -18,7 +18,7 @@ use crate::checkpoint::CheckpointState;
 use crate::db::Published;
 use crate::error::{Error, Result};
 use crate::format::{Damage, Meta, SegmentHeader, holds_record};
-use crate::ids::{Generation, SegmentId, TxnId};
+use crate::ids::{DatabaseId, Generation, SegmentId, TxnId};
 use crate::log::{Log, create_segment, list_segments, read_segment, replay, segment_path};
 use crate::mvcc::{BaseVersion, View};
 use crate::options::Options;
@@ -138,7 +138,9 @@ fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
         }
     }
     let log_start = SegmentId(1);
+    let database = vfs.unique_id().map_err(|source| Error::io("draw a number for", directory, source))?;
     let meta = Meta {
+        database: DatabaseId(database),
         page_size: options.page_size,
         generation: Generation(0),
         page_count: 2,

@@ -58,6 +58,10 @@ impl Vfs for RootedVfs {
         RealVfs.rename(&self.real(from), &self.real(to))
     }
 
+    fn unique_id(&self) -> io::Result<u64> {
+        RealVfs.unique_id()
+    }
+
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         RealVfs.sync_directory(&self.real(path))
     }

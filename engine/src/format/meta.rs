@@ -1,7 +1,7 @@
 //! The meta page: where everything else begins. There are two, in pages 0 and 1, written alternately.
 
 use super::{Damage, FORMAT_VERSION, HeaderError, checksum, get_u32, get_u64, put};
-use crate::ids::{Generation, PageId, SegmentId, TxnId};
+use crate::ids::{DatabaseId, Generation, PageId, SegmentId, TxnId};
 
 /// The bytes of a meta page that carry information; the rest of the page is zero.
 pub(crate) const META_BYTES: usize = 128;
@@ -19,6 +19,7 @@ pub(crate) struct PageReference {
 /// One state of the data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta {
+    pub(crate) database: DatabaseId,
     pub(crate) page_size: u32,
     /// The checkpoint that wrote this. Even generations live in page 0, odd ones in page 1.
     pub(crate) generation: Generation,
@@ -49,6 +50,7 @@ impl Meta {
         put(&mut bytes, 64, self.log_start.0.to_le_bytes());
         put(&mut bytes, 72, self.checkpoint.0.to_le_bytes());
         put(&mut bytes, 80, self.oldest.0.to_le_bytes());
+        put(&mut bytes, 88, self.database.0.to_le_bytes());
         let sum = checksum(&bytes[..120], SEED);
         put(&mut bytes, 120, sum.to_le_bytes());
         bytes
@@ -79,6 +81,7 @@ impl Meta {
             log_start: SegmentId(get_u64(bytes, 64)),
             checkpoint: TxnId(get_u64(bytes, 72)),
             oldest: TxnId(get_u64(bytes, 80)),
+            database: DatabaseId(get_u64(bytes, 88)),
         };
         meta.check(offset)?;
         Ok(meta)
@@ -140,6 +143,7 @@ mod tests {
 
     fn sample() -> Meta {
         Meta {
+            database: DatabaseId(0x00da_7aba_5e1d),
             page_size: 4096,
             generation: Generation(7),
             page_count: 90,

@@ -27,7 +27,7 @@ pub(crate) use segment::{SEGMENT_HEADER, SegmentHeader};
 pub(crate) use version_key::{Separator, VersionKey};
 
 /// The version of all file formats together. It changes whenever a byte of any of them does.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// What is wrong with some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

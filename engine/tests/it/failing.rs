@@ -42,6 +42,10 @@ impl Vfs for Failing {
         RealVfs.rename(from, to)
     }
 
+    fn unique_id(&self) -> io::Result<u64> {
+        RealVfs.unique_id()
+    }
+
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.check()?;
         RealVfs.sync_directory(path)

@@ -65,6 +65,9 @@ pub trait Vfs: Debug + Send + Sync {
     /// Renames a file, atomically replacing `to` if it exists. Both names lie in one directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// A number that nothing else was ever given: 64 random bits, or what a deterministic file system draws in their place.
+    fn unique_id(&self) -> io::Result<u64>;
+
     /// Makes every earlier creation, rename and removal in the directory at `path` durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }

@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) sequence: Sequence,
     pub(super) next_inode: u64,
     pub(super) next_handle: u64,
+    /// How many unique numbers were drawn.
+    unique_ids: u64,
     pub(super) incarnation: u64,
     pub(super) power_lost: bool,
     pub(super) crash_site: Option<IoCall>,
@@ -50,6 +52,7 @@ impl State {
             sequence: Sequence::default(),
             next_inode: 1,
             next_handle: 1,
+            unique_ids: 0,
             incarnation: 1,
             power_lost: false,
             crash_site: None,
@@ -82,6 +85,15 @@ impl State {
         }
         self.trace.call(request, self.io_calls, IoOutcome::of(&result));
         result
+    }
+
+    /// A number that no earlier call on this disk returned. No I/O: it is neither counted nor traced.
+    pub(super) fn unique_id(&mut self, incarnation: u64) -> io::Result<u64> {
+        if self.power_lost || incarnation != self.incarnation {
+            return fail(EIO);
+        }
+        self.unique_ids += 1;
+        Ok(xxh3_64_with_seed(&self.unique_ids.to_le_bytes(), 0))
     }
 
     pub(super) fn arm(&mut self, point: CrashPoint) {

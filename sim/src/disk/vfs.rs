@@ -51,6 +51,10 @@ impl Vfs for SimVfs {
         self.disk.lock().call(self.incarnation, &request, |state| state.rename(from, to))
     }
 
+    fn unique_id(&self) -> io::Result<u64> {
+        self.disk.lock().unique_id(self.incarnation)
+    }
+
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let request = Request::path(IoOperation::SyncDirectory, path);
         self.disk.lock().call(self.incarnation, &request, |state| state.sync_directory(path))
