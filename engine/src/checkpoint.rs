@@ -55,7 +55,7 @@ impl Shared {
         let Some(frozen) = self.freeze()? else {
             return Ok(CheckpointReport { through: state.meta.checkpoint, merged_version_count: 0 });
         };
-        self.complete(&mut state, &frozen).inspect_err(|_| self.poison())
+        self.complete(&mut state, &frozen).inspect_err(|error| self.poison(error))
     }
 
     /// The checkpoint that ends a recovery: makes durable what was replayed into the frozen tier, and starts a log

@@ -16,7 +16,7 @@ use crate::mvcc::{Mutations, ReadTransaction, View, WriteTransaction};
 use crate::options::{Durability, Options};
 use crate::pager::Pager;
 use crate::recovery;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock};
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, RwLock};
 
 /// An open database. Clones share one handle; the database is closed when the last of them and of their transactions
 /// is gone. Closing writes nothing: what was committed with [`Durability::Sync`] is durable already, and
@@ -38,7 +38,8 @@ pub(crate) struct Shared {
     pub(crate) log: Mutex<Option<Log>>,
     pub(crate) published: RwLock<Published>,
     writer_open: AtomicBool,
-    poisoned: AtomicBool,
+    /// Set once, with the cause.
+    poisoned: OnceLock<String>,
 }
 
 /// What a new snapshot sees.
@@ -104,7 +105,7 @@ impl Database {
             log: Mutex::new(opened.log),
             published: RwLock::new(opened.published),
             writer_open: AtomicBool::new(false),
-            poisoned: AtomicBool::new(false),
+            poisoned: OnceLock::new(),
         };
         let database = Database { shared: Arc::new(shared) };
         if opened.needs_checkpoint {
@@ -240,7 +241,7 @@ impl Shared {
         let bytes = self.published.read().view.active.bytes();
         if bytes > self.options.write_tier_bytes as u64 && self.check_writable().is_ok() {
             let outcome = self.checkpoint_now();
-            debug_assert!(outcome.is_ok() || self.poisoned.load(Ordering::Acquire));
+            debug_assert!(outcome.is_ok() || self.poisoned.get().is_some());
         }
     }
 
@@ -250,19 +251,22 @@ impl Shared {
         let log = log.as_mut().ok_or(Error::ReadOnly)?;
         // Whoever held the lock before may have failed.
         self.check_writable()?;
-        work(log).inspect_err(|_| self.poison())
+        work(log).inspect_err(|error| self.poison(error))
     }
 
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        // Acquire, with the Release in `poison`.
-        if self.poisoned.load(Ordering::Acquire) { Err(Error::Poisoned) } else { Ok(()) }
+        match self.poisoned.get() {
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
     }
 
-    pub(crate) fn poison(&self) {
-        self.poisoned.store(true, Ordering::Release);
+    /// Refuses every change from here on. The first cause is kept.
+    pub(crate) fn poison(&self, cause: &Error) {
+        let _ = self.poisoned.set(cause.to_string());
     }
 }
 

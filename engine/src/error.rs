@@ -36,9 +36,25 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A write transaction is open already.
+    /// The file system is full, or a quota is used up. Nothing was lost and nothing changed: what was asked for did not
+    /// happen, and can be asked for again once there is space.
+    #[error("there is no space left to {operation} {}", path.display())]
+    OutOfSpace {
+        /// What was tried, as a verb: `append to`, `write`, `create`, ...
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+    },
+    /// An exclusive write transaction is open.
     #[error("another write transaction is open")]
     WriteBusy,
+    /// An optimistic transaction wrote a key that another transaction has committed since the snapshot of the first.
+    /// Nothing of it was committed; begin again from a new snapshot.
+    #[error("key \"{}\" was changed by another transaction that committed first", key.escape_ascii())]
+    Conflict {
+        /// The first such key.
+        key: Vec<u8>,
+    },
     /// The snapshot is no longer retained, or lies in the future.
     #[error("no snapshot of transaction {requested}: {oldest} to {latest} can be read")]
     SnapshotNotFound {
@@ -49,9 +65,25 @@ pub enum Error {
         /// The latest snapshot.
         latest: TxnId,
     },
+    /// The stream of changes was asked for from a transaction that is no longer retained one by one. A consumer that
+    /// fell behind this far has to start anew from a snapshot.
+    #[error(
+        "the changes of transaction {requested} are no longer retained: the oldest are those of {oldest}"
+    )]
+    ChangesNotRetained {
+        /// What was asked for.
+        requested: TxnId,
+        /// The oldest transaction whose changes can be had.
+        oldest: TxnId,
+    },
     /// An earlier write or sync failed, so what is on disk is unknown: open the database again to go on. Reads work.
-    #[error("an earlier write or sync failed: the database accepts no more changes until it is opened again")]
-    Poisoned,
+    #[error(
+        "the database accepts no more changes until it is opened again, because of an earlier failure: {cause}"
+    )]
+    Poisoned {
+        /// The error of that failure, as text.
+        cause: String,
+    },
     /// The database was opened for reading only.
     #[error("the database was opened for reading only")]
     ReadOnly,
@@ -91,7 +123,13 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {
-        Error::Io { operation, path: path.to_owned(), source }
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::OutOfSpace { operation, path }
+            }
+            _ => Error::Io { operation, path, source },
+        }
     }
 
     pub(crate) fn corruption(path: &Path, offset: u64, damage: Damage) -> Error {

@@ -8,7 +8,7 @@
 use std::sync as imp;
 
 pub(crate) use imp::atomic::{AtomicBool, AtomicU64, Ordering};
-pub(crate) use imp::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard, Weak};
+pub(crate) use imp::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 const PANICKED: &str = "no thread panicked while it held this lock";
 

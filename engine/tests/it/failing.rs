@@ -103,10 +103,10 @@ fn poisons(work: impl Fn(&Database) -> Result<(), Error>) {
     assert!(matches!(error, Error::Io { operation: "sync", .. }), "{error}");
     // A later sync that succeeds decides nothing any more.
     disk.0.store(false, Ordering::Relaxed);
-    assert!(matches!(put(&database, b"after"), Err(Error::Poisoned)));
-    assert!(matches!(database.checkpoint(), Err(Error::Poisoned)));
-    assert!(matches!(database.sync(), Err(Error::Poisoned)));
-    assert!(matches!(database.verify(), Err(Error::Poisoned)));
+    assert!(matches!(put(&database, b"after"), Err(Error::Poisoned { .. })));
+    assert!(matches!(database.checkpoint(), Err(Error::Poisoned { .. })));
+    assert!(matches!(database.sync(), Err(Error::Poisoned { .. })));
+    assert!(matches!(database.verify(), Err(Error::Poisoned { .. })));
     let read = database.begin_read().expect("reads go on");
     assert!(read.get(b"before").expect("readable").is_some());
     drop((read, database));
