@@ -68,7 +68,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
     if meta.generation == Generation(0) && !options.read_only {
         make_names_durable(&*vfs, directory)?;
     }
-    let pager = Pager::new(file, data_path, meta.page_size as usize, options.cache_bytes);
+    let pager = Pager::new(file, data_path, meta.database, meta.page_size as usize, options.cache_bytes);
     recover(vfs, directory, options, pager, meta)
 }
 
@@ -151,7 +151,7 @@ fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
         oldest: TxnId(0),
     };
     file.set_size(0).map_err(|source| Error::io("empty", &new_path, source))?;
-    let pager = Pager::new(file, new_path.clone(), options.page_size as usize, 0);
+    let pager = Pager::new(file, new_path.clone(), meta.database, options.page_size as usize, 0);
     pager.write_meta(&meta)?;
     pager.reserve(meta.page_count)?;
     pager.sync()?;

@@ -2,7 +2,7 @@
 
 use super::{child, load};
 use crate::error::Result;
-use crate::format::{Page, PageReference, VersionKey};
+use crate::format::{Page, Subtree, VersionKey};
 use crate::pager::Pager;
 use crate::sync::Arc;
 
@@ -16,12 +16,12 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// The gap before the first entry that is at or after `target`.
-    pub(crate) fn seek(pager: &Pager, root: Option<PageReference>, target: VersionKey<'_>) -> Result<Cursor> {
+    pub(crate) fn seek(pager: &Pager, root: Option<Subtree>, target: VersionKey<'_>) -> Result<Cursor> {
         Cursor::descend(pager, root, |branch| branch.child_for(target), |leaf| leaf.lower_bound(target))
     }
 
     /// The gap after the last entry.
-    pub(crate) fn last(pager: &Pager, root: Option<PageReference>) -> Result<Cursor> {
+    pub(crate) fn last(pager: &Pager, root: Option<Subtree>) -> Result<Cursor> {
         Cursor::descend(pager, root, |branch| branch.count() - 1, Page::count)
     }
 
@@ -61,13 +61,13 @@ impl Cursor {
 
     fn descend(
         pager: &Pager,
-        root: Option<PageReference>,
+        root: Option<Subtree>,
         in_branch: impl Fn(&Page) -> usize,
         in_leaf: impl Fn(&Page) -> usize,
     ) -> Result<Cursor> {
         let mut cursor = Cursor { path: Vec::new() };
         let Some(root) = root else { return Ok(cursor) };
-        let page = load(pager, root, None)?;
+        let page = load(pager, root.page, None)?;
         let index = if page.level() > 0 { in_branch(&page) } else { in_leaf(&page) };
         cursor.path.push((page, index));
         cursor.complete(pager, in_branch, in_leaf)?;

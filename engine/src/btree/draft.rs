@@ -4,11 +4,13 @@
 //! into a page each; writing turns a draft into a page.
 
 use super::capacity;
+use super::retain::Summary;
 use crate::format::{
-    BRANCH_CELL_HEADER, LeafCell, Page, PageReference, PageWriter, SLOT_BYTES, Separator, write_branch_cell,
+    BRANCH_CELL_HEADER, LeafCell, Page, PageWriter, SLOT_BYTES, Separator, Subtree, write_branch_cell,
     write_leaf_cell,
 };
 use crate::ids::{Generation, PageId};
+use crate::pager::Pager;
 use crate::sync::Arc;
 
 /// A leaf entry: one that is there already, or a new one.
@@ -31,15 +33,18 @@ impl Entry<'_> {
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
     pub(crate) lower: Separator,
-    pub(crate) page: PageReference,
+    pub(crate) tree: Subtree,
 }
 
 /// What a draft holds.
 #[derive(Debug)]
 pub(crate) enum Content<'a> {
     /// A page that stays as it is.
-    Kept(PageReference),
-    Leaf(Vec<Entry<'a>>),
+    Kept(Subtree),
+    Leaf {
+        entries: Vec<Entry<'a>>,
+        summary: Summary,
+    },
     Branch {
         level: u8,
         children: Vec<Child>,
@@ -58,26 +63,31 @@ impl Draft<'_> {
     pub(crate) fn is_underfull(&self, page_size: usize) -> bool {
         let used: usize = match &self.content {
             Content::Kept(_) => return false,
-            Content::Leaf(entries) => entries.iter().map(entry_size).sum(),
+            Content::Leaf { entries, .. } => entries.iter().map(entry_size).sum(),
             Content::Branch { children, .. } => children.iter().map(child_size).sum(),
         };
         used < capacity(page_size) / 4
     }
 }
 
-/// Distributes leaf entries evenly over as few drafts as hold them.
-pub(crate) fn pack_leaf<'a>(page_size: usize, lower: &Separator, entries: Vec<Entry<'a>>) -> Vec<Draft<'a>> {
-    let mut drafts: Vec<Draft<'a>> = Vec::new();
-    for entries in pack(page_size, entries, entry_size) {
-        let lower = match drafts.last() {
-            None => lower.clone(),
-            Some(Draft { content: Content::Leaf(before), .. }) => {
-                let last = before.last().expect("packed groups are never empty");
-                Separator::between(last.cell().version, entries[0].cell().version)
-            }
-            Some(_) => unreachable!("only leaves are packed here"),
-        };
-        drafts.push(Draft { lower, content: Content::Leaf(entries) });
+/// Distributes leaf entries between two bounds evenly over as few drafts as hold them.
+pub(crate) fn pack_leaf<'a>(
+    page_size: usize,
+    lower: &Separator,
+    upper: Option<&Separator>,
+    entries: Vec<Entry<'a>>,
+) -> Vec<Draft<'a>> {
+    let mut groups = pack(page_size, entries, entry_size).into_iter().peekable();
+    let mut drafts: Vec<Draft<'a>> = Vec::with_capacity(groups.len());
+    let mut lower = lower.clone();
+    while let Some(entries) = groups.next() {
+        let next = groups.peek().map(|next| {
+            let last = entries.last().expect("packed groups are never empty");
+            Separator::between(last.cell().version, next[0].cell().version)
+        });
+        let summary = Summary::of_cells(entries.iter().map(Entry::cell), next.as_ref().or(upper));
+        drafts.push(Draft { lower, content: Content::Leaf { entries, summary } });
+        lower = next.unwrap_or_else(Separator::lowest);
     }
     drafts
 }
@@ -93,31 +103,31 @@ pub(crate) fn pack_branch<'a>(page_size: usize, level: u8, children: Vec<Child>)
 }
 
 /// Lays out a leaf.
-pub(crate) fn leaf_page(page_size: usize, id: PageId, generation: Generation, entries: &[Entry<'_>]) -> Page {
-    let mut writer = PageWriter::new(page_size);
+pub(crate) fn leaf_page(pager: &Pager, id: PageId, generation: Generation, entries: &[Entry<'_>]) -> Page {
+    let mut writer = PageWriter::new(pager.page_size());
     for entry in entries {
         let cell = entry.cell();
         write_leaf_cell(writer.cell(cell.size()), &cell);
     }
-    writer.finish(id, generation, 0)
+    writer.finish(pager.database(), id, generation, 0)
 }
 
 /// Lays out a branch. The bound of its first child is not written: the parent knows it.
 pub(crate) fn branch_page(
-    page_size: usize,
+    pager: &Pager,
     id: PageId,
     generation: Generation,
     level: u8,
     children: &[Child],
 ) -> Page {
-    let mut writer = PageWriter::new(page_size);
+    let mut writer = PageWriter::new(pager.page_size());
     let lowest = Separator::lowest();
     for (index, child) in children.iter().enumerate() {
         let lower = if index == 0 { &lowest } else { &child.lower };
         let room = writer.cell(BRANCH_CELL_HEADER + lower.key.len());
-        write_branch_cell(room, lower, child.page);
+        write_branch_cell(room, lower, child.tree);
     }
-    writer.finish(id, generation, level)
+    writer.finish(pager.database(), id, generation, level)
 }
 
 fn entry_size(entry: &Entry<'_>) -> usize {

@@ -10,12 +10,13 @@
 mod cursor;
 mod draft;
 mod merge;
+mod retain;
 mod scan;
 mod verify;
 
 use crate::bytes::Bytes;
 use crate::error::Result;
-use crate::format::{Damage, LeafValue, PAGE_HEADER, Page, PageKind, PageReference, VersionKey};
+use crate::format::{Damage, LeafValue, PAGE_HEADER, Page, PageKind, PageReference, Subtree, VersionKey};
 use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
@@ -33,13 +34,13 @@ fn capacity(page_size: usize) -> usize {
 /// The version of `key` that `snapshot` sees, if the tree has one. The inner `None` is a deletion.
 pub(crate) fn get(
     pager: &Pager,
-    root: Option<PageReference>,
+    root: Option<Subtree>,
     key: &[u8],
     snapshot: TxnId,
 ) -> Result<Option<Option<Bytes>>> {
     let Some(root) = root else { return Ok(None) };
     let target = VersionKey { key, txn: snapshot };
-    let mut page = load(pager, root, None)?;
+    let mut page = load(pager, root.page, None)?;
     while page.level() > 0 {
         page = child(pager, &page, page.child_for(target))?;
     }
@@ -72,7 +73,7 @@ fn key_at(page: &Arc<Page>, index: usize) -> Bytes {
 
 /// The child at `index` of a branch.
 pub(crate) fn child(pager: &Pager, parent: &Page, index: usize) -> Result<Arc<Page>> {
-    load(pager, parent.branch(index).1, Some(parent.level()))
+    load(pager, parent.branch(index).1.page, Some(parent.level()))
 }
 
 /// A page of the tree: a root, or a child of a branch of level `parent_level`.

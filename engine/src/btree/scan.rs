@@ -5,7 +5,7 @@ use std::ops::Bound;
 use super::{Cursor, key_at, value_at};
 use crate::bytes::Bytes;
 use crate::error::Result;
-use crate::format::{Page, PageReference, VersionKey};
+use crate::format::{Page, Subtree, VersionKey};
 use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
@@ -25,7 +25,7 @@ impl BaseScan {
     /// Starts at `start`, and goes up from there, or down if `reverse`. Where to stop is the caller's to decide.
     pub(crate) fn new(
         pager: &Pager,
-        root: Option<PageReference>,
+        root: Option<Subtree>,
         snapshot: TxnId,
         start: Bound<&[u8]>,
         reverse: bool,

@@ -1,8 +1,9 @@
 //! Checking the whole tree against its invariants, as it is on disk.
 
 use super::check;
+use super::retain::Summary;
 use crate::error::Result;
-use crate::format::{Damage, LeafValue, PageReference, Separator, VersionKey};
+use crate::format::{Damage, LeafValue, Page, Separator, Subtree, VersionKey};
 use crate::ids::{PageId, TxnId};
 use crate::pager::Pager;
 
@@ -20,12 +21,12 @@ pub(crate) struct TreeReport {
 
 /// Walks the tree at `root`, which holds no transaction after `checkpoint`. Reads every page from the disk, even those
 /// that are in the cache.
-pub(crate) fn verify(pager: &Pager, root: Option<PageReference>, checkpoint: TxnId) -> Result<TreeReport> {
+pub(crate) fn verify(pager: &Pager, root: Option<Subtree>, checkpoint: TxnId) -> Result<TreeReport> {
     let mut report = TreeReport::default();
     if let Some(root) = root {
-        let page = pager.read_from_disk(root)?;
+        let page = pager.read_from_disk(root.page)?;
         if page.level() > 0 && page.count() == 1 {
-            return Err(pager.corruption(root.page, Damage("the root has a single child")));
+            return Err(pager.corruption(root.page.page, Damage("the root has a single child")));
         }
         report.height = page.level() + 1;
         let above = report.height;
@@ -44,15 +45,15 @@ impl Walk<'_> {
     /// Walks the subtree at `at`, whose parent is of level `parent_level`.
     fn node(
         &mut self,
-        at: PageReference,
+        at: Subtree,
         parent_level: u8,
         lower: &Separator,
         upper: Option<&Separator>,
     ) -> Result<()> {
-        let page = self.pager.read_from_disk(at)?;
+        let page = self.pager.read_from_disk(at.page)?;
         check(self.pager, &page, Some(parent_level))?;
-        let corruption = |reason| self.pager.corruption(at.page, Damage(reason));
-        self.report.pages.push((at.page, 1));
+        let corruption = |reason| self.pager.corruption(at.page.page, Damage(reason));
+        self.report.pages.push((at.page.page, 1));
         let is_inside = |version: VersionKey<'_>| {
             lower.as_key() <= version && upper.is_none_or(|upper| version < upper.as_key())
         };
@@ -73,9 +74,15 @@ impl Walk<'_> {
                     self.report.pages.push((extent.start, extent.pages(self.pager.page_size())));
                 }
             }
-            return Ok(());
+            return self.leaf_summary(at, &page, upper);
         }
         self.report.branch_count += 1;
+        let summary = Summary::of_children((0..page.count()).map(|index| page.branch(index).1));
+        if summary.at(at.page) != at {
+            return Err(corruption(
+                "a branch's children are newer, or hold other garbage, than its pointer says",
+            ));
+        }
         let bound = |index| {
             let (bound, _) = page.branch(index);
             Separator { key: bound.key.to_vec(), txn: bound.txn }
@@ -83,13 +90,27 @@ impl Walk<'_> {
         for index in 0..page.count() {
             let child_lower = if index == 0 { lower.clone() } else { bound(index) };
             if index > 0 && !is_inside(child_lower.as_key()) {
-                return Err(self
-                    .pager
-                    .corruption(at.page, Damage("a separator lies outside the bounds of its branch")));
+                return Err(corruption("a separator lies outside the bounds of its branch"));
             }
             let child_upper = (index + 1 < page.count()).then(|| bound(index + 1));
             self.node(page.branch(index).1, page.level(), &child_lower, child_upper.as_ref().or(upper))?;
         }
         Ok(())
+    }
+
+    /// Checks what a leaf's pointer says of it.
+    ///
+    /// If the next leaf has gone since this one was written, nothing of this leaf's last key can lie beyond it any more,
+    /// but the pointer doesn't know yet.
+    fn leaf_summary(&self, at: Subtree, page: &Page, upper: Option<&Separator>) -> Result<()> {
+        let cells = || (0..page.count()).map(|index| page.leaf(index));
+        let last = page.leaf(page.count() - 1).version;
+        let in_last_key = Separator { key: last.key.to_vec(), txn: TxnId(0) };
+        let possible = [upper, Some(&in_last_key)];
+        if possible.iter().any(|upper| Summary::of_cells(cells(), *upper).at(at.page) == at) {
+            return Ok(());
+        }
+        let damage = Damage("a leaf is newer, or holds other garbage, than its pointer says");
+        Err(self.pager.corruption(at.page.page, damage))
     }
 }

@@ -1,7 +1,7 @@
 //! The free list on disk: runs of pages, in a chain of pages of its own.
 
 use super::{Damage, PAGE_HEADER, Page, PageKind, PageReference, PageWriter, get_u32, get_u64, put};
-use crate::ids::{Generation, PageId};
+use crate::ids::{DatabaseId, Generation, PageId};
 
 const CHAIN_BYTES: usize = 24;
 const RUN_BYTES: usize = 16;
@@ -30,7 +30,13 @@ pub(crate) fn runs_per_page(page_size: usize) -> usize {
 }
 
 impl FreeListPage {
-    pub(crate) fn encode(&self, page_size: usize, id: PageId, generation: Generation) -> Page {
+    pub(crate) fn encode(
+        &self,
+        page_size: usize,
+        database: DatabaseId,
+        id: PageId,
+        generation: Generation,
+    ) -> Page {
         assert!(self.runs.len() <= runs_per_page(page_size));
         let mut contents = vec![0; CHAIN_BYTES + self.runs.len() * RUN_BYTES];
         if let Some(next) = self.next {
@@ -46,7 +52,7 @@ impl FreeListPage {
             let flags = if run.just_freed { FLAG_JUST_FREED } else { 0 };
             put(&mut contents, at + 12, flags.to_le_bytes());
         }
-        PageWriter::free_list(page_size, id, generation, &contents)
+        PageWriter::free_list(page_size, database, id, generation, &contents)
     }
 
     pub(crate) fn decode(page: &Page) -> Result<FreeListPage, Damage> {
@@ -94,8 +100,9 @@ mod tests {
                 just_freed: index.is_multiple_of(3),
             };
             let list = FreeListPage { next, runs: (0..count).map(run).collect() };
-            let page = list.encode(4096, PageId(5), Generation(1));
-            let page = Page::decode(page.bytes().into(), PageId(5)).expect("the page is whole");
+            let page = list.encode(4096, DatabaseId(3), PageId(5), Generation(1));
+            let page =
+                Page::decode(page.bytes().into(), DatabaseId(3), PageId(5)).expect("the page is whole");
             assert_eq!(FreeListPage::decode(&page), Ok(list));
         }
     }
@@ -106,7 +113,8 @@ mod tests {
             FreeRun { start: PageId(1), count: 1, just_freed: false },
             FreeRun { start: PageId(9), count: 0, just_freed: false },
         ] {
-            let page = FreeListPage { next: None, runs: vec![run] }.encode(4096, PageId(5), Generation(1));
+            let list = FreeListPage { next: None, runs: vec![run] };
+            let page = list.encode(4096, DatabaseId(3), PageId(5), Generation(1));
             assert!(FreeListPage::decode(&page).is_err());
         }
     }

@@ -16,6 +16,19 @@ pub(crate) struct PageReference {
     pub(crate) checksum: u64,
 }
 
+/// What a pointer to a subtree says of it, so that whole subtrees can be passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subtree {
+    pub(crate) page: PageReference,
+    /// The latest transaction in it.
+    pub(crate) newest: TxnId,
+    /// The lowest horizon at which something in it can be dropped; [`NO_GARBAGE`] if nothing ever can.
+    pub(crate) oldest_garbage: TxnId,
+}
+
+/// No horizon is this high.
+pub(crate) const NO_GARBAGE: TxnId = TxnId(u64::MAX);
+
 /// One state of the data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta {
@@ -26,7 +39,7 @@ pub(crate) struct Meta {
     /// Pages of the file that are accounted for, the two meta pages included.
     pub(crate) page_count: u64,
     /// The root of the base tree; none if it is empty.
-    pub(crate) root: Option<PageReference>,
+    pub(crate) root: Option<Subtree>,
     /// The first page of the free list; none if nothing is free.
     pub(crate) free_list: Option<PageReference>,
     /// The log goes on here: the base tree holds all that earlier segments say.
@@ -45,12 +58,16 @@ impl Meta {
         put(&mut bytes, 12, self.page_size.to_le_bytes());
         put(&mut bytes, 16, self.generation.0.to_le_bytes());
         put(&mut bytes, 24, self.page_count.to_le_bytes());
-        put_reference(&mut bytes, 32, self.root);
+        put_reference(&mut bytes, 32, self.root.map(|root| root.page));
         put_reference(&mut bytes, 48, self.free_list);
         put(&mut bytes, 64, self.log_start.0.to_le_bytes());
         put(&mut bytes, 72, self.checkpoint.0.to_le_bytes());
         put(&mut bytes, 80, self.oldest.0.to_le_bytes());
         put(&mut bytes, 88, self.database.0.to_le_bytes());
+        if let Some(root) = self.root {
+            put(&mut bytes, 96, root.newest.0.to_le_bytes());
+            put(&mut bytes, 104, root.oldest_garbage.0.to_le_bytes());
+        }
         let sum = checksum(&bytes[..120], SEED);
         put(&mut bytes, 120, sum.to_le_bytes());
         bytes
@@ -76,7 +93,11 @@ impl Meta {
             page_size: get_u32(bytes, 12),
             generation: Generation(get_u64(bytes, 16)),
             page_count: get_u64(bytes, 24),
-            root: get_reference(bytes, 32),
+            root: get_reference(bytes, 32).map(|page| Subtree {
+                page,
+                newest: TxnId(get_u64(bytes, 96)),
+                oldest_garbage: TxnId(get_u64(bytes, 104)),
+            }),
             free_list: get_reference(bytes, 48),
             log_start: SegmentId(get_u64(bytes, 64)),
             checkpoint: TxnId(get_u64(bytes, 72)),
@@ -104,13 +125,16 @@ impl Meta {
         };
         if self.page_count < 2
             || self.page_count > u64::MAX / u64::from(self.page_size)
-            || outside(self.root)
+            || outside(self.root.map(|root| root.page))
             || outside(self.free_list)
         {
             return Err(damaged("the meta page points outside the file"));
         }
         if self.generation.0.max(self.checkpoint.0).max(self.log_start.0) >= u64::MAX / 2 {
             return Err(damaged("the meta page counts impossibly far"));
+        }
+        if self.root.is_some_and(|root| root.newest > self.checkpoint) {
+            return Err(damaged("the tree is newer than the checkpoint that wrote it"));
         }
         if self.oldest > self.checkpoint {
             return Err(damaged("the meta page retains snapshots of the future only"));
@@ -147,7 +171,11 @@ mod tests {
             page_size: 4096,
             generation: Generation(7),
             page_count: 90,
-            root: Some(PageReference { page: PageId(12), checksum: 0xfeed }),
+            root: Some(Subtree {
+                page: PageReference { page: PageId(12), checksum: 0xfeed },
+                newest: TxnId(54),
+                oldest_garbage: TxnId(52),
+            }),
             free_list: None,
             log_start: SegmentId(3),
             checkpoint: TxnId(55),

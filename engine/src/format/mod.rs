@@ -13,8 +13,10 @@ mod version_key;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::ids::{DatabaseId, PageId};
+
 pub(crate) use free_list::{FreeListPage, FreeRun, runs_per_page};
-pub(crate) use meta::{META_BYTES, Meta, PageReference};
+pub(crate) use meta::{META_BYTES, Meta, NO_GARBAGE, PageReference, Subtree};
 pub(crate) use page::{
     BRANCH_CELL_HEADER, EXTENT_BYTES, Extent, LEAF_CELL_HEADER, LeafCell, LeafValue, PAGE_HEADER, Page,
     PageKind, PageWriter, SLOT_BYTES, max_key_bytes, write_branch_cell, write_leaf_cell,
@@ -46,6 +48,11 @@ pub(crate) enum HeaderError {
 /// wrong place fail their checksum.
 pub(crate) fn checksum(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
+}
+
+/// The seed of the checksum of whatever starts at `page` of a database's data file.
+pub(crate) fn page_seed(database: DatabaseId, page: PageId) -> u64 {
+    database.0 ^ page.0
 }
 
 /// Reads an integer at `at`; the caller has checked that it lies inside.

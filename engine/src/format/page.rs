@@ -5,10 +5,10 @@
 use std::ops::Range;
 
 use super::{
-    Damage, MAX_KEY_BYTES, MAX_VALUE_BYTES, PageReference, Separator, VersionKey, checksum, get_u16, get_u32,
-    get_u64, put,
+    Damage, MAX_KEY_BYTES, MAX_VALUE_BYTES, PageReference, Separator, Subtree, VersionKey, checksum, get_u16,
+    get_u32, get_u64, page_seed, put,
 };
-use crate::ids::{Generation, PageId, TxnId};
+use crate::ids::{DatabaseId, Generation, PageId, TxnId};
 
 /// Bytes before the slots of every page.
 pub(crate) const PAGE_HEADER: usize = 32;
@@ -17,7 +17,7 @@ pub(crate) const SLOT_BYTES: usize = 2;
 /// Bytes of a leaf cell before its key.
 pub(crate) const LEAF_CELL_HEADER: usize = 15;
 /// Bytes of a branch cell before its key.
-pub(crate) const BRANCH_CELL_HEADER: usize = 26;
+pub(crate) const BRANCH_CELL_HEADER: usize = 42;
 /// Bytes that stand for the value in a leaf cell if the value lies in pages of its own.
 pub(crate) const EXTENT_BYTES: usize = 16;
 /// No tree is higher: with two children to a branch it would have more leaves than a file has bytes.
@@ -93,11 +93,11 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Checks everything there is to check about a page on its own: that it is page `id`, its checksum, and for tree
-    /// pages every slot, every length and the order of the cells.
-    pub(crate) fn decode(bytes: Box<[u8]>, id: PageId) -> Result<Page, Damage> {
+    /// Checks everything there is to check about a page on its own: that it is page `id` of `database`, its checksum,
+    /// and for tree pages every slot, every length and the order of the cells.
+    pub(crate) fn decode(bytes: Box<[u8]>, database: DatabaseId, id: PageId) -> Result<Page, Damage> {
         assert!(bytes.len() >= 4096, "pages have at least 4096 bytes");
-        if get_u64(&bytes, 0) != checksum(&bytes[8..], id.0) {
+        if get_u64(&bytes, 0) != checksum(&bytes[8..], page_seed(database, id)) {
             return Err(Damage("the page's checksum doesn't match"));
         }
         if get_u64(&bytes, 8) != id.0 {
@@ -169,7 +169,7 @@ impl Page {
 
     /// The child at `index` of a branch, with the lower bound of its subtree. The bound of the first child is the
     /// branch's own, which its parent knows; here it is the lowest of all.
-    pub(crate) fn branch(&self, index: usize) -> (VersionKey<'_>, PageReference) {
+    pub(crate) fn branch(&self, index: usize) -> (VersionKey<'_>, Subtree) {
         debug_assert_eq!(self.kind(), PageKind::Branch);
         self.branch_at(self.slot(index)).expect("the page was checked when it was read")
     }
@@ -296,7 +296,7 @@ impl Page {
         Ok(LeafCell { version: VersionKey { key, txn: TxnId(get_u64(bytes, at + 3)) }, value })
     }
 
-    fn branch_at(&self, at: usize) -> Result<(VersionKey<'_>, PageReference), Damage> {
+    fn branch_at(&self, at: usize) -> Result<(VersionKey<'_>, Subtree), Damage> {
         let bytes = &self.bytes;
         let key_start = at + BRANCH_CELL_HEADER;
         let key_end = key_start + usize::from(get_u16(bytes, at));
@@ -305,9 +305,13 @@ impl Page {
             return Err(Damage("a separator is longer than any key can be"));
         }
         let separator = VersionKey { key, txn: TxnId(get_u64(bytes, at + 2)) };
-        let child =
-            PageReference { page: PageId(get_u64(bytes, at + 10)), checksum: get_u64(bytes, at + 18) };
-        Ok((separator, child))
+        let page = PageReference { page: PageId(get_u64(bytes, at + 10)), checksum: get_u64(bytes, at + 18) };
+        if page.page.0 < 2 {
+            return Err(Damage("a child is of an impossible place"));
+        }
+        let newest = TxnId(get_u64(bytes, at + 26));
+        let oldest_garbage = TxnId(get_u64(bytes, at + 34));
+        Ok((separator, Subtree { page, newest, oldest_garbage }))
     }
 }
 
@@ -340,21 +344,33 @@ impl PageWriter {
     }
 
     /// Adds header and checksum. Level 0 is a leaf, every other a branch.
-    pub(crate) fn finish(mut self, id: PageId, generation: Generation, level: u8) -> Page {
+    pub(crate) fn finish(
+        mut self,
+        database: DatabaseId,
+        id: PageId,
+        generation: Generation,
+        level: u8,
+    ) -> Page {
         assert!(self.count > 0, "tree pages are never empty");
         let count = u16::try_from(self.count).expect("a slot takes two of at most 65536 bytes");
         let cells_start = u32::try_from(self.cells_start).expect("a page has at most 65536 bytes");
         put(&mut self.bytes, 26, count.to_le_bytes());
         put(&mut self.bytes, 28, cells_start.to_le_bytes());
         let kind = if level == 0 { KIND_LEAF } else { KIND_BRANCH };
-        seal(self.bytes, id, generation, kind, level)
+        seal(self.bytes, database, id, generation, kind, level)
     }
 
     /// A free-list page with the given contents after the header.
-    pub(crate) fn free_list(page_size: usize, id: PageId, generation: Generation, contents: &[u8]) -> Page {
+    pub(crate) fn free_list(
+        page_size: usize,
+        database: DatabaseId,
+        id: PageId,
+        generation: Generation,
+        contents: &[u8],
+    ) -> Page {
         let mut bytes = vec![0; page_size].into_boxed_slice();
         bytes[PAGE_HEADER..PAGE_HEADER + contents.len()].copy_from_slice(contents);
-        seal(bytes, id, generation, KIND_FREE_LIST, 0)
+        seal(bytes, database, id, generation, KIND_FREE_LIST, 0)
     }
 }
 
@@ -386,21 +402,30 @@ pub(crate) fn write_leaf_cell(out: &mut [u8], cell: &LeafCell<'_>) {
 }
 
 /// Writes a branch cell into room of exactly its size.
-pub(crate) fn write_branch_cell(out: &mut [u8], separator: &Separator, child: PageReference) {
+pub(crate) fn write_branch_cell(out: &mut [u8], separator: &Separator, child: Subtree) {
     assert_eq!(out.len(), BRANCH_CELL_HEADER + separator.key.len());
     put(out, 0, u16::try_from(separator.key.len()).expect("keys are at most 4096 bytes").to_le_bytes());
     put(out, 2, separator.txn.0.to_le_bytes());
-    put(out, 10, child.page.0.to_le_bytes());
-    put(out, 18, child.checksum.to_le_bytes());
+    put(out, 10, child.page.page.0.to_le_bytes());
+    put(out, 18, child.page.checksum.to_le_bytes());
+    put(out, 26, child.newest.0.to_le_bytes());
+    put(out, 34, child.oldest_garbage.0.to_le_bytes());
     out[BRANCH_CELL_HEADER..].copy_from_slice(&separator.key);
 }
 
-fn seal(mut bytes: Box<[u8]>, id: PageId, generation: Generation, kind: u8, level: u8) -> Page {
+fn seal(
+    mut bytes: Box<[u8]>,
+    database: DatabaseId,
+    id: PageId,
+    generation: Generation,
+    kind: u8,
+    level: u8,
+) -> Page {
     put(&mut bytes, 8, id.0.to_le_bytes());
     put(&mut bytes, 16, generation.0.to_le_bytes());
     bytes[24] = kind;
     bytes[25] = level;
-    let sum = checksum(&bytes[8..], id.0);
+    let sum = checksum(&bytes[8..], page_seed(database, id));
     put(&mut bytes, 0, sum.to_le_bytes());
     Page { bytes }
 }
@@ -408,6 +433,8 @@ fn seal(mut bytes: Box<[u8]>, id: PageId, generation: Generation, kind: u8, leve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DATABASE: DatabaseId = DatabaseId(0x0bad_cafe);
 
     fn cell<'a>(key: &'a str, txn: u64, value: LeafValue<'a>) -> LeafCell<'a> {
         LeafCell { version: VersionKey { key: key.as_bytes(), txn: TxnId(txn) }, value }
@@ -418,7 +445,7 @@ mod tests {
         for cell in cells {
             write_leaf_cell(writer.cell(cell.size()), cell);
         }
-        writer.finish(PageId(9), Generation(3), 0)
+        writer.finish(DATABASE, PageId(9), Generation(3), 0)
     }
 
     fn sample() -> Vec<LeafCell<'static>> {
@@ -435,7 +462,7 @@ mod tests {
     fn leaf_round_trips() {
         let cells = sample();
         let page = leaf(&cells);
-        let read = Page::decode(page.bytes().into(), PageId(9)).expect("the page is whole");
+        let read = Page::decode(page.bytes().into(), DATABASE, PageId(9)).expect("the page is whole");
         assert_eq!(read, page);
         let all: Vec<_> = (0..read.count()).map(|index| read.leaf(index)).collect();
         assert_eq!(all, cells);
@@ -457,7 +484,11 @@ mod tests {
     #[test]
     fn branch_round_trips_and_routes() {
         let mut writer = PageWriter::new(4096);
-        let child = |number| PageReference { page: PageId(number), checksum: number * 3 };
+        let child = |number| Subtree {
+            page: PageReference { page: PageId(number), checksum: number * 3 },
+            newest: TxnId(number + 1),
+            oldest_garbage: TxnId(number * 7),
+        };
         let separators = [
             Separator::lowest(),
             Separator { key: b"m".to_vec(), txn: TxnId(u64::MAX) },
@@ -467,8 +498,8 @@ mod tests {
             let room = writer.cell(BRANCH_CELL_HEADER + separator.key.len());
             write_branch_cell(room, separator, child(number as u64 + 20));
         }
-        let page = writer.finish(PageId(8), Generation(1), 2);
-        let page = Page::decode(page.bytes().into(), PageId(8)).expect("the page is whole");
+        let page = writer.finish(DATABASE, PageId(8), Generation(1), 2);
+        let page = Page::decode(page.bytes().into(), DATABASE, PageId(8)).expect("the page is whole");
         let route = |key: &str, txn| page.child_for(VersionKey { key: key.as_bytes(), txn: TxnId(txn) });
         assert_eq!(
             (route("", 0), route("lz", 9), route("m", 1), route("t", 6), route("t", 5)),
@@ -483,9 +514,14 @@ mod tests {
         for bit in 0..page.bytes().len() * 8 {
             let mut bytes: Box<[u8]> = page.bytes().into();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(Page::decode(bytes, PageId(9)).is_err(), "bit {bit}");
+            assert!(Page::decode(bytes, DATABASE, PageId(9)).is_err(), "bit {bit}");
         }
-        assert!(Page::decode(page.bytes().into(), PageId(10)).is_err(), "a misdirected page");
+        assert!(Page::decode(page.bytes().into(), DATABASE, PageId(10)).is_err(), "a misdirected page");
+        let stranger = DatabaseId(DATABASE.0 + 1);
+        assert!(
+            Page::decode(page.bytes().into(), stranger, PageId(9)).is_err(),
+            "a page of another database"
+        );
     }
 
     #[test]
@@ -499,9 +535,9 @@ mod tests {
                     continue;
                 }
                 bytes[at] = value;
-                let sum = checksum(&bytes[8..], 9);
+                let sum = checksum(&bytes[8..], page_seed(DATABASE, PageId(9)));
                 put(&mut bytes, 0, sum.to_le_bytes());
-                accepted += usize::from(Page::decode(bytes, PageId(9)).is_ok());
+                accepted += usize::from(Page::decode(bytes, DATABASE, PageId(9)).is_ok());
             }
         }
         assert!(accepted > 0, "changed value bytes under a valid checksum are a legal page");

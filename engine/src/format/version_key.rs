@@ -53,9 +53,9 @@ impl Separator {
         VersionKey { key: &self.key, txn: self.txn }
     }
 
-    /// Whether all versions of each key to the left of this separator lie to its left.
-    pub(crate) fn is_between_keys(&self) -> bool {
-        self.txn == TxnId(u64::MAX)
+    /// Whether versions of `key` may lie on both sides.
+    pub(crate) fn splits(&self, key: &[u8]) -> bool {
+        self.txn != TxnId(u64::MAX) && self.key == key
     }
 }
 
@@ -84,10 +84,10 @@ mod tests {
             let separator = Separator::between(left, right);
             assert_eq!(separator.key, expected.as_bytes());
             assert!(left < separator.as_key() && separator.as_key() <= right);
-            assert!(separator.is_between_keys());
+            assert!(!separator.splits(left.key) && !separator.splits(right.key));
         }
         let inside = Separator::between(version("k", 9), version("k", 5));
         assert_eq!(inside.as_key(), version("k", 5));
-        assert!(!inside.is_between_keys());
+        assert!(inside.splits(b"k") && !inside.splits(b"kk"));
     }
 }

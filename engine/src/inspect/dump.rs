@@ -27,7 +27,7 @@ impl Database {
             meta.generation, meta.page_size, meta.page_count, meta.checkpoint, meta.oldest, meta.log_start
         ))?;
         if let Some(root) = meta.root {
-            let page = load(&shared.pager, root, None)?;
+            let page = load(&shared.pager, root.page, None)?;
             printer.page(&page, 0)?;
         }
         let _no_commits = shared.log.lock();

@@ -11,7 +11,7 @@ mod write;
 use crate::btree;
 use crate::bytes::Bytes;
 use crate::error::Result;
-use crate::format::PageReference;
+use crate::format::Subtree;
 use crate::ids::{Generation, TxnId};
 use crate::pager::Pager;
 use crate::sync::Arc;
@@ -26,7 +26,7 @@ pub use write::WriteTransaction;
 #[derive(Debug)]
 pub(crate) struct BaseVersion {
     pub(crate) generation: Generation,
-    pub(crate) root: Option<PageReference>,
+    pub(crate) root: Option<Subtree>,
     /// The oldest snapshot that can be read from it.
     pub(crate) oldest: TxnId,
 }

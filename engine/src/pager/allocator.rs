@@ -15,8 +15,8 @@ use crate::mvcc::BaseVersion;
 use crate::pager::Pager;
 use crate::sync::Weak;
 
-/// Page accounting. Owned by the checkpoint.
-#[derive(Debug)]
+/// Page accounting. Owned by the checkpoint; one that fails puts back the copy that it made before.
+#[derive(Debug, Clone)]
 pub(crate) struct Allocator {
     page_count: u64,
     free: Runs,
@@ -38,7 +38,7 @@ pub(crate) struct Census {
     pub(crate) waiting: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Batch {
     generation: Generation,
     runs: Runs,
@@ -156,7 +156,8 @@ impl Allocator {
         let mut next = None;
         for (id, chunk) in self.list_pages.iter().zip(chunks).rev() {
             let list = FreeListPage { next, runs: chunk.to_vec() };
-            next = Some(pager.write(list.encode(pager.page_size(), *id, generation))?);
+            let page = list.encode(pager.page_size(), pager.database(), *id, generation);
+            next = Some(pager.write(page)?);
         }
         Ok(next)
     }

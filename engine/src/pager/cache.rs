@@ -88,10 +88,10 @@ impl Clock {
 mod tests {
     use super::*;
     use crate::format::PageWriter;
-    use crate::ids::Generation;
+    use crate::ids::{DatabaseId, Generation};
 
     fn page(id: u64, generation: u64) -> Arc<Page> {
-        Arc::new(PageWriter::free_list(4096, PageId(id), Generation(generation), &[]))
+        Arc::new(PageWriter::free_list(4096, DatabaseId(1), PageId(id), Generation(generation), &[]))
     }
 
     #[test]

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use proofmark_vfs::VfsFile;
 
 use crate::error::{Error, Result};
-use crate::format::{Damage, Extent, META_BYTES, Meta, Page, PageReference, checksum};
-use crate::ids::PageId;
+use crate::format::{Damage, Extent, META_BYTES, Meta, Page, PageReference, checksum, page_seed};
+use crate::ids::{DatabaseId, PageId};
 use crate::sync::Arc;
 
 pub(crate) use allocator::Allocator;
@@ -28,13 +28,24 @@ pub(crate) use meta_pages::{MetaPages, read_meta_pages};
 pub(crate) struct Pager {
     file: Box<dyn VfsFile>,
     path: PathBuf,
+    database: DatabaseId,
     page_size: usize,
     cache: Cache,
 }
 
 impl Pager {
-    pub(crate) fn new(file: Box<dyn VfsFile>, path: PathBuf, page_size: usize, cache_bytes: usize) -> Pager {
-        Pager { file, path, page_size, cache: Cache::new(cache_bytes / page_size) }
+    pub(crate) fn new(
+        file: Box<dyn VfsFile>,
+        path: PathBuf,
+        database: DatabaseId,
+        page_size: usize,
+        cache_bytes: usize,
+    ) -> Pager {
+        Pager { file, path, database, page_size, cache: Cache::new(cache_bytes / page_size) }
+    }
+
+    pub(crate) fn database(&self) -> DatabaseId {
+        self.database
     }
 
     pub(crate) fn page_size(&self) -> usize {
@@ -55,8 +66,8 @@ impl Pager {
     pub(crate) fn read_from_disk(&self, reference: PageReference) -> Result<Page> {
         let mut bytes = vec![0; self.page_size].into_boxed_slice();
         self.read_bytes(&mut bytes, reference.page)?;
-        let page =
-            Page::decode(bytes, reference.page).map_err(|damage| self.corruption(reference.page, damage))?;
+        let page = Page::decode(bytes, self.database, reference.page)
+            .map_err(|damage| self.corruption(reference.page, damage))?;
         if page.reference() != reference {
             let damage = Damage("the page is whole, but not the one that was written here last");
             return Err(self.corruption(reference.page, damage));
@@ -68,7 +79,7 @@ impl Pager {
     pub(crate) fn read_extent(&self, extent: Extent) -> Result<Arc<[u8]>> {
         let mut bytes = vec![0; extent.bytes as usize];
         self.read_bytes(&mut bytes, extent.start)?;
-        if checksum(&bytes, extent.start.0) != extent.checksum {
+        if checksum(&bytes, page_seed(self.database, extent.start)) != extent.checksum {
             return Err(self.corruption(extent.start, Damage("a large value's checksum doesn't match")));
         }
         Ok(bytes.into())
@@ -84,7 +95,8 @@ impl Pager {
     pub(crate) fn write_extent(&self, start: PageId, bytes: &[u8]) -> Result<Extent> {
         self.write_bytes(bytes, start)?;
         let length = u32::try_from(bytes.len()).expect("values are at most 16 MiB");
-        Ok(Extent { start, bytes: length, checksum: checksum(bytes, start.0) })
+        let checksum = checksum(bytes, page_seed(self.database, start));
+        Ok(Extent { start, bytes: length, checksum })
     }
 
     pub(crate) fn write_meta(&self, meta: &Meta) -> Result<()> {

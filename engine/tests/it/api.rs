@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use proofmark_engine::{Database, Error, Options, Retention, TxnId};
+use proofmark_engine::{Database, Durability, Error, Options, Retention, TxnId};
 
 fn fresh() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -267,8 +267,37 @@ fn the_write_tier_is_bounded_whatever_is_written() {
     for _ in 0..200 {
         let mut write = database.begin_write().expect("nobody else writes");
         write.put(b"", b"").expect("key and value are legal");
-        write.commit_with(proofmark_engine::Durability::Buffered).expect("the disk is fine");
+        write.commit_with(Durability::Buffered).expect("the disk is fine");
         assert!(database.stats().write_tier_bytes <= 4096);
     }
     assert!(database.stats().generation.0 > 2);
+}
+
+#[test]
+fn history_does_not_leak_where_nobody_writes_any_more() {
+    let (_directory, path) = fresh();
+    let options = Options::new().page_size(4096).retention(Retention::Txns(100));
+    let database = Database::open(&path, &options).expect("a database is created");
+    let put = |key: &[u8], number: u32| {
+        let mut write = database.begin_write().expect("nobody else writes");
+        write.put(key, &number.to_le_bytes()).expect("key and value are legal");
+        write.commit_with(Durability::Buffered).expect("the disk is fine");
+    };
+    // The counter's versions fill many leaves, and later ones go to the first of them only.
+    for number in 0..5000 {
+        put(b"counter", number);
+        if number % 500 == 499 {
+            database.checkpoint().expect("the disk is fine");
+            let report = database.verify().expect("the database is whole");
+            assert!(report.version_count <= 150, "{report:?}");
+        }
+    }
+    for number in 0..200 {
+        put(b"elsewhere", number);
+    }
+    database.checkpoint().expect("the disk is fine");
+    let report = database.verify().expect("the database is whole");
+    assert!((100..=150).contains(&report.version_count), "{report:?}");
+    let read = database.begin_read_at(database.oldest_retained()).expect("retained");
+    assert_eq!(read.get(b"counter").expect("readable").as_deref(), Some(4999u32.to_le_bytes().as_slice()));
 }
