@@ -1,0 +1,107 @@
+//! What a commit and a checkpoint cost, in writes, syncs and bytes: counted, so that it is the same on every machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proofmark_engine::{Database, Durability, Options};
+
+use crate::counting::{Call, Calls, CountingVfs, FileKind, Operation};
+
+/// The header, the trailer and the padding of a record, and what each mutation adds to key and value.
+const RECORD_OVERHEAD: u64 = 48 + 8 + 8 + 7;
+
+struct Counted {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+    calls: Calls,
+    database: Database,
+}
+
+fn open(options: &Options) -> Counted {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("db");
+    let vfs = CountingVfs::default();
+    let calls = vfs.calls();
+    let database = Database::open_on(Arc::new(vfs), &path, options).expect("a database is created");
+    calls.take();
+    Counted { _directory: directory, path, calls, database }
+}
+
+fn commit(database: &Database, number: u64, durability: Durability) {
+    let mut write = database.begin_write().expect("nobody else writes");
+    write.put(&number.to_be_bytes(), &[1; 100]).expect("legal");
+    write.commit_with(durability).expect("the disk is fine");
+}
+
+/// Each call by its name, without how many bytes it wrote.
+fn names(calls: &[Call]) -> Vec<(FileKind, Operation)> {
+    calls.iter().map(|call| (call.kind, call.operation)).collect()
+}
+
+fn syncs(calls: &[Call]) -> Vec<FileKind> {
+    calls.iter().filter(|call| call.operation == Operation::Sync).map(|call| call.kind).collect()
+}
+
+#[test]
+fn a_durable_commit_is_one_write_and_one_sync_of_the_log() {
+    let Counted { calls, database, _directory, .. } = open(&Options::new());
+    for number in 0..100 {
+        commit(&database, number, Durability::Sync);
+        let made = calls.take();
+        assert_eq!(names(&made), [(FileKind::Log, Operation::Write), (FileKind::Log, Operation::Sync)]);
+        assert!(made[0].bytes <= 8 + 100 + RECORD_OVERHEAD, "{} bytes for one pair", made[0].bytes);
+    }
+}
+
+#[test]
+fn one_sync_makes_all_buffered_commits_durable() {
+    let Counted { calls, database, _directory, .. } = open(&Options::new());
+    for number in 0..100 {
+        commit(&database, number, Durability::Buffered);
+    }
+    assert_eq!(syncs(&calls.take()), []);
+    database.sync().expect("the disk is fine");
+    assert_eq!(syncs(&calls.take()), [FileKind::Log]);
+    database.sync().expect("the disk is fine");
+    assert_eq!(calls.take(), [], "everything is durable already");
+}
+
+#[test]
+fn a_transaction_that_changes_nothing_costs_nothing() {
+    let Counted { calls, database, _directory, .. } = open(&Options::new());
+    commit(&database, 1, Durability::Sync);
+    calls.take();
+    database.begin_write().expect("nobody else writes").commit().expect("the disk is fine");
+    database.begin_read().expect("a snapshot").get(b"x").expect("readable");
+    assert_eq!(calls.take(), []);
+}
+
+#[test]
+fn a_checkpoint_syncs_the_new_segment_its_name_the_pages_and_the_meta_page() {
+    let Counted { calls, database, _directory, .. } = open(&Options::new());
+    for round in 0..4 {
+        for number in 0..50 {
+            commit(&database, 50 * round + number, Durability::Sync);
+        }
+        calls.take();
+        database.checkpoint().expect("the disk is fine");
+        let made = calls.take();
+        let expected = [FileKind::Log, FileKind::Directory, FileKind::Data, FileKind::Data];
+        assert_eq!(syncs(&made), expected, "{made:?}");
+        assert_eq!(made.iter().filter(|call| call.operation == Operation::Rename).count(), 0);
+    }
+    database.checkpoint().expect("there is nothing to do");
+    assert_eq!(calls.take(), [], "a checkpoint of nothing costs nothing");
+}
+
+#[test]
+fn opening_and_closing_a_sound_database_writes_no_pages() {
+    let Counted { path, database, _directory, .. } = open(&Options::new());
+    commit(&database, 1, Durability::Sync);
+    database.checkpoint().expect("the disk is fine");
+    drop(database);
+    let vfs = CountingVfs::default();
+    let calls = vfs.calls();
+    drop(Database::open_on(Arc::new(vfs), &path, &Options::new()).expect("it is there"));
+    assert_eq!(calls.take(), []);
+}
