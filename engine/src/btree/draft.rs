@@ -29,7 +29,7 @@ impl Entry<'_> {
     }
 }
 
-/// A child of a branch, with the lower bound of its subtree.
+/// A child that has its page, with the lower bound of its subtree.
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
     pub(crate) lower: Separator,
@@ -45,9 +45,10 @@ pub(crate) enum Content<'a> {
         entries: Vec<Entry<'a>>,
         summary: Summary,
     },
+    /// Its children are kept, or written when the branch is.
     Branch {
         level: u8,
-        children: Vec<Child>,
+        children: Vec<Draft<'a>>,
     },
 }
 
@@ -64,49 +65,80 @@ impl Draft<'_> {
         let used: usize = match &self.content {
             Content::Kept(_) => return false,
             Content::Leaf { entries, .. } => entries.iter().map(entry_size).sum(),
-            Content::Branch { children, .. } => children.iter().map(child_size).sum(),
+            Content::Branch { children, .. } => {
+                // The bound of the first child will not be written.
+                let used: usize = children.iter().map(|child| child_size(&child.lower)).sum();
+                used - children[0].lower.key.len()
+            }
         };
         used < capacity(page_size) / 4
     }
 }
 
-/// Distributes leaf entries between two bounds evenly over as few drafts as hold them.
-pub(crate) fn pack_leaf<'a>(
-    page_size: usize,
-    lower: &Separator,
-    upper: Option<&Separator>,
-    entries: Vec<Entry<'a>>,
-) -> Vec<Draft<'a>> {
-    let mut groups = pack(page_size, entries, entry_size).into_iter().peekable();
-    let mut drafts: Vec<Draft<'a>> = Vec::with_capacity(groups.len());
-    let mut lower = lower.clone();
-    while let Some(entries) = groups.next() {
-        let next = groups.peek().map(|next| {
-            let last = entries.last().expect("packed groups are never empty");
-            Separator::between(last.cell().version, next[0].cell().version)
-        });
-        let summary = Summary::of_cells(entries.iter().map(Entry::cell), next.as_ref().or(upper));
+/// Distributes leaf entries evenly over as few drafts as hold them.
+pub(crate) fn pack_leaf<'a>(page_size: usize, lower: &Separator, entries: Vec<Entry<'a>>) -> Vec<Draft<'a>> {
+    let mut drafts: Vec<Draft<'a>> = Vec::new();
+    for entries in pack(page_size, entries, entry_size) {
+        let lower = match drafts.last() {
+            None => lower.clone(),
+            Some(Draft { content: Content::Leaf { entries: before, .. }, .. }) => {
+                let last = before.last().expect("packed groups are never empty");
+                Separator::between(last.cell().version, entries[0].cell().version)
+            }
+            Some(_) => unreachable!("only leaves are packed here"),
+        };
+        let summary = Summary::of_cells(entries.iter().map(Entry::cell), &lower);
         drafts.push(Draft { lower, content: Content::Leaf { entries, summary } });
-        lower = next.unwrap_or_else(Separator::lowest);
     }
     drafts
 }
 
 /// Distributes the children of a branch evenly over as few drafts as hold them.
-pub(crate) fn pack_branch<'a>(page_size: usize, level: u8, children: Vec<Child>) -> Vec<Draft<'a>> {
-    let groups = pack(page_size, children, child_size);
-    let draft = |children: Vec<Child>| Draft {
+pub(crate) fn pack_branch<'a>(page_size: usize, level: u8, children: Vec<Draft<'a>>) -> Vec<Draft<'a>> {
+    let groups = pack(page_size, children, |child| child_size(&child.lower));
+    let draft = |children: Vec<Draft<'a>>| Draft {
         lower: children[0].lower.clone(),
         content: Content::Branch { level, children },
     };
     groups.into_iter().map(draft).collect()
 }
 
+/// Distributes children with pages evenly over as few branches as hold them.
+pub(crate) fn pack_children(page_size: usize, children: Vec<Child>) -> Vec<Vec<Child>> {
+    pack(page_size, children, |child| child_size(&child.lower))
+}
+
+/// How much of a leaf is taken, entry by entry.
+#[derive(Debug)]
+pub(crate) struct LeafRoom {
+    capacity: usize,
+    used: usize,
+}
+
+impl LeafRoom {
+    pub(crate) fn new(page_size: usize) -> LeafRoom {
+        LeafRoom { capacity: capacity(page_size), used: 0 }
+    }
+
+    /// Whether there is room for one more.
+    pub(crate) fn fits(&self, cell: &LeafCell<'_>) -> bool {
+        self.used + cell.size() + SLOT_BYTES <= self.capacity
+    }
+
+    pub(crate) fn add(&mut self, cell: &LeafCell<'_>) {
+        self.used += cell.size() + SLOT_BYTES;
+    }
+}
+
 /// Lays out a leaf.
-pub(crate) fn leaf_page(pager: &Pager, id: PageId, generation: Generation, entries: &[Entry<'_>]) -> Page {
+pub(crate) fn leaf_page<'a>(
+    pager: &Pager,
+    id: PageId,
+    generation: Generation,
+    cells: impl Iterator<Item = LeafCell<'a>>,
+) -> Page {
     let mut writer = PageWriter::new(pager.page_size());
-    for entry in entries {
-        let cell = entry.cell();
+    for cell in cells {
         write_leaf_cell(writer.cell(cell.size()), &cell);
     }
     writer.finish(pager.database(), id, generation, 0)
@@ -134,8 +166,8 @@ fn entry_size(entry: &Entry<'_>) -> usize {
     entry.cell().size() + SLOT_BYTES
 }
 
-fn child_size(child: &Child) -> usize {
-    BRANCH_CELL_HEADER + child.lower.key.len() + SLOT_BYTES
+fn child_size(lower: &Separator) -> usize {
+    BRANCH_CELL_HEADER + lower.key.len() + SLOT_BYTES
 }
 
 /// Cuts items into groups that fit into a page each, aiming at equal sizes.

@@ -8,13 +8,10 @@
 //! evenly, and a node that became underfull is joined with a neighbour before it is cut.
 
 use super::draft::{Child, Content, Draft, Entry, branch_page, leaf_page, pack_branch, pack_leaf};
-use super::retain::{Sieve, Summary, is_whole};
-use super::{capacity, load};
+use super::retain::{Sieve, Summary};
+use super::{is_inline, load};
 use crate::error::Result;
-use crate::format::{
-    Damage, EXTENT_BYTES, LEAF_CELL_HEADER, LeafCell, LeafValue, Page, SLOT_BYTES, Separator, Subtree,
-    VersionKey,
-};
+use crate::format::{Damage, LeafCell, LeafValue, Page, Separator, Subtree, VersionKey};
 use crate::ids::{Generation, PageId, TxnId};
 use crate::pager::{Allocator, Pager};
 use crate::sync::Arc;
@@ -48,7 +45,7 @@ pub(crate) fn merge(
     let mut level = 0;
     let mut drafts = match root {
         None if changes.is_empty() => return Ok(None),
-        None => target.merge_leaf(None, lowest, None, changes)?,
+        None => target.merge_leaf(None, lowest, changes)?,
         Some(root) if !target.has_work(root, changes) => return Ok(Some(root)),
         Some(root) => {
             let page = load(target.pager, root.page, None)?;
@@ -57,9 +54,9 @@ pub(crate) fn merge(
         }
     };
     while drafts.len() > 1 {
-        let children = target.write_all(drafts)?;
+        target.write_all(&mut drafts)?;
         level = level.checked_add(1).expect("256 levels of two children each exceed any file");
-        drafts = pack_branch(target.pager.page_size(), level, children);
+        drafts = pack_branch(target.pager.page_size(), level, drafts);
     }
     match drafts.pop() {
         Some(draft) => Ok(Some(target.write_root(draft)?)),
@@ -82,7 +79,7 @@ impl Target<'_> {
         changes: &[Change<'c>],
     ) -> Result<Vec<Draft<'c>>> {
         if page.level() == 0 {
-            self.merge_leaf(Some((tree, page)), lower, upper, changes)
+            self.merge_leaf(Some((tree, page)), lower, changes)
         } else {
             self.merge_branch(tree, page, lower, upper, changes)
         }
@@ -92,11 +89,10 @@ impl Target<'_> {
         &mut self,
         old: Option<(Subtree, &Arc<Page>)>,
         lower: Separator,
-        upper: Option<&Separator>,
         changes: &[Change<'c>],
     ) -> Result<Vec<Draft<'c>>> {
         let entries = merge_entries(old.map(|(_, page)| page), changes);
-        let (entries, dropped) = retain(entries, self.horizon, upper);
+        let (entries, dropped) = retain(entries, self.horizon, &lower);
         let is_new = |entry: &Entry<'_>| matches!(entry, Entry::New(_));
         if let Some((tree, page)) = old {
             if entries.len() == page.count() && !entries.iter().any(is_new) {
@@ -106,7 +102,7 @@ impl Target<'_> {
         }
         self.release_values(&dropped)?;
         let entries = entries.into_iter().map(|entry| self.place_value(entry)).collect::<Result<Vec<_>>>()?;
-        self.pack_leaf(&lower, upper, entries)
+        self.pack_leaf(&lower, entries)
     }
 
     fn merge_branch<'c>(
@@ -141,18 +137,16 @@ impl Target<'_> {
             return Ok(vec![Draft { lower, content: Content::Kept(tree) }]);
         }
         self.release_page(page)?;
-        self.join_underfull(&mut drafts, page.level(), upper)?;
-        let children = self.write_all(drafts)?;
-        Ok(pack_branch(self.pager.page_size(), page.level(), children))
+        self.join_underfull(&mut drafts, page.level())?;
+        // A single child that is underfull may be joined with a neighbour once this branch is.
+        if drafts.len() > 1 || drafts.iter().any(|draft| !draft.is_underfull(self.pager.page_size())) {
+            self.write_all(&mut drafts)?;
+        }
+        Ok(pack_branch(self.pager.page_size(), page.level(), drafts))
     }
 
     /// Joins each underfull draft with a neighbour and packs the two anew, until none is underfull or only one is left.
-    fn join_underfull(
-        &mut self,
-        drafts: &mut Vec<Draft<'_>>,
-        parent_level: u8,
-        upper: Option<&Separator>,
-    ) -> Result<()> {
+    fn join_underfull(&mut self, drafts: &mut Vec<Draft<'_>>, parent_level: u8) -> Result<()> {
         let page_size = self.pager.page_size();
         let mut index = 0;
         while index < drafts.len() && drafts.len() > 1 {
@@ -167,14 +161,11 @@ impl Target<'_> {
             let joined = match (self.open(left_draft, parent_level)?, self.open(right, parent_level)?) {
                 (Content::Leaf { mut entries, .. }, Content::Leaf { entries: more, .. }) => {
                     entries.extend(more);
-                    let upper = drafts.get(left).map(|next| &next.lower).or(upper);
-                    // What was kept in one leaf may be superseded by what was in the other.
-                    let (entries, dropped) = retain(entries, self.horizon, upper);
-                    self.release_values(&dropped)?;
-                    self.pack_leaf(&lower, upper, entries)?
+                    self.pack_leaf(&lower, entries)?
                 }
                 (Content::Branch { level, mut children }, Content::Branch { children: more, .. }) => {
                     children.extend(more);
+                    self.join_underfull(&mut children, level)?;
                     pack_branch(page_size, level, children)
                 }
                 _ => unreachable!("children of one branch are of one level"),
@@ -196,16 +187,13 @@ impl Target<'_> {
             let summary = Summary::of_children(std::iter::once(tree));
             return Ok(Content::Leaf { entries: (0..page.count()).map(entry).collect(), summary });
         }
-        Ok(Content::Branch { level: page.level(), children: children_of(&page, &draft.lower) })
+        let kept = |child: Child| Draft { lower: child.lower, content: Content::Kept(child.tree) };
+        let children = children_of(&page, &draft.lower).into_iter().map(kept).collect();
+        Ok(Content::Branch { level: page.level(), children })
     }
 
     /// Entries come from pages that may be whole and still not fit together, so that their order is checked.
-    fn pack_leaf<'c>(
-        &self,
-        lower: &Separator,
-        upper: Option<&Separator>,
-        entries: Vec<Entry<'c>>,
-    ) -> Result<Vec<Draft<'c>>> {
+    fn pack_leaf<'c>(&self, lower: &Separator, entries: Vec<Entry<'c>>) -> Result<Vec<Draft<'c>>> {
         if !entries.is_sorted_by(|a, b| a.cell().version < b.cell().version) {
             let page = entries.iter().find_map(|entry| match entry {
                 Entry::Kept { page, .. } => Some(page.reference().page),
@@ -214,7 +202,7 @@ impl Target<'_> {
             let page = page.expect("changes are in order among themselves");
             return Err(self.pager.corruption(page, Damage("a leaf's entries overlap its neighbour's")));
         }
-        Ok(pack_leaf(self.pager.page_size(), lower, upper, entries))
+        Ok(pack_leaf(self.pager.page_size(), lower, entries))
     }
 
     /// Writes a value that is too large for a leaf to pages of its own.
@@ -223,8 +211,7 @@ impl Target<'_> {
             return Ok(entry);
         };
         let page_size = self.pager.page_size();
-        let inline = LEAF_CELL_HEADER + version.key.len() + bytes.len() + SLOT_BYTES;
-        if inline <= capacity(page_size) / 4 || bytes.len() <= EXTENT_BYTES {
+        if is_inline(page_size, version.key, bytes) {
             return Ok(entry);
         }
         let start = self.allocator.allocate((bytes.len() as u64).div_ceil(page_size as u64));
@@ -232,23 +219,28 @@ impl Target<'_> {
         Ok(Entry::New(LeafCell { version, value: LeafValue::Extent(extent) }))
     }
 
-    fn write_all(&mut self, drafts: Vec<Draft<'_>>) -> Result<Vec<Child>> {
-        drafts
-            .into_iter()
-            .map(|draft| Ok(Child { tree: self.write(&draft.content)?, lower: draft.lower }))
-            .collect()
+    fn write_all(&mut self, drafts: &mut [Draft<'_>]) -> Result<()> {
+        for draft in drafts {
+            draft.content = Content::Kept(self.write(&draft.content)?);
+        }
+        Ok(())
     }
 
     fn write(&mut self, content: &Content<'_>) -> Result<Subtree> {
         let (page, summary) = match content {
             Content::Kept(tree) => return Ok(*tree),
             Content::Leaf { entries, summary } => {
-                (leaf_page(self.pager, self.allocator.allocate(1), self.generation, entries), *summary)
+                let id = self.allocator.allocate(1);
+                (leaf_page(self.pager, id, self.generation, entries.iter().map(Entry::cell)), *summary)
             }
             Content::Branch { level, children } => {
-                let id = self.allocator.allocate(1);
+                let write = |child: &Draft<'_>| {
+                    Ok(Child { tree: self.write(&child.content)?, lower: child.lower.clone() })
+                };
+                let children = children.iter().map(write).collect::<Result<Vec<_>>>()?;
                 let summary = Summary::of_children(children.iter().map(|child| child.tree));
-                (branch_page(self.pager, id, self.generation, *level, children), summary)
+                let id = self.allocator.allocate(1);
+                (branch_page(self.pager, id, self.generation, *level, &children), summary)
             }
         };
         Ok(summary.at(self.pager.write(page)?))
@@ -256,10 +248,13 @@ impl Target<'_> {
 
     /// Writes the only draft that is left, or goes on below it as long as it is a branch with a single child.
     fn write_root(&mut self, draft: Draft<'_>) -> Result<Subtree> {
-        let mut root = match draft.content {
-            Content::Branch { children, .. } if children.len() == 1 => children[0].tree,
-            content => self.write(&content)?,
-        };
+        let mut content = draft.content;
+        while let Content::Branch { children, .. } = &mut content
+            && children.len() == 1
+        {
+            content = children.remove(0).content;
+        }
+        let mut root = self.write(&content)?;
         loop {
             let page = load(self.pager, root.page, None)?;
             if page.level() == 0 || page.count() > 1 {
@@ -273,12 +268,8 @@ impl Target<'_> {
     /// Gives back the pages of large values that only these entries point to.
     fn release_values(&mut self, dropped: &[Entry<'_>]) -> Result<()> {
         for entry in dropped {
-            if let LeafValue::Extent(extent) = entry.cell().value {
-                let named_by = match entry {
-                    Entry::Kept { page, .. } => page.reference().page,
-                    Entry::New(_) => extent.start,
-                };
-                self.release(named_by, extent.start, extent.pages(self.pager.page_size()))?;
+            if let (Entry::Kept { page, .. }, LeafValue::Extent(extent)) = (entry, entry.cell().value) {
+                self.release(page.reference().page, extent.start, extent.pages(self.pager.page_size()))?;
             }
         }
         Ok(())
@@ -326,15 +317,15 @@ fn merge_entries<'c>(page: Option<&Arc<Page>>, changes: &[Change<'c>]) -> Vec<En
     entries
 }
 
-/// Splits the entries of a leaf with this upper bound into those that a snapshot at `horizon` or later needs, and the rest.
+/// Splits the entries of a leaf with this lower bound into those that a snapshot at `horizon` or later needs, and the rest.
 fn retain<'c>(
     entries: Vec<Entry<'c>>,
     horizon: TxnId,
-    upper: Option<&Separator>,
+    lower: &Separator,
 ) -> (Vec<Entry<'c>>, Vec<Entry<'c>>) {
-    let mut sieve = Sieve::new(horizon);
+    let mut sieve = Sieve::new(horizon, lower);
     entries.into_iter().partition(|entry| {
         let LeafCell { version, value } = entry.cell();
-        sieve.keeps(version, value == LeafValue::Tombstone, is_whole(version.key, upper))
+        sieve.keeps(version, value == LeafValue::Tombstone)
     })
 }

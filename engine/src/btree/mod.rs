@@ -7,6 +7,10 @@
 //! A child pointer carries the child's checksum, and a child must be exactly one level below its parent, so that no
 //! damage on disk can send a reader in a circle.
 
+#[allow(dead_code, reason = "compaction and backup are built on it")]
+mod build;
+#[allow(dead_code, reason = "the stream of changes is built on it")]
+mod changes;
 mod cursor;
 mod draft;
 mod merge;
@@ -14,13 +18,23 @@ mod retain;
 mod scan;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 use crate::bytes::Bytes;
 use crate::error::Result;
-use crate::format::{Damage, LeafValue, PAGE_HEADER, Page, PageKind, PageReference, Subtree, VersionKey};
+use crate::format::{
+    Damage, EXTENT_BYTES, LEAF_CELL_HEADER, LeafValue, PAGE_HEADER, Page, PageKind, PageReference,
+    SLOT_BYTES, Subtree, VersionKey,
+};
 use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
 
+#[allow(unused_imports, reason = "compaction and backup are built on it")]
+pub(crate) use build::{Builder, for_each_version};
+#[allow(unused_imports, reason = "the stream of changes is built on it")]
+pub(crate) use changes::{ChangedSince, StoredValue, StoredVersion, changed_since};
 pub(crate) use cursor::Cursor;
 pub(crate) use merge::{Change, Target, merge};
 pub(crate) use scan::{BaseEntry, BaseScan};
@@ -29,6 +43,12 @@ pub(crate) use verify::verify;
 /// The most bytes of a page that slots and cells can take.
 fn capacity(page_size: usize) -> usize {
     page_size - PAGE_HEADER
+}
+
+/// Whether a value lies in the leaf with its key, and not in pages of its own.
+fn is_inline(page_size: usize, key: &[u8], value: &[u8]) -> bool {
+    let cell = LEAF_CELL_HEADER + key.len() + value.len() + SLOT_BYTES;
+    cell <= capacity(page_size) / 4 || value.len() <= EXTENT_BYTES
 }
 
 /// The version of `key` that `snapshot` sees, if the tree has one. The inner `None` is a deletion.

@@ -38,12 +38,12 @@ impl Separator {
         Separator { key: Vec::new(), txn: TxnId(u64::MAX) }
     }
 
-    /// The shortest separator between two neighbours. Between different keys it is a prefix of the right one, before
-    /// all its versions; between two versions of one key it is the right version itself.
+    /// The separator between two neighbours. Between different keys it is the shortest prefix of the right one that will
+    /// do, before all its versions; between two versions of one key it comes right after the left one.
     pub(crate) fn between(left: VersionKey<'_>, right: VersionKey<'_>) -> Separator {
         assert!(left < right, "neighbours are in order");
         if left.key == right.key {
-            return Separator { key: right.key.to_vec(), txn: right.txn };
+            return Separator { key: left.key.to_vec(), txn: TxnId(left.txn.0 - 1) };
         }
         let common = left.key.iter().zip(right.key).take_while(|(a, b)| a == b).count();
         Separator { key: right.key[..=common].to_vec(), txn: TxnId(u64::MAX) }
@@ -53,9 +53,9 @@ impl Separator {
         VersionKey { key: &self.key, txn: self.txn }
     }
 
-    /// Whether versions of `key` may lie on both sides.
-    pub(crate) fn splits(&self, key: &[u8]) -> bool {
-        self.txn != TxnId(u64::MAX) && self.key == key
+    /// If this separates versions of one key, the last one to its left, which supersedes all to its right.
+    pub(crate) fn superseding(&self) -> Option<TxnId> {
+        (self.txn != TxnId(u64::MAX)).then(|| self.txn.next())
     }
 }
 
@@ -84,10 +84,9 @@ mod tests {
             let separator = Separator::between(left, right);
             assert_eq!(separator.key, expected.as_bytes());
             assert!(left < separator.as_key() && separator.as_key() <= right);
-            assert!(!separator.splits(left.key) && !separator.splits(right.key));
+            assert_eq!(separator.superseding(), None);
         }
         let inside = Separator::between(version("k", 9), version("k", 5));
-        assert_eq!(inside.as_key(), version("k", 5));
-        assert!(inside.splits(b"k") && !inside.splits(b"kk"));
+        assert_eq!((inside.as_key(), inside.superseding()), (version("k", 8), Some(TxnId(9))));
     }
 }
