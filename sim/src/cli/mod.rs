@@ -13,6 +13,7 @@
 
 mod clock;
 mod db;
+mod interrupt;
 mod narrative;
 mod output;
 mod plan_file;
@@ -67,9 +68,9 @@ enum Command {
     /// Repeat one run, and tell what happened.
     #[command(after_help = replay::EXAMPLES)]
     Replay(ReplayArguments),
-    /// Look into a database directory of the engine, without changing it.
+    /// Look into a database directory of the engine, or move what is in it.
     #[command(subcommand, after_help = db::EXAMPLES)]
-    Db(DbCommand),
+    Db(db::DbCommand),
 }
 
 #[derive(Debug, Args)]
@@ -113,22 +114,6 @@ struct ReplayArguments {
     save: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
-enum DbCommand {
-    /// Check everything that can be checked: checksums, order, page accounting, the log.
-    Verify(DbArguments),
-    /// Print sizes and positions.
-    Stats(DbArguments),
-    /// Print the meta page, every page with its keys, and every record of the log.
-    Dump(DbArguments),
-}
-
-#[derive(Debug, Args)]
-struct DbArguments {
-    /// The database directory. It must not be in use for writing.
-    path: PathBuf,
-}
-
 const EXAMPLES: &str = "\
 Examples:
   proofmark                                5000 seeds of the engine
@@ -166,9 +151,7 @@ fn carry_out(command: Command) -> anyhow::Result<Ending> {
     let ending = match command {
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Replay(arguments) => replay::replay(&arguments, &mut out),
-        Command::Db(DbCommand::Verify(arguments)) => db::verify(&arguments.path, &mut out),
-        Command::Db(DbCommand::Stats(arguments)) => db::stats(&arguments.path, &mut out),
-        Command::Db(DbCommand::Dump(arguments)) => db::dump(&arguments.path, &mut out),
+        Command::Db(command) => db::carry_out(&command, &mut out),
     };
     // What was found before a failure is printed before it.
     out.flush()?;

@@ -2,9 +2,6 @@
 
 use std::io::Write;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, bail};
@@ -14,9 +11,10 @@ use proofmark_sim::store::StoreKind;
 use proofmark_sim::workload;
 
 use super::clock::Stopwatch;
+use super::interrupt::Interrupt;
 use super::output::{STYLE_BAD, STYLE_GOOD, STYLE_NOTABLE, grouped};
 use super::progress::{Goal, Progress};
-use super::{Ending, INTERRUPTED, RunArguments, summary, violation};
+use super::{Ending, RunArguments, summary, violation};
 
 pub(super) const EXAMPLES: &str = "\
 Every violation is printed with the command that reproduces it; after the tenth the run ends.
@@ -38,16 +36,14 @@ const VIOLATIONS_MAX: usize = 10;
 /// Runs seeds, and prints violations and the table.
 pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
     let campaign = campaign(arguments)?;
-    let is_interrupted = listen_for_interrupts()?;
+    let interrupt = Interrupt::listen()?;
     let stopwatch = Stopwatch::start();
     let progress = Progress::start(
         Goal { store: campaign.store, seeds: campaign.seed_count, time: arguments.time },
         stopwatch,
     );
-    let should_stop = || {
-        is_interrupted.load(Ordering::Relaxed)
-            || arguments.time.is_some_and(|time| stopwatch.elapsed() >= time)
-    };
+    let should_stop =
+        || interrupt.is_requested() || arguments.time.is_some_and(|time| stopwatch.elapsed() >= time);
     let show = |summary: &Summary| progress.show(summary.seeds, summary.violations.len());
     let summary = campaign
         .run(should_stop, show)
@@ -58,7 +54,7 @@ pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Res
     report_violations(campaign.store, &summary, out)?;
     let figures = summary::figures(campaign.store, campaign.first_seed, &summary, elapsed);
     writeln!(out, "{}", figures.render())?;
-    let was_stopped = is_interrupted.load(Ordering::Relaxed) && campaign.seed_count != Some(summary.seeds);
+    let was_stopped = interrupt.is_requested() && campaign.seed_count != Some(summary.seeds);
     conclude(&summary, was_stopped, out)
 }
 
@@ -80,19 +76,6 @@ fn campaign(arguments: &RunArguments) -> anyhow::Result<Campaign<'static>> {
     let jobs = jobs.map_or_else(processors, usize::from);
     let factory = store.factory();
     Ok(Campaign { store: *store, factory, first_seed, seed_count, jobs, violations_max: VIOLATIONS_MAX })
-}
-
-/// The flag that the first Ctrl-C sets. The second one ends the process.
-fn listen_for_interrupts() -> anyhow::Result<Arc<AtomicBool>> {
-    let is_interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&is_interrupted);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            process::exit(INTERRUPTED);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(is_interrupted)
 }
 
 fn report_violations(store: StoreKind, summary: &Summary, out: &mut impl Write) -> anyhow::Result<()> {

@@ -31,6 +31,13 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap()
 }
 
+/// What Ctrl-C does.
+pub(crate) fn interrupt(process: u32) {
+    let mut kill = Command::new("sh");
+    let status = spawn(kill.args(["-c", "kill -INT \"$0\"", &process.to_string()])).wait().unwrap();
+    assert!(status.success());
+}
+
 /// Everything below a directory, byte for byte.
 pub(crate) fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();

@@ -7,3 +7,4 @@ mod command;
 mod database;
 mod replay;
 mod run;
+mod transfer;

@@ -2,9 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Command;
 
-use crate::command::{Answer, command, contents, proofmark, spawn};
+use crate::command::{Answer, command, contents, interrupt, proofmark, spawn};
 
 /// Runs a campaign in a directory that has to stay empty.
 fn run(arguments: &[&str]) -> Answer {
@@ -112,13 +111,6 @@ fn an_interrupt_ends_with_what_was_done() {
     let seeds = answer.figure("seeds");
     assert!(answer.out.contains(&format!("interrupted after {seeds} seeds\n")), "{}", answer.out);
     assert_eq!(answer.count("violations"), 0);
-}
-
-/// What Ctrl-C does.
-fn interrupt(process: u32) {
-    let mut kill = Command::new("sh");
-    let status = spawn(kill.args(["-c", "kill -INT \"$0\"", &process.to_string()])).wait().unwrap();
-    assert!(status.success());
 }
 
 #[test]

@@ -1,28 +1,19 @@
-//! `proofmark db`: a look into a database of the engine.
-//!
-//! The database is opened for reading only, so that nothing on disk changes: a log that was not replayed stays as it
-//! is, and a directory without a database stays without one.
+//! Questions: is it whole, how large is it, what is in it. Nothing on disk changes.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
-use proofmark_engine::{Database, Error, Options, Stats, VerifyReport};
+use anyhow::Context;
+use proofmark_engine::{Stats, VerifyReport};
 
-use super::Ending;
-use super::output::{Figures, STYLE_BAD, STYLE_GOOD};
-
-pub(super) const EXAMPLES: &str = "\
-Exit code: 0 if nothing is wrong, 1 if the database is damaged, 2 if there is none or it cannot be read.
-
-Examples:
-  proofmark db verify /var/lib/app/db
-  proofmark db dump /var/lib/app/db | head";
+use super::{damage, open_to_look};
+use crate::cli::Ending;
+use crate::cli::output::{Figures, STYLE_GOOD};
 
 /// Checks a database, and prints what was checked or what is damaged.
 pub(super) fn verify(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let Some(database) = open(path, out)? else { return Ok(Ending::Unsound) };
+    let Some(database) = open_to_look(path, out)? else { return Ok(Ending::Unsound) };
     match database.verify() {
         Ok(report) => {
             writeln!(out, "{}", figures_of_verify(&report).render())?;
@@ -35,7 +26,7 @@ pub(super) fn verify(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending
 
 /// Prints sizes and positions.
 pub(super) fn stats(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let Some(database) = open(path, out)? else { return Ok(Ending::Unsound) };
+    let Some(database) = open_to_look(path, out)? else { return Ok(Ending::Unsound) };
     let bytes = bytes_on_disk(path).with_context(|| format!("cannot list {}", path.display()))?;
     writeln!(out, "{}", figures_of_stats(&database.stats(), bytes).render())?;
     Ok(Ending::Sound)
@@ -43,41 +34,10 @@ pub(super) fn stats(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending>
 
 /// Prints everything there is.
 pub(super) fn dump(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let Some(database) = open(path, out)? else { return Ok(Ending::Unsound) };
+    let Some(database) = open_to_look(path, out)? else { return Ok(Ending::Unsound) };
     match database.dump(out) {
         Ok(()) => Ok(Ending::Sound),
         Err(error) => damage(error, out),
-    }
-}
-
-/// Opens a database; none if it is damaged, which has then been printed.
-fn open(path: &Path, out: &mut impl Write) -> anyhow::Result<Option<Database>> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => bail!("{} is not a directory, so it is no database", path.display()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("there is no directory {}", path.display())
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot look at {}", path.display())),
-    }
-    match Database::open(path, &Options::new().read_only(true).create(false)) {
-        Ok(database) => Ok(Some(database)),
-        Err(error) => damage(error, out).map(|_| None),
-    }
-}
-
-/// Prints what is damaged. Anything else that is wrong is an error of this command.
-fn damage(error: Error, out: &mut impl Write) -> anyhow::Result<Ending> {
-    match error {
-        Error::Corruption { .. } => {
-            writeln!(out, "{STYLE_BAD}damage:{STYLE_BAD:#} {error}")?;
-            Ok(Ending::Unsound)
-        }
-        Error::Locked { path } => Err(anyhow!(
-            "{} is in use: another process has it open for writing. Close it there first",
-            path.display()
-        )),
-        error => Err(error.into()),
     }
 }
 
