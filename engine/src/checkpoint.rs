@@ -68,7 +68,7 @@ impl Shared {
         let log = Log::create(
             Arc::clone(&self.vfs),
             &self.directory,
-            self.options.segment_bytes,
+            self.options.log(),
             log_start,
             through.next(),
         )?;

@@ -222,8 +222,9 @@ impl Shared {
             }
             let txn = snapshot.next();
             log.append(txn, mutations.iter().map(|(key, value)| (&**key, value.as_deref())))?;
-            if durability == Durability::Sync {
-                log.sync()?;
+            match durability {
+                Durability::Sync => log.sync()?,
+                Durability::Buffered => log.flush()?,
             }
             // A checkpoint swaps tiers under the log's lock, so that this is the tier the transaction belongs to.
             let active = Arc::clone(&self.published.read().view.active);

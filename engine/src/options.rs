@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ids::TxnId;
+use crate::log::LogOptions;
 
 /// How much a commit promises when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +49,7 @@ pub struct Options {
     pub(crate) page_size: u32,
     pub(crate) cache_bytes: usize,
     pub(crate) segment_bytes: u64,
+    pub(crate) log_chunk_bytes: u64,
     pub(crate) write_tier_bytes: usize,
     pub(crate) retention: Retention,
     pub(crate) create: bool,
@@ -60,6 +62,7 @@ impl Default for Options {
             page_size: 16 << 10,
             cache_bytes: 64 << 20,
             segment_bytes: 64 << 20,
+            log_chunk_bytes: 1 << 20,
             write_tier_bytes: 64 << 20,
             retention: Retention::Latest,
             create: true,
@@ -98,6 +101,15 @@ impl Options {
         self
     }
 
+    /// How many bytes of room the log gets at a time, by writing zeros ahead of its records: a commit then overwrites
+    /// what the file has already, which makes its sync cheaper. Also the most that gathers in memory before it is
+    /// written. A larger transaction is written at once, without room made for it first.
+    #[must_use]
+    pub fn log_chunk_bytes(mut self, bytes: u64) -> Options {
+        self.log_chunk_bytes = bytes;
+        self
+    }
+
     /// The size of the write tier, in bytes of keys, values and about a hundred for each version, beyond which a commit
     /// runs a checkpoint.
     #[must_use]
@@ -128,6 +140,10 @@ impl Options {
         self
     }
 
+    pub(crate) fn log(&self) -> LogOptions {
+        LogOptions { segment_bytes: self.segment_bytes, chunk_bytes: self.log_chunk_bytes }
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         let page_size_valid = self.page_size.is_power_of_two() && (4096..=65536).contains(&self.page_size);
         if !page_size_valid {
@@ -142,6 +158,13 @@ impl Options {
                 what: "the segment size",
                 found: self.segment_bytes,
                 expected: "at least 4096",
+            });
+        }
+        if !(64..=1 << 30).contains(&self.log_chunk_bytes) {
+            return Err(Error::InvalidArgument {
+                what: "the log's chunk size",
+                found: self.log_chunk_bytes,
+                expected: "from 64 bytes to 1 GiB",
             });
         }
         Ok(())

@@ -95,9 +95,7 @@ fn recover(
     let resumable = replay.empty.filter(|_| !replay.has_stale_segments);
     let (log, needs_checkpoint) = match resumable {
         _ if options.read_only => (None, false),
-        Some(header) => {
-            (Some(Log::resume(Arc::clone(&vfs), directory, options.segment_bytes, header)?), false)
-        }
+        Some(header) => (Some(Log::resume(Arc::clone(&vfs), directory, options.log(), header)?), false),
         None => (None, true),
     };
     let frozen = (replay.replayed > 0 || needs_checkpoint).then(|| Arc::new(tier));

@@ -22,8 +22,8 @@ pub(crate) use page::{
     PageKind, PageWriter, SLOT_BYTES, max_key_bytes, write_branch_cell, write_leaf_cell,
 };
 pub(crate) use record::{
-    MAX_KEY_BYTES, MAX_VALUE_BYTES, Mutations, Parsed, RecordWriter, durable_header_after, holds_record,
-    parse_record,
+    MAX_KEY_BYTES, MAX_VALUE_BYTES, Mutations, Parsed, RECORD_HEADER, RecordWriter, durable_header_after,
+    holds_record, parse_record,
 };
 pub(crate) use segment::{SEGMENT_HEADER, SegmentHeader};
 pub(crate) use version_key::{Separator, VersionKey};

@@ -1,9 +1,11 @@
 //! Log records: one per transaction, chained.
 //!
-//! A record is a header, the transaction's mutations, and a trailer. Each of the two checksums is seeded with the
-//! segment and the offset at which the record belongs, so that nothing left over from another segment, or moved within
-//! this one, can be read as a record. Each header repeats the trailer of the record before it: a record is only ever
-//! read after the very record it was written after. That is what keeps an abandoned tail from coming back.
+//! A record is a header and the transaction's mutations. The header holds the checksum of the mutations, so that it
+//! says all there is to say about the record, and a header can't be completed by another transaction's mutations. Each
+//! of the two checksums is seeded with the segment and the offset at which the record belongs, so that nothing left
+//! over from another segment, or moved within this one, can be read as a record. Each header repeats the checksum of
+//! the header before it: a record is only ever read after the very record it was written after. That is what keeps an
+//! abandoned tail from coming back.
 
 use super::{Damage, checksum, get_u16, get_u32, get_u64, put};
 use crate::ids::{SegmentId, TxnId};
@@ -12,11 +14,11 @@ use crate::ids::{SegmentId, TxnId};
 pub(crate) const MAX_KEY_BYTES: usize = 4096;
 /// The longest value, in bytes.
 pub(crate) const MAX_VALUE_BYTES: usize = 16 << 20;
+/// Bytes before a record's mutations.
+pub(crate) const RECORD_HEADER: usize = 56;
 /// Records start at multiples of this many bytes.
 const RECORD_ALIGNMENT: usize = 8;
 
-const RECORD_HEADER: usize = 48;
-const TRAILER: usize = 8;
 const MAGIC: u32 = u32::from_le_bytes(*b"PRec");
 const OPERATION_PUT: u8 = 1;
 const OPERATION_DELETE: u8 = 2;
@@ -29,8 +31,11 @@ pub(crate) struct RecordWriter {
 }
 
 impl RecordWriter {
-    pub(crate) fn new() -> RecordWriter {
-        RecordWriter { bytes: vec![0; RECORD_HEADER], operation_count: 0 }
+    /// Starts a record in `buffer`, whose contents are of no interest.
+    pub(crate) fn new(mut buffer: Vec<u8>) -> RecordWriter {
+        buffer.clear();
+        buffer.resize(RECORD_HEADER, 0);
+        RecordWriter { bytes: buffer, operation_count: 0 }
     }
 
     /// Adds a mutation; no value removes the key.
@@ -51,7 +56,7 @@ impl RecordWriter {
 
     /// The bytes the record will take.
     pub(crate) fn size(&self) -> u64 {
-        (self.bytes.len() + TRAILER).next_multiple_of(RECORD_ALIGNMENT) as u64
+        self.bytes.len().next_multiple_of(RECORD_ALIGNMENT) as u64
     }
 
     /// Seals the record for its place, and returns its bytes (padded to the alignment) and its link.
@@ -63,18 +68,17 @@ impl RecordWriter {
         offset: u64,
         previous: u64,
     ) -> (Vec<u8>, u64) {
-        let payload_bytes = (self.bytes.len() - RECORD_HEADER) as u64;
-        put(&mut self.bytes, 0, MAGIC.to_le_bytes());
-        put(&mut self.bytes, 4, self.operation_count.to_le_bytes());
-        put(&mut self.bytes, 8, payload_bytes.to_le_bytes());
-        put(&mut self.bytes, 16, txn.0.to_le_bytes());
-        put(&mut self.bytes, 24, durable_through.0.to_le_bytes());
-        put(&mut self.bytes, 32, previous.to_le_bytes());
+        let (header, payload) = self.bytes.split_at_mut(RECORD_HEADER);
         let seed = place(segment, offset);
-        let header_sum = checksum(&self.bytes[..40], seed);
-        put(&mut self.bytes, 40, header_sum.to_le_bytes());
-        let link = checksum(&self.bytes, seed);
-        self.bytes.extend_from_slice(&link.to_le_bytes());
+        put(header, 0, MAGIC.to_le_bytes());
+        put(header, 4, self.operation_count.to_le_bytes());
+        put(header, 8, (payload.len() as u64).to_le_bytes());
+        put(header, 16, txn.0.to_le_bytes());
+        put(header, 24, durable_through.0.to_le_bytes());
+        put(header, 32, previous.to_le_bytes());
+        put(header, 40, checksum(payload, seed).to_le_bytes());
+        let link = checksum(&header[..48], seed);
+        put(header, 48, link.to_le_bytes());
         self.bytes.resize(self.bytes.len().next_multiple_of(RECORD_ALIGNMENT), 0);
         (self.bytes, link)
     }
@@ -175,7 +179,7 @@ fn header_at(bytes: &[u8], at: usize, segment: SegmentId) -> Result<&[u8], Damag
     if get_u32(header, 0) != MAGIC {
         return Err(Damage("a record doesn't start with the magic number"));
     }
-    if get_u64(header, 40) != checksum(&header[..40], place(segment, at as u64)) {
+    if get_u64(header, 48) != checksum(&header[..48], place(segment, at as u64)) {
         return Err(Damage("a record header's checksum doesn't match"));
     }
     Ok(header)
@@ -188,15 +192,12 @@ fn parse_whole(bytes: &[u8], offset: usize, segment: SegmentId, previous: u64) -
     }
     let payload_bytes =
         usize::try_from(get_u64(header, 8)).map_err(|_| Damage("a record is larger than memory"))?;
-    let record = bytes[offset..]
-        .get(..RECORD_HEADER.saturating_add(payload_bytes).saturating_add(TRAILER))
-        .ok_or(Damage("a record is cut off"))?;
-    let (body, trailer) = record.split_at(RECORD_HEADER + payload_bytes);
-    let link = get_u64(trailer, 0);
-    if link != checksum(body, place(segment, offset as u64)) {
-        return Err(Damage("a record's checksum doesn't match"));
+    let start = offset + RECORD_HEADER;
+    let payload = bytes[start..].get(..payload_bytes).ok_or(Damage("a record is cut off"))?;
+    if get_u64(header, 40) != checksum(payload, place(segment, offset as u64)) {
+        return Err(Damage("the checksum of a record's mutations doesn't match"));
     }
-    let mutations = Mutations { payload: &body[RECORD_HEADER..] };
+    let mutations = Mutations { payload };
     let mut operation_count = 0;
     for mutation in mutations.clone() {
         mutation?;
@@ -208,8 +209,8 @@ fn parse_whole(bytes: &[u8], offset: usize, segment: SegmentId, previous: u64) -
     Ok(Parsed::Record {
         txn: TxnId(get_u64(header, 16)),
         mutations,
-        end: (offset + record.len()).next_multiple_of(RECORD_ALIGNMENT).min(bytes.len()),
-        link,
+        end: (start + payload_bytes).next_multiple_of(RECORD_ALIGNMENT).min(bytes.len()),
+        link: get_u64(header, 48),
     })
 }
 
@@ -220,7 +221,7 @@ mod tests {
     const SEGMENT: SegmentId = SegmentId(4);
 
     fn append(bytes: &mut Vec<u8>, txn: u64, durable_through: u64, previous: u64) -> u64 {
-        let mut writer = RecordWriter::new();
+        let mut writer = RecordWriter::new(vec![]);
         writer.mutation(format!("key{txn}").as_bytes(), Some(b"value"));
         writer.mutation(b"gone", None);
         let offset = bytes.len() as u64;
@@ -259,7 +260,7 @@ mod tests {
     fn every_changed_bit_and_every_cut_breaks_the_record() {
         let mut bytes = vec![];
         append(&mut bytes, 1, 0, 99);
-        let whole = 48 + (1 + 2 + 4 + 4 + 5) + (1 + 2 + 4) + 8;
+        let whole = RECORD_HEADER + (1 + 2 + 4 + 4 + 5) + (1 + 2 + 4);
         for bit in 0..whole * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

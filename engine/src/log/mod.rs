@@ -1,48 +1,89 @@
 //! The commit log: the only durability point.
 //!
-//! A log is a sequence of segments, each a file of its own. A commit appends one record and, unless it is buffered,
-//! syncs once. Invariants:
+//! A log is a sequence of segments, each a file of its own. A commit appends one record; records gather in memory, are
+//! written with one write, and made durable with one sync for all who wait for it. Invariants:
 //!
 //! - A segment's header, and its name in the directory, are durable before its first record is written.
 //! - All records of a segment are durable before the first record of the next one is written. A whole record in a later
 //!   segment therefore proves that nothing may be missing before it.
+//! - A record has its room in the file before it is accepted, so that a full disk refuses a transaction that has left
+//!   no trace, and not one that others already build on.
 //! - Nothing is ever appended after bytes that [`replay`] did not accept. Recovery starts a new segment instead, so that
 //!   an abandoned tail can't come back.
+//! - One sync at a time: the operating system reports a failed write-back to one of those who ask, so that a second
+//!   sync beside a failing one could succeed.
 //! - A segment is removed only after a meta page that doesn't need it is durable.
+//!
+//! An error other than [`Error::OutOfSpace`] leaves unknown what is in the file. The log must not be used again then.
 
 mod replay;
+mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
 use proofmark_vfs::{OpenMode, Vfs, VfsFile};
 
 use crate::error::{Error, Result};
-use crate::format::{RecordWriter, SEGMENT_HEADER, SegmentHeader};
+use crate::format::{RecordWriter, SegmentHeader};
 use crate::ids::{SegmentId, TxnId};
 use crate::sync::Arc;
 
 pub(crate) use replay::{list_segments, read_segment, replay};
+use segment::Segment;
+pub(crate) use segment::{create_segment, segment_path};
+
+/// The sizes by which a log goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogOptions {
+    /// The size of a segment after which the log goes on in the next one.
+    pub(crate) segment_bytes: u64,
+    /// How much room a segment gets at a time, and how many bytes of records gather before they are written.
+    pub(crate) chunk_bytes: u64,
+}
 
 /// The log, open for appending.
 #[derive(Debug)]
 pub(crate) struct Log {
     vfs: Arc<dyn Vfs>,
     directory: PathBuf,
-    segment_bytes: u64,
+    options: LogOptions,
     current: Segment,
     written_through: TxnId,
     durable_through: TxnId,
+    /// A [`SyncRequest`] is out.
+    sync_under_way: bool,
+    /// The segment has outgrown its size, because a sync was under way.
+    overfull: bool,
+    /// Where the next record is laid out; kept for its capacity.
+    scratch: Vec<u8>,
+    counters: LogCounters,
 }
 
+/// What a log has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LogCounters {
+    /// Syncs of records.
+    pub(crate) sync_count: u64,
+    /// Bytes of records, their headers and padding included.
+    pub(crate) appended_bytes: u64,
+    /// Segments that began as new files.
+    pub(crate) created_segment_count: u64,
+}
+
+/// A sync that needs no lock: everything up to `through` is written, and durable once [`SyncRequest::run`] returns.
 #[derive(Debug)]
-pub(crate) struct Segment {
-    id: SegmentId,
-    path: PathBuf,
-    file: Box<dyn VfsFile>,
-    /// Where the next record goes.
-    offset: u64,
-    /// What the next record repeats of the one before it.
-    link: u64,
+pub(crate) struct SyncRequest {
+    file: Arc<dyn VfsFile>,
+    path: Arc<Path>,
+    pub(crate) through: TxnId,
+}
+
+impl SyncRequest {
+    pub(crate) fn run(&self) -> Result<()> {
+        self.file.sync_data().map_err(|source| in_doubt("sync", &self.path, source))
+    }
 }
 
 impl Log {
@@ -51,77 +92,155 @@ impl Log {
     pub(crate) fn create(
         vfs: Arc<dyn Vfs>,
         directory: &Path,
-        segment_bytes: u64,
+        options: LogOptions,
         segment: SegmentId,
         first: TxnId,
     ) -> Result<Log> {
         let current = create_segment(&*vfs, directory, SegmentHeader { segment, first })?;
-        Ok(Log::starting_with(vfs, directory, segment_bytes, current, first))
+        let mut log = Log::starting_with(vfs, directory, options, current, first);
+        log.counters.created_segment_count = 1;
+        Ok(log)
     }
 
     /// Goes on in a segment that holds a durable header and nothing else.
     pub(crate) fn resume(
         vfs: Arc<dyn Vfs>,
         directory: &Path,
-        segment_bytes: u64,
+        options: LogOptions,
         header: SegmentHeader,
     ) -> Result<Log> {
         let path = segment_path(directory, header.segment);
         let file = vfs.open(&path, OpenMode::ReadWrite).map_err(|source| Error::io("open", &path, source))?;
         let current = Segment::empty(header, path, file);
-        Ok(Log::starting_with(vfs, directory, segment_bytes, current, header.first))
+        Ok(Log::starting_with(vfs, directory, options, current, header.first))
     }
 
-    /// Appends the record of the next transaction. It is durable once [`Log::sync`] returned.
+    /// Appends the record of the next transaction. It is in the file once [`Log::flush`] returned, and durable after a
+    /// sync.
+    ///
+    /// # Errors
+    /// `OutOfSpace` if there is no room for it; then it has left no trace, and a later or smaller one may fit.
     pub(crate) fn append<'a>(
         &mut self,
         txn: TxnId,
         mutations: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     ) -> Result<()> {
         assert_eq!(txn, self.written_through.next(), "the log holds every transaction once, in order");
-        let mut writer = RecordWriter::new();
+        let mut writer = RecordWriter::new(std::mem::take(&mut self.scratch));
         for (key, value) in mutations {
             writer.mutation(key, value);
         }
-        let is_full = self.current.offset + writer.size() > self.segment_bytes;
-        if is_full && self.current.offset > SEGMENT_HEADER as u64 {
-            self.rotate()?;
+        let size = writer.size();
+        let is_full = self.current.tail() + size > self.options.segment_bytes;
+        // A sync that is under way can't be waited for here. The segment outgrows its size until that is over.
+        if is_full && !self.current.is_empty() {
+            if self.sync_under_way {
+                self.overfull = true;
+            } else {
+                self.rotate()?;
+            }
         }
         let segment = &mut self.current;
         let (record, link) =
-            writer.finish(txn, self.durable_through, segment.id, segment.offset, segment.link);
-        segment
-            .file
-            .write_all_at(&record, segment.offset)
-            .map_err(|source| Error::io("append to", &segment.path, source))?;
-        segment.offset += record.len() as u64;
-        segment.link = link;
+            writer.finish(txn, self.durable_through, segment.id(), segment.tail(), segment.link());
+        if size > self.options.chunk_bytes {
+            segment.write_large(&record, link)?;
+        } else {
+            segment.gather(&record, link, self.options)?;
+            self.scratch = record;
+        }
         self.written_through = txn;
+        self.counters.appended_bytes += size;
         Ok(())
+    }
+
+    /// Writes what has gathered, so that it is there to be read, and no longer lost if the process dies.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.current.flush()
+    }
+
+    /// Begins to make everything durable. None if it is already. [`Log::finish_sync`] must follow before any other sync
+    /// and before [`Log::rotate`]; appending goes on meanwhile.
+    pub(crate) fn begin_sync(&mut self) -> Result<Option<SyncRequest>> {
+        if self.overfull {
+            // Even if there is no room for another segment, this one is durable now.
+            return match self.rotate() {
+                Ok(_) | Err(Error::OutOfSpace { .. }) => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        self.request_sync()
+    }
+
+    /// Takes note that a sync succeeded, so that everything up to `through` is durable.
+    pub(crate) fn finish_sync(&mut self, through: TxnId) {
+        assert!(self.sync_under_way, "a sync ends that began");
+        assert!(through <= self.written_through, "only what was written is durable");
+        self.sync_under_way = false;
+        self.durable_through = self.durable_through.max(through);
+        self.counters.sync_count += 1;
     }
 
     /// Makes every appended record durable. Does nothing if they all are.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        if self.durable_through == self.written_through {
-            return Ok(());
-        }
-        self.current.file.sync_data().map_err(|source| Error::io("sync", &self.current.path, source))?;
-        self.durable_through = self.written_through;
-        Ok(())
+        let request = self.begin_sync()?;
+        self.complete(request)
     }
 
     /// Makes everything durable and goes on in a new segment. Returns that segment's id.
+    ///
+    /// # Errors
+    /// `OutOfSpace` if there is no room for another segment; then the log goes on in the current one.
     pub(crate) fn rotate(&mut self) -> Result<SegmentId> {
-        self.sync()?;
-        let header = SegmentHeader { segment: self.current.id.next(), first: self.written_through.next() };
+        let request = self.request_sync()?;
+        self.complete(request)?;
+        let header = SegmentHeader { segment: self.current.id().next(), first: self.written_through.next() };
         self.current = create_segment(&*self.vfs, &self.directory, header)?;
+        self.overfull = false;
+        self.counters.created_segment_count += 1;
         Ok(header.segment)
+    }
+
+    /// The last transaction that was appended.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the commit pipeline"))]
+    pub(crate) fn written_through(&self) -> TxnId {
+        self.written_through
+    }
+
+    /// The last transaction that is known to be durable.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the commit pipeline"))]
+    pub(crate) fn durable_through(&self) -> TxnId {
+        self.durable_through
+    }
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the commit pipeline"))]
+    pub(crate) fn counters(&self) -> LogCounters {
+        self.counters
+    }
+
+    fn request_sync(&mut self) -> Result<Option<SyncRequest>> {
+        assert!(!self.sync_under_way, "one sync at a time");
+        self.flush()?;
+        if self.durable_through == self.written_through {
+            return Ok(None);
+        }
+        self.sync_under_way = true;
+        let (file, path) = self.current.shared();
+        Ok(Some(SyncRequest { file, path, through: self.written_through }))
+    }
+
+    fn complete(&mut self, request: Option<SyncRequest>) -> Result<()> {
+        if let Some(request) = request {
+            request.run()?;
+            self.finish_sync(request.through);
+        }
+        Ok(())
     }
 
     fn starting_with(
         vfs: Arc<dyn Vfs>,
         directory: &Path,
-        segment_bytes: u64,
+        options: LogOptions,
         current: Segment,
         first: TxnId,
     ) -> Log {
@@ -129,17 +248,15 @@ impl Log {
         Log {
             vfs,
             directory: directory.to_owned(),
-            segment_bytes,
+            options,
             current,
             written_through: before,
             durable_through: before,
+            sync_under_way: false,
+            overfull: false,
+            scratch: Vec::new(),
+            counters: LogCounters::default(),
         }
-    }
-}
-
-impl Segment {
-    fn empty(header: SegmentHeader, path: PathBuf, file: Box<dyn VfsFile>) -> Segment {
-        Segment { id: header.segment, path, file, offset: SEGMENT_HEADER as u64, link: header.link() }
     }
 }
 
@@ -154,17 +271,8 @@ pub(crate) fn retire(vfs: &dyn Vfs, directory: &Path, log_start: SegmentId) -> R
     Ok(())
 }
 
-pub(crate) fn segment_path(directory: &Path, segment: SegmentId) -> PathBuf {
-    directory.join(format!("log-{:016x}", segment.0))
-}
-
-/// Creates a segment: when this returns, its header and its name are durable.
-pub(crate) fn create_segment(vfs: &dyn Vfs, directory: &Path, header: SegmentHeader) -> Result<Segment> {
-    let path = segment_path(directory, header.segment);
-    let file =
-        vfs.open(&path, OpenMode::CreateTruncate).map_err(|source| Error::io("create", &path, source))?;
-    file.write_all_at(&header.encode(), 0).map_err(|source| Error::io("write", &path, source))?;
-    file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
-    vfs.sync_directory(directory).map_err(|source| Error::io("sync", directory, source))?;
-    Ok(Segment::empty(header, path, file))
+/// A failure after which it is unknown what the file holds, whatever its cause: never [`Error::OutOfSpace`], which
+/// promises that nothing has changed.
+fn in_doubt(operation: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Io { operation, path: path.to_owned(), source }
 }

@@ -13,7 +13,8 @@ type State = BTreeMap<Vec<u8>, Vec<u8>>;
 /// A database with a tree of two levels, a free list, a large value and four transactions in the log. Returns the
 /// states after each of the last transactions, oldest first.
 fn build(path: &Path) -> Vec<State> {
-    let database = Database::open(path, &Options::new().page_size(4096)).expect("a database is created");
+    let options = Options::new().page_size(4096).log_chunk_bytes(256);
+    let database = Database::open(path, &options).expect("a database is created");
     let mut state = State::new();
     let mut states = Vec::new();
     for round in 0..7u8 {

@@ -40,6 +40,7 @@ fn options(config: &Config) -> Options {
         .page_size(config.page_size)
         .cache_bytes(config.cache_bytes)
         .segment_bytes(config.segment_bytes)
+        .log_chunk_bytes(4096)
         .write_tier_bytes(config.write_tier_bytes)
         .retention(match config.retention {
             Retention::Latest => proofmark_engine::Retention::Latest,
