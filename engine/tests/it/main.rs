@@ -6,3 +6,4 @@ mod counting;
 mod damage;
 mod failing;
 mod random;
+mod survey;

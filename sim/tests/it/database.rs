@@ -62,6 +62,12 @@ fn a_sound_database_is_described_and_left_alone() {
         (4, 3)
     );
     assert_eq!(stats.count("bytes of a page"), 4096);
+    assert_eq!((stats.count("keys in it"), stats.count("versions of them")), (300, 300));
+    assert_eq!(stats.count("levels of the base tree"), verify.count("levels of the base tree"));
+    let kinds =
+        ["leaves", "branches", "large values", "free list", "free", "free as soon as nobody needs them"];
+    let pages: u64 = kinds.iter().map(|kind| stats.count(kind)).sum();
+    assert_eq!(stats.count("pages"), 2 + pages, "{}", stats.out);
 
     let dump = look(&directory, "dump", "db");
     dump.assert_sound();
@@ -136,7 +142,7 @@ fn damage_is_named_with_file_and_offset() {
     bytes[at] ^= 1;
     fs::write(&data, bytes).unwrap();
     let place = format!("damage: db/data is damaged at byte {}: ", at / 4096 * 4096);
-    for what in ["verify", "dump"] {
+    for what in ["verify", "dump", "stats"] {
         let answer = look(&directory, what, "db");
         assert_eq!((answer.code, answer.err.as_str()), (1, ""), "{answer:?}");
         assert!(answer.out.contains(&place), "no {place:?} in {}", answer.out);

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use proofmark_engine::{Stats, VerifyReport};
+use proofmark_engine::{PageUsage, Stats, Survey, VerifyReport};
 
 use super::{damage, open_to_look};
 use crate::cli::Ending;
@@ -24,12 +24,17 @@ pub(super) fn verify(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending
     }
 }
 
-/// Prints sizes and positions.
+/// Prints sizes and positions. Reads every page of the tree.
 pub(super) fn stats(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending> {
     let Some(database) = open_to_look(path, out)? else { return Ok(Ending::Unsound) };
     let bytes = bytes_on_disk(path).with_context(|| format!("cannot list {}", path.display()))?;
-    writeln!(out, "{}", figures_of_stats(&database.stats(), bytes).render())?;
-    Ok(Ending::Sound)
+    match database.survey() {
+        Ok(survey) => {
+            writeln!(out, "{}", figures_of_stats(&database.stats(), &survey, bytes).render())?;
+            Ok(Ending::Sound)
+        }
+        Err(error) => damage(error, out),
+    }
 }
 
 /// Prints everything there is.
@@ -67,30 +72,50 @@ fn figures_of_verify(report: &VerifyReport) -> Figures {
     figures
 }
 
-fn figures_of_stats(stats: &Stats, bytes_on_disk: u64) -> Figures {
-    let Stats {
+fn figures_of_stats(stats: &Stats, survey: &Survey, bytes_on_disk: u64) -> Figures {
+    let Stats { generation, checkpoint, latest, oldest, write_tier_bytes, .. } = *stats;
+    let Survey {
         page_size,
         page_count,
+        height,
+        branches,
+        leaves,
+        large_values,
+        large_value_count,
+        free_list_page_count,
         free_page_count,
         waiting_page_count,
-        generation,
-        checkpoint,
-        latest,
-        oldest,
-        write_tier_bytes,
-    } = *stats;
+        key_count,
+        version_count,
+        deletion_count,
+        garbage_count,
+    } = *survey;
+    let percent = |usage: PageUsage| format!("{:.0} %", 100.0 * usage.fill(page_size));
     let mut figures = Figures::new();
     figures
         .count("latest transaction", latest.0)
         .count("oldest transaction that can be read", oldest.0)
         .count("transaction of the last checkpoint", checkpoint.0)
         .count("checkpoints", generation.0)
+        .count("bytes of keys and values since the last checkpoint", write_tier_bytes)
         .count("bytes on disk", bytes_on_disk)
         .count("bytes of a page", u64::from(page_size))
         .count("pages", page_count)
+        .count("  leaves", leaves.page_count)
+        .text("    in use", &percent(leaves))
+        .count("  branches", branches.page_count)
+        .text("    in use", &percent(branches))
+        .count("  large values", large_values.page_count)
+        .text("    in use", &percent(large_values))
+        .count("  free list", free_list_page_count)
         .count("  free", free_page_count)
         .count("  free as soon as nobody needs them", waiting_page_count)
-        .count("bytes of keys and values since the last checkpoint", write_tier_bytes);
+        .count("levels of the base tree", u64::from(height))
+        .count("keys in it", key_count)
+        .count("versions of them", version_count)
+        .count("  deletions", deletion_count)
+        .count("  values in pages of their own", large_value_count)
+        .count("  that nobody needs any more", garbage_count);
     figures
 }
 

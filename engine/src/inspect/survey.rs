@@ -1,0 +1,141 @@
+//! `survey`: what the pages of the data file are used for, and how well.
+
+use crate::btree::{child, load};
+use crate::db::Database;
+use crate::error::Result;
+use crate::format::{LeafValue, Page};
+use crate::ids::TxnId;
+use crate::pager::Pager;
+
+/// What a walk over the whole base tree found. Every page of the data file is a meta page, or counted here once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// Bytes of a page.
+    pub page_size: u32,
+    /// Pages of the data file that are accounted for, the two meta pages included.
+    pub page_count: u64,
+    /// Levels of the base tree; 0 if it is empty.
+    pub height: u8,
+    /// Pages above the leaves.
+    pub branches: PageUsage,
+    /// Pages with keys and values.
+    pub leaves: PageUsage,
+    /// Pages of values that lie outside of the leaves.
+    pub large_values: PageUsage,
+    /// How many such values there are.
+    pub large_value_count: u64,
+    /// Pages of the persisted free list.
+    pub free_list_page_count: u64,
+    /// Pages that the next checkpoint can use.
+    pub free_page_count: u64,
+    /// Pages that become free once neither the fallback meta page nor a reader needs them.
+    pub waiting_page_count: u64,
+    /// Keys that have a version.
+    pub key_count: u64,
+    /// Versions, deletions included.
+    pub version_count: u64,
+    /// Versions that say that their key was deleted.
+    pub deletion_count: u64,
+    /// Versions that no retained snapshot needs. They are dropped when a checkpoint next writes their page.
+    pub garbage_count: u64,
+}
+
+/// Pages of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PageUsage {
+    /// How many there are.
+    pub page_count: u64,
+    /// Bytes in them that are in use: cells and slots in pages of the tree, values in pages of large values.
+    pub used_bytes: u64,
+}
+
+impl Database {
+    /// Walks over the base tree as the last checkpoint left it, and counts. What was committed since is not in it.
+    /// Checkpoints wait meanwhile; readers and writers go on.
+    ///
+    /// # Errors
+    /// `Io` if a page can't be read, `Corruption` if it isn't what was written.
+    pub fn survey(&self) -> Result<Survey> {
+        let shared = &self.shared;
+        let state = shared.checkpoint.lock();
+        let census = state.allocator.census();
+        let unused: u64 = census.unused.iter().map(|(_, count)| count).sum();
+        let survey = Survey {
+            page_size: state.meta.page_size,
+            page_count: census.page_count,
+            free_list_page_count: unused - census.free - census.waiting,
+            free_page_count: census.free,
+            waiting_page_count: census.waiting,
+            ..Survey::default()
+        };
+        let mut walk = Walk { pager: &shared.pager, oldest: state.meta.oldest, survey, above: None };
+        if let Some(root) = state.meta.root {
+            let page = load(walk.pager, root.page, None)?;
+            walk.survey.height = page.level() + 1;
+            walk.page(&page)?;
+        }
+        Ok(walk.survey)
+    }
+}
+
+struct Walk<'a> {
+    pager: &'a Pager,
+    /// The oldest snapshot that is retained.
+    oldest: TxnId,
+    survey: Survey,
+    /// The version that was seen last.
+    above: Option<(Vec<u8>, TxnId)>,
+}
+
+impl Walk<'_> {
+    fn page(&mut self, page: &Page) -> Result<()> {
+        if page.level() == 0 {
+            self.survey.leaves.add(1, page.used() as u64);
+            self.leaf(page);
+            return Ok(());
+        }
+        self.survey.branches.add(1, page.used() as u64);
+        for index in 0..page.count() {
+            let child = child(self.pager, page, index)?;
+            self.page(&child)?;
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, page: &Page) {
+        for index in 0..page.count() {
+            let cell = page.leaf(index);
+            let (key, txn) = (cell.version.key, cell.version.txn);
+            // A key's versions follow each other from the newest to the oldest, from leaf to leaf.
+            let newer = self.above.take().filter(|(above, _)| above == key).map(|(_, newer)| newer);
+            let is_deletion = cell.value == LeafValue::Tombstone;
+            let is_superseded = newer.is_some_and(|newer| newer <= self.oldest);
+            let survey = &mut self.survey;
+            survey.key_count += u64::from(newer.is_none());
+            survey.version_count += 1;
+            survey.deletion_count += u64::from(is_deletion);
+            survey.garbage_count += u64::from(is_superseded || (is_deletion && txn <= self.oldest));
+            if let LeafValue::Extent(extent) = cell.value {
+                survey.large_value_count += 1;
+                survey.large_values.add(extent.pages(self.pager.page_size()), u64::from(extent.bytes));
+            }
+            self.above = Some((key.to_vec(), txn));
+        }
+    }
+}
+
+impl PageUsage {
+    /// The part of these pages that is in use, from 0 to 1; 1 if there are none.
+    #[must_use]
+    pub fn fill(&self, page_size: u32) -> f64 {
+        match self.page_count * u64::from(page_size) {
+            0 => 1.0,
+            bytes => self.used_bytes as f64 / bytes as f64,
+        }
+    }
+
+    fn add(&mut self, page_count: u64, used_bytes: u64) {
+        self.page_count += page_count;
+        self.used_bytes += used_bytes;
+    }
+}
