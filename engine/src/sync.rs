@@ -7,7 +7,8 @@
 
 use std::sync as imp;
 
-pub(crate) use imp::atomic::{AtomicBool, AtomicU64, Ordering};
+pub(crate) use arc_swap::{ArcSwapOption, Guard};
+pub(crate) use imp::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub(crate) use imp::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 const PANICKED: &str = "no thread panicked while it held this lock";

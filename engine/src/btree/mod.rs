@@ -60,10 +60,7 @@ pub(crate) fn get(
 ) -> Result<Option<Option<Bytes>>> {
     let Some(root) = root else { return Ok(None) };
     let target = VersionKey { key, txn: snapshot };
-    let mut page = load(pager, root.page, None)?;
-    while page.level() > 0 {
-        page = child(pager, &page, page.child_for(target))?;
-    }
+    let page = leaf_for(pager, root, target)?;
     let index = page.lower_bound(target);
     if index == page.count() {
         // A key with many versions may go on in the next leaf.
@@ -76,6 +73,18 @@ pub(crate) fn get(
         };
     }
     if page.leaf(index).version.key == key { Ok(Some(value_at(pager, &page, index)?)) } else { Ok(None) }
+}
+
+/// The leaf that holds `target`, if any does. The branches above it are only passed.
+fn leaf_for(pager: &Pager, root: Subtree, target: VersionKey<'_>) -> Result<Arc<Page>> {
+    let mut page = pager.peek(root.page)?;
+    check(pager, &page, None)?;
+    while page.level() > 1 {
+        let below = pager.peek(page.branch(page.child_for(target)).1.page)?;
+        check(pager, &below, Some(page.level()))?;
+        page = below;
+    }
+    if page.level() == 0 { Ok(page.into_page()) } else { child(pager, &page, page.child_for(target)) }
 }
 
 /// The value of a leaf's cell; none if it is a deletion.

@@ -20,7 +20,8 @@ use crate::ids::{DatabaseId, PageId};
 use crate::sync::Arc;
 
 pub(crate) use allocator::Allocator;
-use cache::Cache;
+pub(crate) use cache::PageGuard;
+use cache::{Cache, CacheCounts};
 pub(crate) use meta_pages::{MetaPages, read_meta_pages};
 
 /// The data file.
@@ -50,6 +51,22 @@ impl Pager {
 
     pub(crate) fn page_size(&self) -> usize {
         self.page_size
+    }
+
+    /// What the cache was asked for.
+    #[allow(dead_code, reason = "the database's figures will show it")]
+    pub(crate) fn cache_counts(&self) -> CacheCounts {
+        self.cache.counts()
+    }
+
+    /// The page that `reference` points to, to be looked at in passing: if it is in the cache, nothing is counted.
+    pub(crate) fn peek(&self, reference: PageReference) -> Result<PageGuard> {
+        if let Some(page) = self.cache.peek(reference) {
+            return Ok(page);
+        }
+        let page = Arc::new(self.read_from_disk(reference)?);
+        self.cache.insert(Arc::clone(&page));
+        Ok(PageGuard::of(page))
     }
 
     /// The page that `reference` points to, from the cache if it is there.
