@@ -36,6 +36,8 @@
 //! The engine reads no clock, spawns no thread, draws no random number and opens no file except through its seams:
 //! `sync`, the `proofmark-vfs` package and [`Options`].
 
+#![deny(missing_docs)]
+
 mod btree;
 mod bytes;
 mod checkpoint;

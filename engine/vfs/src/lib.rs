@@ -18,6 +18,8 @@
 //! This package is separate from the engine so that the simulated disk, and every build of the engine, share one set
 //! of traits.
 
+#![deny(missing_docs)]
+
 mod real;
 
 use std::fmt::Debug;
