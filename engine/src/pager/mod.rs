@@ -4,6 +4,9 @@
 //! misdirected write or a page of an older generation is therefore found at the first read, although each of them is
 //! whole. Pages are immutable once written: what changes is written to another page.
 //!
+//! The file grows by extents, ahead of what is written, so that its size changes seldom. How many of its pages count is
+//! in the meta page, and nowhere else.
+//!
 //! The pager doesn't decide which pages are free; that is the [`Allocator`]'s work, and only a checkpoint allocates.
 
 mod allocator;
@@ -17,12 +20,17 @@ use proofmark_vfs::VfsFile;
 use crate::error::{Error, Result};
 use crate::format::{Damage, Extent, META_BYTES, Meta, Page, PageReference, checksum, page_seed};
 use crate::ids::{DatabaseId, PageId};
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 pub(crate) use allocator::Allocator;
 pub(crate) use cache::PageGuard;
 use cache::{Cache, CacheCounts};
 pub(crate) use meta_pages::{MetaPages, read_meta_pages};
+
+/// The file grows by an eighth, but at least by so many pages ...
+const GROWTH_PAGES_MIN: u64 = 16;
+/// ... and at most by so many bytes.
+const GROWTH_BYTES_MAX: u64 = 16 << 20;
 
 /// The data file.
 #[derive(Debug)]
@@ -32,6 +40,8 @@ pub(crate) struct Pager {
     database: DatabaseId,
     page_size: usize,
     cache: Cache,
+    /// How many pages the file has room for, once it was measured.
+    room: Mutex<Option<u64>>,
 }
 
 impl Pager {
@@ -42,7 +52,14 @@ impl Pager {
         page_size: usize,
         cache_bytes: usize,
     ) -> Pager {
-        Pager { file, path, database, page_size, cache: Cache::new(cache_bytes / page_size) }
+        Pager {
+            file,
+            path,
+            database,
+            page_size,
+            cache: Cache::new(cache_bytes / page_size),
+            room: Mutex::default(),
+        }
     }
 
     pub(crate) fn database(&self) -> DatabaseId {
@@ -126,14 +143,21 @@ impl Pager {
         read_meta_pages(&*self.file, &self.path)
     }
 
-    /// Extends the file to hold `page_count` pages, so that every page of it can be read.
+    /// Extends the file, if need be, to hold at least `page_count` pages, so that every page of it can be read.
     pub(crate) fn reserve(&self, page_count: u64) -> Result<()> {
-        let size = self.file.size().map_err(|source| Error::io("measure", &self.path, source))?;
-        let wanted = page_count * self.page_size as u64;
-        if size >= wanted {
-            return Ok(());
+        let page_size = self.page_size as u64;
+        let mut room = self.room.lock();
+        let mut pages = match *room {
+            Some(pages) => pages,
+            None => self.file.size().map_err(|source| Error::io("measure", &self.path, source))? / page_size,
+        };
+        if pages < page_count {
+            pages = grown(page_count, page_size);
+            let size = pages * page_size;
+            self.file.set_size(size).map_err(|source| Error::io("extend", &self.path, source))?;
         }
-        self.file.set_size(wanted).map_err(|source| Error::io("extend", &self.path, source))
+        *room = Some(pages);
+        Ok(())
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
@@ -157,7 +181,37 @@ impl Pager {
     }
 
     fn write_bytes(&self, bytes: &[u8], page: PageId) -> Result<()> {
+        self.reserve(page.0 + (bytes.len() as u64).div_ceil(self.page_size as u64))?;
         let offset = page.0 * self.page_size as u64;
         self.file.write_all_at(bytes, offset).map_err(|source| Error::io("write", &self.path, source))
+    }
+}
+
+/// The size in pages that a file is given which has to hold `page_count`.
+fn grown(page_count: u64, page_size: u64) -> u64 {
+    let most = (GROWTH_BYTES_MAX / page_size).max(GROWTH_PAGES_MIN);
+    page_count.next_multiple_of((page_count / 8).clamp(GROWTH_PAGES_MIN, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_grow_by_extents() {
+        assert_eq!([1, 2, 16, 17, 128].map(|pages| grown(pages, 4096)), [16, 16, 16, 32, 128]);
+        assert_eq!(grown(1000, 4096), 1000);
+        assert_eq!(grown(1001, 4096), 1125);
+        assert_eq!(grown(1_000_001, 4096), 1_003_520, "16 MiB are 4096 pages");
+        assert_eq!(grown(1_000_001, 65536), 1_000_192);
+        let mut size = 0;
+        let mut growths = 0;
+        for page_count in 1..100_000 {
+            if size < page_count {
+                size = grown(page_count, 4096);
+                growths += 1;
+            }
+        }
+        assert!(growths < 100, "{growths}");
     }
 }
