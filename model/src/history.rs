@@ -6,7 +6,9 @@
 //! Crashes end every open transaction without an event of their own. After a [`Event::Crash`] no label of before may
 //! appear again.
 
-use crate::{ClientId, Durability, Key, KeyRange, Mode, Retention, TxnId, TxnLabel, Value};
+use crate::{
+    ClientId, Commit, Durability, Key, KeyRange, Mode, Retention, SavepointLabel, TxnId, TxnLabel, Value,
+};
 
 /// What happened in one run, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -78,12 +80,47 @@ pub enum Event {
         /// The key.
         key: Key,
     },
+    /// A range was removed inside a transaction.
+    DeleteRange {
+        /// By which transaction.
+        txn: TxnLabel,
+        /// The range.
+        range: KeyRange,
+        /// How many pairs the store said it removed.
+        count: u64,
+        /// The keys that a scan by the same transaction found there just before, in order.
+        keys: Vec<Key>,
+    },
+    /// A transaction's writes so far were remembered.
+    Savepoint {
+        /// By which transaction.
+        txn: TxnLabel,
+        /// Its name: unique in the transaction.
+        savepoint: SavepointLabel,
+    },
+    /// A transaction went back to a savepoint, or was told that there is no such savepoint any more.
+    Rollback {
+        /// Which transaction.
+        txn: TxnLabel,
+        /// To which of its savepoints.
+        savepoint: SavepointLabel,
+        /// Whether the store declined, and nothing was undone.
+        is_refused: bool,
+    },
     /// A commit was asked for. Until its outcome is known, it may or may not have happened.
     Submit {
         /// Which transaction.
         txn: TxnLabel,
         /// What the commit is to promise.
         durability: Durability,
+    },
+    /// The store took the commit in: it has its place from now on, but it is neither durable nor visible to readers
+    /// before `committed`, or before the store acknowledged another commit or more.
+    Ticket {
+        /// Which transaction.
+        txn: TxnLabel,
+        /// The TxnId that the store assigned, if it says.
+        id: Option<TxnId>,
     },
     /// The store acknowledged the commit. A transaction without mutations takes no TxnId: `id` is then the latest.
     Committed {
@@ -96,6 +133,66 @@ pub enum Event {
     Aborted {
         /// Which transaction.
         txn: TxnLabel,
+    },
+    /// The store declined to commit: the transaction ended without effect.
+    Denied {
+        /// Which transaction.
+        txn: TxnLabel,
+        /// Why.
+        reason: Denial,
+    },
+    /// The commit stream was read.
+    Changes {
+        /// From which commit on.
+        from: TxnId,
+        /// The most commits that were asked for.
+        limit: usize,
+        /// The oldest TxnId that can be read at this moment, if the store says.
+        oldest: Option<TxnId>,
+        /// What the store returned, in its order.
+        commits: Vec<Commit>,
+    },
+    /// The store declined to read the commit stream.
+    ChangesRefused {
+        /// From which commit on.
+        from: TxnId,
+        /// Why not.
+        reason: Refusal,
+        /// The oldest TxnId that can be read at this moment, if the store says.
+        oldest: Option<TxnId>,
+    },
+    /// A backup was made and opened, and this is what it holds as of one commit.
+    Backup {
+        /// As of which commit it was read.
+        at: TxnId,
+        /// Its latest TxnId by its own account.
+        latest: TxnId,
+        /// The oldest TxnId that can be read from it.
+        oldest: TxnId,
+        /// Every pair, in key order.
+        state: Vec<(Key, Value)>,
+    },
+    /// From now on there is room on the disk for so many bytes more, or without a limit.
+    Space {
+        /// How many.
+        bytes: Option<u64>,
+    },
+    /// The store could not do something because the disk is full. Nothing was changed.
+    OutOfSpace {
+        /// What was tried, in words that start with the operation.
+        what: String,
+    },
+    /// An I/O call of the store failed, because the disk was told to let it fail.
+    Fault {
+        /// Which call.
+        call: String,
+    },
+    /// The store failed at something that changes it, after a [`Event::Fault`] that may explain it.
+    GaveUp {
+        /// What was tried, in words that start with the operation.
+        what: String,
+        /// What the store said.
+        error: String,
     },
     /// The store acknowledged, other than by a commit, that every commit so far is durable (a checkpoint, a close).
     Durable,
@@ -128,4 +225,24 @@ pub enum Refusal {
     WriteBusy,
     /// The snapshot asked for is not retained, or lies in the future.
     SnapshotNotFound,
+    /// The commits asked for are not retained any more.
+    ChangesNotRetained,
+    /// An I/O call failed before, and the store changes nothing more until it is opened again.
+    Poisoned,
+}
+
+/// Why a store declined to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// Another transaction has committed this key since the snapshot.
+    Conflict {
+        /// The key.
+        key: Key,
+    },
+    /// An exclusive write transaction is open.
+    WriteBusy,
+    /// There is no room on the disk.
+    OutOfSpace,
+    /// An I/O call failed before, and the store changes nothing more until it is opened again.
+    Poisoned,
 }

@@ -14,6 +14,10 @@ pub struct ClientId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxnLabel(pub u32);
 
+/// The name of a savepoint inside one transaction attempt. Never used twice there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SavepointLabel(pub u32);
+
 impl TxnId {
     /// The state before the first commit.
     pub const ZERO: TxnId = TxnId(0);
@@ -33,6 +37,12 @@ impl fmt::Display for TxnId {
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "c{}", self.0)
+    }
+}
+
+impl fmt::Display for SavepointLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
     }
 }
 

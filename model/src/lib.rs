@@ -46,8 +46,8 @@ mod value;
 
 pub use check::{Checker, UnknownChecker, Violation, check, check_batches, check_commutes};
 pub use digest::{Digest, digest_pairs};
-pub use history::{Event, History, Refusal};
-pub use ids::{ClientId, TxnId, TxnLabel};
+pub use history::{Denial, Event, History, Refusal};
+pub use ids::{ClientId, SavepointLabel, TxnId, TxnLabel};
 pub use mvcc::{Commit, Mvcc};
 pub use operation::{Durability, Key, KeyRange, Mode, Mutation, Operation, Value};
 pub use retention::Retention;

@@ -98,6 +98,30 @@ impl Mvcc {
         Some(&self.commits[index])
     }
 
+    /// What the commits from `from` on changed: each key once, in key order.
+    pub fn changes(&self, from: TxnId) -> impl Iterator<Item = Commit> + use<'_> {
+        let first = self.commits.partition_point(|commit| commit.id < from);
+        self.commits[first..].iter().map(|commit| {
+            let last: BTreeMap<&Key, &Option<Value>> =
+                commit.mutations.iter().map(|mutation| (&mutation.key, &mutation.value)).collect();
+            let mutation =
+                |(key, value): (&Key, &Option<Value>)| Mutation { key: key.clone(), value: value.clone() };
+            Commit { id: commit.id, mutations: last.into_iter().map(mutation).collect() }
+        })
+    }
+
+    /// The first of `keys` that a commit after `snapshot` wrote or removed. A transaction that reads as of `snapshot`
+    /// and writes these may commit if there is none: the first committer wins.
+    pub fn conflict<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, snapshot: TxnId) -> Option<&'k Key> {
+        let latest = self.latest();
+        keys.into_iter().find(|key| self.last_writer(key, latest).is_some_and(|by| by > snapshot))
+    }
+
+    /// The mutations that remove a range as it is in the state at `at`.
+    pub fn delete_range(&self, range: &KeyRange, at: TxnId) -> Vec<Mutation> {
+        self.range(range, at).map(|(key, _)| Mutation { key: key.clone(), value: None }).collect()
+    }
+
     /// The value of `key` in the state at `at`.
     pub fn get(&self, key: &[u8], at: TxnId) -> Option<&Value> {
         visible(self.versions.get(key)?, at)?.1.as_ref()
@@ -182,6 +206,22 @@ mod tests {
         assert_eq!(model.last_writer(b"a", TxnId(0)), None);
         assert_eq!(model.commit_at(TxnId(4)).unwrap().mutations.len(), 3);
         assert_eq!(model.commit_at(TxnId(3)), None);
+    }
+
+    #[test]
+    fn changes_conflicts_and_ranges_follow_from_the_versions() {
+        let mut model = model();
+        model.apply(TxnId(6), vec![put("x", "1"), put("b", "2"), put("x", "3")]);
+        let changes: Vec<Commit> = model.changes(TxnId(5)).collect();
+        assert_eq!(changes.iter().map(|commit| commit.id.0).collect::<Vec<_>>(), [5, 6]);
+        assert_eq!(changes[1].mutations, [put("b", "2"), put("x", "3")]);
+        assert_eq!(model.changes(TxnId(7)).count(), 0);
+        let keys = ["a", "b", "y"].map(Key::from);
+        assert_eq!(model.conflict(&keys, TxnId(4)), Some(&keys[0]));
+        assert_eq!(model.conflict(&keys, TxnId(5)), Some(&keys[1]));
+        assert_eq!(model.conflict(&keys, TxnId(6)), None);
+        assert_eq!(model.delete_range(&KeyRange::prefix(b"a"), TxnId(1)), [delete("a")]);
+        assert_eq!(model.delete_range(&KeyRange::all(), TxnId(4)), [delete("b"), delete("c")]);
     }
 
     #[test]

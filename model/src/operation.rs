@@ -2,6 +2,8 @@
 
 use std::ops::Bound;
 
+use crate::SavepointLabel;
+
 /// A key: any bytes.
 pub type Key = Vec<u8>;
 
@@ -35,6 +37,9 @@ pub enum Mode {
     ReadAt(crate::TxnId),
     /// Reads the latest committed state and may change it; excludes every other writer.
     Write,
+    /// Reads the latest committed state and may change it, beside others that do the same: of two that change one key,
+    /// the first to commit wins.
+    Optimistic,
 }
 
 /// One operation of an open transaction.
@@ -66,6 +71,21 @@ pub enum Operation {
         /// The key.
         key: Key,
     },
+    /// Removes every key of a range that the transaction sees there.
+    DeleteRange {
+        /// The range.
+        range: KeyRange,
+    },
+    /// Remembers the transaction's writes so far.
+    Savepoint {
+        /// The name to come back to it by.
+        savepoint: SavepointLabel,
+    },
+    /// Undoes every write since a savepoint, which stays; those after it are gone.
+    Rollback {
+        /// Which one.
+        savepoint: SavepointLabel,
+    },
 }
 
 /// One change of one key: `None` removes it.
@@ -75,6 +95,20 @@ pub struct Mutation {
     pub key: Key,
     /// Its new value, or none.
     pub value: Option<Value>,
+}
+
+impl Mode {
+    /// Whether a transaction of this mode may change anything.
+    pub fn writes(self) -> bool {
+        matches!(self, Mode::Write | Mode::Optimistic)
+    }
+}
+
+impl Operation {
+    /// Whether only a transaction that may change something can do this.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Operation::Get { .. } | Operation::Scan { .. })
+    }
 }
 
 impl KeyRange {

@@ -34,7 +34,7 @@ pub fn check_batches(singles: &History, batches: &History) -> Result<(), Violati
     pair.compare_ends(|difference| {
         let writes_it = |mutation: &Written| match &mutation.operation {
             Operation::Put { key, .. } | Operation::Delete { key } => key == difference.key,
-            Operation::Get { .. } | Operation::Scan { .. } => false,
+            _ => false,
         };
         match first.iter().rposition(writes_it) {
             Some(index) => format!(
@@ -60,12 +60,17 @@ fn mutations(timeline: &Timeline<'_>) -> Vec<Written> {
     let mut mutations = Vec::new();
     for transaction in transactions {
         for &step in &transaction.operations {
-            let operation = match &timeline.history.events[step] {
-                Event::Put { key, value, .. } => Operation::Put { key: key.clone(), value: value.clone() },
-                Event::Delete { key, .. } => Operation::Delete { key: key.clone() },
-                _ => continue,
-            };
-            mutations.push(Written { operation, by: transaction.label, step });
+            let mut push = |operation| mutations.push(Written { operation, by: transaction.label, step });
+            match &timeline.history.events[step] {
+                Event::Put { key, value, .. } => {
+                    push(Operation::Put { key: key.clone(), value: value.clone() });
+                }
+                Event::Delete { key, .. } => push(Operation::Delete { key: key.clone() }),
+                Event::DeleteRange { keys, .. } => {
+                    keys.iter().for_each(|key| push(Operation::Delete { key: key.clone() }));
+                }
+                _ => {}
+            }
         }
     }
     mutations

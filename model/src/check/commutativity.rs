@@ -83,6 +83,10 @@ fn request(event: &Event) -> Event {
     match &mut request {
         Event::Get { value, .. } => *value = None,
         Event::Scan { pairs, .. } => pairs.clear(),
+        Event::DeleteRange { count, keys, .. } => {
+            *count = 0;
+            keys.clear();
+        }
         _ => {}
     }
     request
@@ -142,7 +146,7 @@ impl<'h> Footprint<'h> {
         for step in &transaction.operations {
             match &timeline.history.events[*step] {
                 Event::Get { key, .. } => footprint.keys.push(key),
-                Event::Scan { range, .. } => footprint.ranges.push(range),
+                Event::Scan { range, .. } | Event::DeleteRange { range, .. } => footprint.ranges.push(range),
                 _ => {}
             }
         }

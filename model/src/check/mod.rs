@@ -3,14 +3,17 @@
 //! [`check`] judges one history in one walk. The timeline first makes sure that the history is one that can be judged at
 //! all. Then, incarnation by incarnation, *snapshot isolation* judges every read and commit against the model, and at
 //! the next opening *crash prefix* decides which commits survived; the model goes on from exactly there, so that one
-//! choice has to explain everything later. *Structure* and *availability* look at the store's own failures.
+//! choice has to explain everything later. On the same walk *commit stream* and *backup* judge what the store says of its
+//! commits, and what it copies. *Structure* and *availability* look at the store's own failures.
 //! [`check_commutes`] and [`check_batches`] compare two histories that should come to the same.
 //!
 //! Every verdict follows from the history alone. What a store does not reveal is never guessed: where several answers
 //! would be right, all of them are accepted until a later event rules them out.
 
 mod availability;
+mod backup;
 mod batch_equivalence;
+mod commit_stream;
 mod commutativity;
 mod crash_prefix;
 mod pair;
@@ -18,6 +21,7 @@ mod pair;
 mod random;
 mod replay;
 mod retained;
+mod savepoints;
 mod scan;
 mod snapshot_isolation;
 mod structure;
@@ -52,6 +56,10 @@ pub enum Checker {
     Structure,
     /// Operations that failed without reason.
     Availability,
+    /// What the store says that its commits were.
+    CommitStream,
+    /// What a copy of the store holds.
+    Backup,
 }
 
 /// What is wrong with a history.
@@ -100,7 +108,7 @@ fn check_against_model(timeline: &Timeline<'_>) -> Result<(), Violation> {
 
 impl Checker {
     /// Every checker.
-    pub const ALL: [Checker; 7] = [
+    pub const ALL: [Checker; 9] = [
         Checker::Timeline,
         Checker::CrashPrefix,
         Checker::SnapshotIsolation,
@@ -108,6 +116,8 @@ impl Checker {
         Checker::BatchEquivalence,
         Checker::Structure,
         Checker::Availability,
+        Checker::CommitStream,
+        Checker::Backup,
     ];
 
     /// Its name: what [`fmt::Display`] prints.
@@ -120,6 +130,8 @@ impl Checker {
             Checker::BatchEquivalence => "batch-equivalence",
             Checker::Structure => "structure",
             Checker::Availability => "availability",
+            Checker::CommitStream => "commit-stream",
+            Checker::Backup => "backup",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The checkers against a store that is right, and against the same store with one defect at a time.
 //!
 //! The store keeps a whole copy of its state for every commit and shares no code with the model. It runs several
-//! readers beside one writer, acknowledges commits late and in any order, and loses any tail of them that it may when it
+//! readers beside one exclusive writer and some optimistic ones, acknowledges commits late and in any order, and loses any tail of them that it may when it
 //! crashes. What it does is random, and the same for the same seed. No history of it may be rejected; each defect has to
 //! be found by the checker whose business it is. (Not only by that one: what an opening hides, later reads may show.)
 
@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 
 use super::{Checker, check};
 use crate::{
-    ClientId, Digest, Durability, Event, History, Key, KeyRange, Mode, Refusal, Retention, TxnId, TxnLabel,
-    Value, digest_pairs, unique_value,
+    ClientId, Commit, Denial, Digest, Durability, Event, History, Key, KeyRange, Mode, Mutation, Refusal,
+    Retention, SavepointLabel, TxnId, TxnLabel, Value, digest_pairs, unique_value,
 };
 
 type State = BTreeMap<Key, Value>;
 
-const DEFECTS: [(Defect, Checker); 13] = [
+const DEFECTS: [(Defect, Checker); 21] = [
     (Defect::StaleSnapshot, Checker::SnapshotIsolation),
     (Defect::DirtyRead, Checker::SnapshotIsolation),
     (Defect::ShortScan, Checker::SnapshotIsolation),
@@ -29,6 +29,14 @@ const DEFECTS: [(Defect, Checker); 13] = [
     (Defect::RecoversHalf, Checker::CrashPrefix),
     (Defect::RecoversAborted, Checker::CrashPrefix),
     (Defect::SaysTooMuch, Checker::CrashPrefix),
+    (Defect::SpuriousConflict, Checker::SnapshotIsolation),
+    (Defect::CommitsBesideWriter, Checker::SnapshotIsolation),
+    (Defect::RollbackKeepsAKey, Checker::SnapshotIsolation),
+    (Defect::RangeMissesTheLast, Checker::SnapshotIsolation),
+    (Defect::VisibleTooEarly, Checker::SnapshotIsolation),
+    (Defect::SkipsInStream, Checker::CommitStream),
+    (Defect::StreamsTooLittle, Checker::CommitStream),
+    (Defect::CopiesTooLittle, Checker::Backup),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +68,35 @@ enum Defect {
     RecoversAborted,
     /// Says that a later commit survived.
     SaysTooMuch,
+    /// Declines an optimistic commit although nobody wrote its keys.
+    SpuriousConflict,
+    /// Carries out an optimistic commit while an exclusive writer is open.
+    CommitsBesideWriter,
+    /// Forgets to undo one write.
+    RollbackKeepsAKey,
+    /// Leaves the last key of a range.
+    RangeMissesTheLast,
+    /// Lets readers see what it only took in.
+    VisibleTooEarly,
+    /// Leaves a commit out of the stream.
+    SkipsInStream,
+    /// Leaves an operation out of the stream.
+    StreamsTooLittle,
+    /// Leaves a pair out of a backup.
+    CopiesTooLittle,
 }
 
 impl Defect {
     /// Whether it shows only in what a store says of its commits.
     fn is_in_what_is_revealed(self) -> bool {
-        use Defect::{ForgetsThePast, RefusesThePast, SaysTooMuch, SkipsIds};
-        matches!(self, SkipsIds | RefusesThePast | ForgetsThePast | SaysTooMuch)
+        use Defect::{
+            CopiesTooLittle, ForgetsThePast, RefusesThePast, SaysTooMuch, SkipsIds, SkipsInStream,
+            StreamsTooLittle, VisibleTooEarly,
+        };
+        let is_in_names = matches!(self, SkipsIds | RefusesThePast | ForgetsThePast | SaysTooMuch);
+        let is_in_copies = matches!(self, SkipsInStream | StreamsTooLittle | CopiesTooLittle);
+        // Without a name, a snapshot that is too new is as good as one that is not, until something is read.
+        is_in_names || is_in_copies || self == VisibleTooEarly
     }
 }
 
@@ -75,6 +105,8 @@ struct Transaction {
     mode: Mode,
     snapshot: usize,
     writes: BTreeMap<Key, Option<Value>>,
+    savepoints: Vec<(SavepointLabel, BTreeMap<Key, Option<Value>>)>,
+    savepoints_taken: u32,
 }
 
 /// A commit that happened and was not acknowledged.
@@ -94,6 +126,8 @@ struct Store {
     durable: usize,
     acknowledged: usize,
     pending: Vec<Pending>,
+    /// A commit that was only taken in, and that nothing made visible.
+    hidden: Option<usize>,
     open: Vec<Transaction>,
     abandoned: Option<(Key, Value)>,
     labels: u32,
@@ -111,6 +145,7 @@ impl Store {
             durable: 0,
             acknowledged: 0,
             pending: Vec::new(),
+            hidden: None,
             open: Vec::new(),
             abandoned: None,
             labels: 0,
@@ -146,10 +181,14 @@ impl Store {
     }
 
     fn step(&mut self) {
-        match self.below(40) {
+        match self.below(44) {
             0 => self.crash(),
             1 => self.reopen(),
+            40 | 41 if self.reveals => self.stream(),
+            42 if self.reveals => self.back_up(),
+            43 => self.nest(),
             2 => {
+                self.hidden = None;
                 self.durable = self.acknowledged;
                 self.events.push(Event::Durable);
             }
@@ -164,23 +203,28 @@ impl Store {
 
     fn begin(&mut self) {
         let client = ClientId(self.open.len() as u32);
-        let latest = self.latest();
+        let latest = match self.hidden {
+            Some(hidden) if self.defect != Defect::VisibleTooEarly => hidden - 1,
+            _ => self.latest(),
+        };
+        let latest = latest.max(self.acknowledged);
         let visible = match self.defect {
             Defect::NoConflicts => self.acknowledged,
             _ => self.acknowledged + self.below(latest - self.acknowledged + 1),
         };
         let is_writing = self.open.iter().any(|open| open.mode == Mode::Write);
-        let (mode, mut snapshot) = match self.below(4) {
+        let (mode, mut snapshot) = match self.below(6) {
             0 => (Mode::Read, visible),
             1 if self.reveals => {
                 let at = self.below(latest + 1);
                 (Mode::ReadAt(TxnId(at as u64)), at)
             }
+            2 | 3 => (Mode::Optimistic, visible),
             _ if is_writing && self.defect != Defect::SecondWriter => (Mode::Read, visible),
             _ => (Mode::Write, visible),
         };
         if self.reveals && self.below(10) == 0 {
-            let at = if self.defect == Defect::RefusesThePast { 0 } else { latest as u64 + 1 };
+            let at = if self.defect == Defect::RefusesThePast { 0 } else { self.latest() as u64 + 1 };
             let (mode, reason) = (Mode::ReadAt(TxnId(at)), Refusal::SnapshotNotFound);
             self.events.push(Event::Refused { client, mode, reason, oldest: self.shown(0) });
         }
@@ -190,16 +234,27 @@ impl Store {
         if self.defect == Defect::StaleSnapshot && self.below(4) == 0 {
             snapshot = snapshot.saturating_sub(1);
         }
-        self.open.push(Transaction { label: txn, mode, snapshot, writes: BTreeMap::new() });
+        self.open.push(Transaction {
+            label: txn,
+            mode,
+            snapshot,
+            writes: BTreeMap::new(),
+            savepoints: Vec::new(),
+            savepoints_taken: 0,
+        });
     }
 
     fn write(&mut self) {
         let (chosen, key) = (self.below(self.open.len()), self.key());
-        if self.open[chosen].mode != Mode::Write {
+        if !self.open[chosen].mode.writes() {
             return;
         }
         let txn = self.open[chosen].label;
-        if self.below(4) == 0 {
+        if self.below(8) == 0 {
+            self.delete_range(chosen, KeyRange::prefix(&key));
+        } else if self.below(8) == 0 {
+            self.delete_range(chosen, format!("[\"b\" .. \"{}\"]", char::from(key[0])).parse().unwrap());
+        } else if self.below(4) == 0 {
             self.open[chosen].writes.insert(key.clone(), None);
             self.events.push(Event::Delete { txn, key });
         } else {
@@ -208,6 +263,88 @@ impl Store {
             self.open[chosen].writes.insert(key.clone(), Some(value.clone()));
             self.events.push(Event::Put { txn, key, value });
         }
+    }
+
+    fn delete_range(&mut self, chosen: usize, range: KeyRange) {
+        let mut state = self.states[self.open[chosen].snapshot].0.clone();
+        apply(&mut state, &self.open[chosen].writes);
+        let keys: Vec<Key> = state.into_keys().filter(|key| range.contains(key)).collect();
+        let mut removed = keys.as_slice();
+        if self.defect == Defect::RangeMissesTheLast {
+            removed = removed.split_last().map_or(removed, |(_, rest)| rest);
+        }
+        self.open[chosen].writes.extend(removed.iter().map(|key| (key.clone(), None)));
+        let (txn, count) = (self.open[chosen].label, keys.len() as u64);
+        self.events.push(Event::DeleteRange { txn, range, count, keys });
+    }
+
+    /// Takes a savepoint, or goes back to one.
+    fn nest(&mut self) {
+        let writers: Vec<usize> =
+            (0..self.open.len()).filter(|index| self.open[*index].mode.writes()).collect();
+        for index in writers {
+            let savepoint = SavepointLabel(self.open[index].savepoints_taken);
+            let chosen = SavepointLabel(self.below(savepoint.0 as usize + 1) as u32);
+            let keeps_a_key = self.defect == Defect::RollbackKeepsAKey;
+            let open = &mut self.open[index];
+            if chosen == savepoint {
+                open.savepoints_taken += 1;
+                open.savepoints.push((savepoint, open.writes.clone()));
+                self.events.push(Event::Savepoint { txn: open.label, savepoint });
+                continue;
+            }
+            let found = open.savepoints.iter().position(|(valid, _)| *valid == chosen);
+            if let Some(found) = found {
+                open.savepoints.truncate(found + 1);
+                let kept = open.writes.pop_last().filter(|_| keeps_a_key);
+                open.writes = open.savepoints[found].1.clone();
+                open.writes.extend(kept);
+            }
+            let is_refused = found.is_none();
+            self.events.push(Event::Rollback { txn: open.label, savepoint: chosen, is_refused });
+        }
+    }
+
+    fn stream(&mut self) {
+        let visible = self.hidden.map_or(self.latest(), |hidden| hidden - 1).max(self.acknowledged);
+        let from = self.below(visible + 3);
+        let (oldest, limit) = (Some(TxnId(0)), if self.below(3) == 0 { 2 } else { usize::MAX });
+        let shown = TxnId(from as u64);
+        if from == 0 || from > visible + 1 {
+            let gone = from == 0;
+            let reason = if gone { Refusal::ChangesNotRetained } else { Refusal::SnapshotNotFound };
+            self.events.push(Event::ChangesRefused { from: shown, reason, oldest });
+            return;
+        }
+        let mut commits: Vec<Commit> = (from..=visible).map(|place| self.commit_at(place)).collect();
+        commits.truncate(limit);
+        match self.defect {
+            Defect::SkipsInStream if commits.len() > 1 => drop(commits.remove(0)),
+            Defect::StreamsTooLittle => {
+                commits.last_mut().and_then(|commit| commit.mutations.pop());
+            }
+            _ => {}
+        }
+        self.events.push(Event::Changes { from: shown, limit, oldest, commits });
+    }
+
+    /// What a commit changed, by what it left.
+    fn commit_at(&self, place: usize) -> Commit {
+        let (state, keys) = &self.states[place];
+        let mutation = |key: &Key| Mutation { key: key.clone(), value: state.get(key).cloned() };
+        Commit { id: TxnId(place as u64), mutations: keys.iter().map(mutation).collect() }
+    }
+
+    fn back_up(&mut self) {
+        self.hidden = None;
+        let latest = self.acknowledged + self.below(self.latest() - self.acknowledged + 1);
+        let at = self.below(latest + 1);
+        let mut state: Vec<(Key, Value)> = self.states[at].0.clone().into_iter().collect();
+        if self.defect == Defect::CopiesTooLittle {
+            state.pop();
+        }
+        let (at, latest) = (TxnId(at as u64), TxnId(latest as u64));
+        self.events.push(Event::Backup { at, latest, oldest: TxnId(0), state });
     }
 
     fn read(&mut self) {
@@ -245,19 +382,26 @@ impl Store {
         let transaction = self.open.remove(chosen);
         let txn = transaction.label;
         let overwritten = self.states[transaction.snapshot + 1..].iter().flat_map(|(_, keys)| keys);
-        let conflict = overwritten.clone().any(|key| transaction.writes.contains_key(key));
-        let aborts = self.below(5) == 0 || (conflict && self.defect != Defect::NoConflicts);
-        if aborts {
+        let conflict = overwritten.clone().find(|key| transaction.writes.contains_key(*key)).cloned();
+        let is_optimistic = transaction.mode == Mode::Optimistic;
+        let conflict = conflict.filter(|_| self.defect != Defect::NoConflicts);
+        if is_optimistic && self.below(5) > 0 && self.denied(&transaction, conflict.as_ref()) {
+            return;
+        }
+        let is_busy = is_optimistic && self.is_busy() && !transaction.writes.is_empty();
+        let aborts = self.below(5) == 0 || conflict.is_some() || is_busy;
+        if aborts && !(self.defect == Defect::CommitsBesideWriter && is_busy) {
             let mut values = transaction.writes.into_iter().filter_map(|(key, value)| Some((key, value?)));
             self.abandoned = values.next().or(self.abandoned.take());
             self.events.push(Event::Aborted { txn });
             return;
         }
         let durability = if self.below(2) == 0 { Durability::Sync } else { Durability::Buffered };
+        self.hidden = None;
         self.events.push(Event::Submit { txn, durability });
         if transaction.writes.is_empty() {
             if durability == Durability::Sync
-                && transaction.mode == Mode::Write
+                && transaction.mode.writes()
                 && self.defect != Defect::EmptySyncDoesNothing
             {
                 self.durable = self.durable.max(self.acknowledged);
@@ -269,6 +413,29 @@ impl Store {
         apply(&mut state, &transaction.writes);
         self.states.push((state, transaction.writes.into_keys().collect()));
         self.pending.push(Pending { label: txn, place: self.latest(), durability });
+        if self.below(3) == 0 {
+            self.events.push(Event::Ticket { txn, id: self.shown(self.latest()) });
+            self.hidden = Some(self.latest());
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.open.iter().any(|open| open.mode == Mode::Write)
+    }
+
+    /// Declines an optimistic commit, if there is a reason to.
+    fn denied(&mut self, transaction: &Transaction, conflict: Option<&Key>) -> bool {
+        let spurious = transaction.writes.keys().next().filter(|_| self.defect == Defect::SpuriousConflict);
+        let reason = match conflict.or(spurious) {
+            Some(key) => Denial::Conflict { key: key.clone() },
+            None if self.is_busy() && self.defect != Defect::CommitsBesideWriter => Denial::WriteBusy,
+            None => return false,
+        };
+        let txn = transaction.label;
+        self.hidden = None;
+        self.events.push(Event::Submit { txn, durability: Durability::Sync });
+        self.events.push(Event::Denied { txn, reason });
+        true
     }
 
     fn acknowledge(&mut self) {
@@ -277,6 +444,7 @@ impl Store {
         }
         let chosen = self.below(self.pending.len());
         let Pending { label, place, durability } = self.pending.remove(chosen);
+        self.hidden = None;
         self.acknowledged = self.acknowledged.max(place);
         if durability == Durability::Sync {
             self.durable = self.durable.max(place);
@@ -315,6 +483,7 @@ impl Store {
     fn opened(&mut self, state: State) {
         self.open.clear();
         self.pending.clear();
+        self.hidden = None;
         self.acknowledged = self.latest();
         let claimed = self.latest() + usize::from(self.defect == Defect::SaysTooMuch);
         let kept = if self.defect == Defect::ForgetsThePast { self.latest() } else { 0 };

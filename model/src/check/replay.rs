@@ -21,7 +21,7 @@ use super::retained::{Retained, Statement};
 use super::timeline::{Incarnation, Outcome, Timeline, Transaction};
 use super::{Checker, Violation, crash_prefix};
 use crate::text::{BytesText, ValueText};
-use crate::{Durability, Event, Mode, Mvcc, TxnId};
+use crate::{Durability, Event, Mvcc, TxnId};
 
 /// The model at one incarnation of the store.
 #[derive(Debug)]
@@ -95,12 +95,12 @@ impl<'t, 'h> Replay<'t, 'h> {
     /// in which case it and the ones after it count as in doubt, or leaves a gap.
     pub(super) fn enter(&mut self, incarnation: &Incarnation) -> Option<Violation> {
         self.earlier = self.order.len();
-        let mut acknowledged: Vec<usize> = incarnation.submitted.clone();
-        acknowledged.retain(|index| self.timeline.transactions[*index].revealed_id().is_some());
-        acknowledged.sort_by_key(|index| self.timeline.transactions[*index].committed_at());
-        let (consistent, violation) = self.longest_consistent(&acknowledged);
-        acknowledged.truncate(consistent);
-        let order = self.place(incarnation, &acknowledged);
+        let mut revealed: Vec<usize> = incarnation.submitted.clone();
+        revealed.retain(|index| self.timeline.transactions[*index].revealed().is_some());
+        revealed.sort_by_key(|index| self.timeline.transactions[*index].revealed());
+        let (consistent, violation) = self.longest_consistent(&revealed);
+        revealed.truncate(consistent);
+        let order = self.place(incarnation, &revealed);
         let violation = violation.into_iter().chain(self.gap(&order)).min_by_key(|violation| violation.step);
         self.horizon = violation.as_ref().map_or(usize::MAX, |violation| violation.step);
 
@@ -156,7 +156,7 @@ impl<'t, 'h> Replay<'t, 'h> {
                     let id = self.commit_of(index);
                     latest = id.map_or(latest, |id| latest.max(id));
                     // An empty commit has no place of its own: it vouches for what was there when it was asked for.
-                    let is_writer = self.timeline.transactions[index].mode == Mode::Write;
+                    let is_writer = self.timeline.transactions[index].mode.writes();
                     if let Some(asked_at) = asked_at.get(&index).filter(|_| is_writer) {
                         durable = durable.max(id.unwrap_or(*asked_at));
                     }
@@ -185,16 +185,14 @@ impl<'t, 'h> Replay<'t, 'h> {
         Some(&self.timeline.transactions[self.order[index].transaction])
     }
 
-    /// How many of `acknowledged`, which come in the order of their acknowledgement, have TxnIds that agree: each is
-    /// unique, and greater than those that were acknowledged before its transaction asked for its commit.
-    fn longest_consistent(&self, acknowledged: &[usize]) -> (usize, Option<Violation>) {
+    /// How many of `revealed`, which come in the order in which their TxnIds were, have TxnIds that agree: each is
+    /// unique, and greater than those that were revealed before its transaction asked for its commit.
+    fn longest_consistent(&self, revealed: &[usize]) -> (usize, Option<Violation>) {
         let mut used = BTreeSet::new();
-        let mut highest_until: Vec<(usize, TxnId)> = Vec::with_capacity(acknowledged.len());
-        for (count, &index) in acknowledged.iter().enumerate() {
+        let mut highest_until: Vec<(usize, TxnId)> = Vec::with_capacity(revealed.len());
+        for (count, &index) in revealed.iter().enumerate() {
             let transaction = &self.timeline.transactions[index];
-            let (Outcome::Committed { step, id: Some(id) }, Some((asked, _))) =
-                (transaction.outcome, transaction.submit)
-            else {
+            let (Some((step, id)), Some((asked, _))) = (transaction.revealed(), transaction.submit) else {
                 continue;
             };
             let before = highest_until.partition_point(|(step, _)| *step < asked);
@@ -209,10 +207,10 @@ impl<'t, 'h> Replay<'t, 'h> {
             let highest = highest_until.last().map_or(id, |(_, highest)| id.max(*highest));
             highest_until.push((step, highest));
         }
-        (acknowledged.len(), None)
+        (revealed.len(), None)
     }
 
-    /// The first acknowledged commit before which there is a TxnId that no commit can have.
+    /// The first commit with a revealed TxnId before which there is a TxnId that no commit can have.
     fn gap(&self, order: &[Placed]) -> Option<Violation> {
         let before = std::iter::once(self.start()).chain(order.iter().map(|placed| placed.id));
         let gaps = before.zip(order).filter(|(before, placed)| placed.id != before.next());
@@ -220,7 +218,7 @@ impl<'t, 'h> Replay<'t, 'h> {
             let transaction = &self.timeline.transactions[placed.transaction];
             let (label, id) = (transaction.label, placed.id);
             let message = format!("{label} was committed as {id}, but the commit before it is {before}");
-            let step = transaction.committed_at()?;
+            let (step, _) = transaction.revealed()?;
             Some(Violation { checker: Checker::SnapshotIsolation, kind: "id-gap", step, message })
         });
         violations.min_by_key(|violation| violation.step)
@@ -231,13 +229,13 @@ impl<'t, 'h> Replay<'t, 'h> {
         let transactions = &self.timeline.transactions;
         let mut by_id: Vec<Placed> = Vec::with_capacity(known.len());
         by_id.extend(known.iter().filter_map(|&transaction| {
-            let id = transactions[transaction].revealed_id()?;
+            let (_, id) = transactions[transaction].revealed()?;
             Some(Placed { id, transaction })
         }));
         by_id.sort_by_key(|placed| placed.id);
-        // What was asked for after a commit was acknowledged has a greater TxnId than that commit.
-        let mut deadlines: Vec<Option<usize>> =
-            by_id.iter().map(|placed| transactions[placed.transaction].committed_at()).collect();
+        // What was asked for after a TxnId was revealed has a greater one.
+        let revealed_at = |placed: &Placed| transactions[placed.transaction].revealed().map(|(step, _)| step);
+        let mut deadlines: Vec<Option<usize>> = by_id.iter().map(revealed_at).collect();
         for index in (1..deadlines.len()).rev() {
             deadlines[index - 1] = deadlines[index - 1].min(deadlines[index]);
         }

@@ -6,10 +6,14 @@
 //! - snapshots follow real time: a transaction reads at least every commit that was acknowledged before it began, and
 //!   nothing that was not asked for by then; one that reads as of a commit reads exactly that one;
 //! - of two transactions that wrote one key and both committed, the later read the earlier's commit (`lost-update`);
-//! - a refusal has its reason: `write-busy` only while a write transaction is open, `snapshot-not-found` never for the
+//! - a refusal has its reason: `write-busy` only while an exclusive write transaction is open, `snapshot-not-found` never for the
 //!   present nor for a commit that the store retains or promised to retain (see [`Retained`]), and never no refusal for
 //!   the future;
-//! - write transactions exclude each other: none begins while another has neither ended nor asked for its commit;
+//! - write transactions exclude each other: none begins while another has neither ended nor asked for its commit, and no
+//!   optimistic one commits meanwhile;
+//! - an optimistic commit is declined for a conflict only if a key that it wrote was committed since its snapshot;
+//! - a range is removed as the transaction sees it, and going back to a savepoint undoes what came after it;
+//! - a commit that was only taken in (`ticket`) is read by nobody but writers, until something later is acknowledged;
 //! - TxnIds increase: a commit's is greater than every one that was acknowledged before it was asked for, and there is no
 //!   gap before it that no commit in doubt fills. A transaction
 //!   that wrote nothing takes none; what it reports lies between its snapshot and the latest.
@@ -22,13 +26,16 @@
 
 use std::collections::BTreeMap;
 
+use super::backup::Backup;
+use super::commit_stream::Stream;
 use super::replay::{Provenance, Replay};
 use super::retained::{Retained, Statement};
+use super::savepoints::Savepoints;
 use super::scan::{Scan, Writes};
 use super::timeline::Incarnation;
 use super::{Checker, Violation};
 use crate::text::{BytesText, ValueText};
-use crate::{Event, Key, Mode, Mvcc, Refusal, TxnId, Value};
+use crate::{Denial, Event, Key, KeyRange, Mode, Mvcc, Refusal, SavepointLabel, TxnId, Value};
 
 /// Judges the reads and commits of one incarnation, and returns what the store has said of its past by the end of it.
 pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Result<Retained, Violation> {
@@ -50,6 +57,8 @@ struct Judge<'a, 't, 'h> {
     visible: usize,
     /// The latest commit that was acknowledged.
     acknowledged: TxnId,
+    /// The place of a commit that was taken in and that nothing can have made visible yet.
+    hidden: Option<usize>,
     retained: Retained,
 }
 
@@ -59,6 +68,16 @@ struct Open<'h> {
     /// The snapshots that explain everything it read: at least one, oldest first.
     snapshots: Vec<TxnId>,
     own: Writes<'h>,
+    savepoints: Savepoints<'h>,
+    /// Whether it has asked for its commit, and whether an exclusive writer was open then.
+    asked: Option<bool>,
+}
+
+impl Open<'_> {
+    /// Whether it keeps other writers out.
+    fn excludes(&self) -> bool {
+        self.mode == Mode::Write && self.asked.is_none()
+    }
 }
 
 impl<'a, 't, 'h> Judge<'a, 't, 'h> {
@@ -71,13 +90,30 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             asked: vec![false; placed.len()],
             visible: 0,
             acknowledged: replay.start(),
+            hidden: None,
             retained: replay.retained,
         }
     }
 
     fn judge(&mut self, step: usize, event: &'h Event) -> Result<(), Violation> {
-        if let Event::Refused { mode, reason, oldest, .. } = event {
-            return self.refused(step, *mode, *reason, *oldest);
+        match event {
+            Event::Refused { mode, reason, oldest, .. } => {
+                return self.refused(step, *mode, *reason, *oldest);
+            }
+            Event::Changes { from, limit, oldest, commits } => {
+                return self.stream(step, *from, *oldest)?.read(self.replay, *limit, commits);
+            }
+            Event::ChangesRefused { from, reason, oldest } => {
+                return self.stream(step, *from, *oldest)?.refused(*reason);
+            }
+            Event::Backup { at, latest, oldest, state } => {
+                self.hidden = None;
+                let backup = Backup { step, at: *at, latest: *latest, oldest: *oldest, state };
+                return backup.check(self.replay, &self.retained, self.acknowledged, self.latest());
+            }
+            // What writes or syncs the log may make visible what was taken in before.
+            Event::Durable | Event::OutOfSpace { .. } | Event::GaveUp { .. } => self.hidden = None,
+            _ => {}
         }
         let Some(index) = self.replay.timeline.transaction_of(step) else { return Ok(()) };
         match event {
@@ -93,18 +129,35 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             Event::Delete { key, .. } => {
                 self.transaction(index).own.insert(key, None);
             }
+            Event::DeleteRange { range, count, keys, .. } => {
+                self.delete_range(step, index, range, *count, keys)?;
+            }
+            Event::Savepoint { savepoint, .. } => {
+                let open = self.transaction(index);
+                open.savepoints.take(*savepoint, &open.own);
+            }
+            Event::Rollback { savepoint, is_refused, .. } => {
+                self.roll_back(step, index, *savepoint, *is_refused)?;
+            }
             Event::Submit { .. } => self.submit(index),
+            Event::Ticket { .. } => self.hidden = self.places.get(&index).copied(),
             Event::Committed { id, .. } => self.commit(step, index, *id)?,
+            Event::Denied { reason, .. } => self.denied(step, index, reason)?,
             Event::Aborted { .. } => {
                 self.open.remove(&index);
             }
-            Event::Refused { .. }
-            | Event::Durable
-            | Event::Crash
-            | Event::Opened { .. }
-            | Event::Failed { .. } => {}
+            _ => {}
         }
         Ok(())
+    }
+
+    /// What the commit stream is judged by.
+    fn stream(&mut self, step: usize, from: TxnId, oldest: Option<TxnId>) -> Result<Stream, Violation> {
+        let latest = self.visible_latest();
+        let checker = Checker::CommitStream;
+        self.retained.stated(Statement { checker, step, oldest, latest })?;
+        let oldest = oldest.or(self.retained.kept(latest));
+        Ok(Stream { step, from, oldest, acknowledged: self.acknowledged, latest })
     }
 
     fn refused(
@@ -117,15 +170,24 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         let latest = self.latest();
         self.retained.stated(Statement { checker: Checker::SnapshotIsolation, step, oldest, latest })?;
         let readable = oldest.or(self.retained.kept(latest)).unwrap_or(latest)..=self.acknowledged;
-        let no_writer = self.open.values().all(|open| open.mode != Mode::Write);
+        // A commit that is under way may exclude others, one that was taken in may not.
+        let has_ticket =
+            |index: &usize| self.replay.timeline.transactions[*index].ticket.is_some_and(|(at, _)| at < step);
+        let excludes = |(index, open): (&usize, &Open<'_>)| open.mode == Mode::Write && !has_ticket(index);
+        let no_writer = !self.open.iter().any(excludes);
         match (reason, mode) {
             (Refusal::WriteBusy, Mode::Write) if no_writer => {
                 Err(violation("false-busy", step, "no write transaction is open".to_owned()))
             }
-            (Refusal::WriteBusy, Mode::Read | Mode::ReadAt(_)) => {
-                Err(violation("false-busy", step, "a read excludes nobody and waits for nobody".to_owned()))
+            (Refusal::WriteBusy, Mode::Read | Mode::ReadAt(_) | Mode::Optimistic) => {
+                let message = "only an exclusive writer waits for another".to_owned();
+                Err(violation("false-busy", step, message))
             }
-            (Refusal::SnapshotNotFound, Mode::Read | Mode::Write) => {
+            (Refusal::Poisoned, Mode::Read | Mode::ReadAt(_)) => {
+                let message = "reads go on, whatever failed before".to_owned();
+                Err(violation("read-refused", step, message))
+            }
+            (Refusal::SnapshotNotFound, Mode::Read | Mode::Write | Mode::Optimistic) => {
                 let message = "the latest state always exists".to_owned();
                 Err(violation("false-snapshot-not-found", step, message))
             }
@@ -150,7 +212,9 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
     ) -> Result<(), Violation> {
         let label = self.replay.timeline.transactions[index].label;
         self.exclusive(step, index, mode)?;
-        let (low, high) = (self.acknowledged, self.latest());
+        // A writer may build upon what was taken in, since it can only come after it.
+        let high = if mode.writes() { self.latest() } else { self.visible_latest() };
+        let low = self.acknowledged;
         let snapshots = match (mode, shown) {
             (Mode::ReadAt(at), _) if at > high => {
                 let message = format!("{label} reads as of commit {at}, but the latest is {high}");
@@ -161,23 +225,24 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
                 return Err(violation("wrong-snapshot", step, message));
             }
             (Mode::ReadAt(at), _) => vec![at],
-            (Mode::Read | Mode::Write, Some(shown)) if shown < low => {
+            (_, Some(shown)) if shown < low => {
                 let committed = self.replay.commit_name(low);
                 let message =
                     format!("{label} reads as of commit {shown}, but {committed} was acknowledged before");
                 return Err(violation("stale-snapshot", step, message));
             }
-            (Mode::Read | Mode::Write, Some(shown)) if shown > high => {
+            (_, Some(shown)) if shown > high => {
                 let message = format!("{label} reads as of commit {shown}, but the latest is {high}");
                 return Err(violation("future-snapshot", step, message));
             }
-            (Mode::Read | Mode::Write, Some(shown)) => vec![shown],
-            (Mode::Read | Mode::Write, None) => {
+            (_, Some(shown)) => vec![shown],
+            (_, None) => {
                 let visible = self.replay.placed()[..self.visible].iter().map(|placed| placed.id);
-                std::iter::once(low).chain(visible.filter(|id| *id > low)).collect()
+                std::iter::once(low).chain(visible.filter(|id| *id > low && *id <= high)).collect()
             }
         };
-        self.open.insert(index, Open { mode, snapshots, own: Writes::new() });
+        let (own, savepoints) = (Writes::new(), Savepoints::default());
+        self.open.insert(index, Open { mode, snapshots, own, savepoints, asked: None });
         Ok(())
     }
 
@@ -238,7 +303,110 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         Err(self.mismatch(step, index, "scan", &key, value.as_deref()))
     }
 
+    fn delete_range(
+        &mut self,
+        step: usize,
+        index: usize,
+        range: &KeyRange,
+        count: u64,
+        keys: &'h [Key],
+    ) -> Result<(), Violation> {
+        let label = self.replay.timeline.transactions[index].label;
+        let model = &self.replay.model;
+        let open = self.open.get_mut(&index).expect("the timeline has only open transactions write");
+        let scan = Scan { range, limit: usize::MAX, reverse: false };
+        let explained = |at: TxnId| {
+            let seen = scan.pairs(model, &open.own, at).map(|(key, _)| key);
+            at < model.base() || seen.eq(keys.iter().map(Vec::as_slice))
+        };
+        let explaining: Vec<TxnId> = open.snapshots.iter().copied().filter(|at| explained(*at)).collect();
+        if explaining.is_empty() {
+            let at = open.snapshots.last().copied().unwrap_or_default();
+            let seen: Vec<&[u8]> = scan.pairs(model, &open.own, at).map(|(key, _)| key).collect();
+            let found = |key: &[u8]| keys.iter().any(|found| found == key);
+            let missing = seen.iter().find(|key| !found(key)).map(|key| BytesText(key));
+            let message = match missing {
+                Some(key) => format!("{label} removes {range} and does not find {key} there"),
+                None => format!("{label} removes {range} and finds a key there that it can not see"),
+            };
+            return Err(violation("wrong-range", step, message));
+        }
+        open.snapshots = explaining;
+        if count != keys.len() as u64 {
+            let message =
+                format!("{label} removed {count} pairs from {range}, but sees {} there", keys.len());
+            return Err(violation("wrong-count", step, message));
+        }
+        open.own.extend(keys.iter().map(|key| (key.as_slice(), None)));
+        Ok(())
+    }
+
+    fn roll_back(
+        &mut self,
+        step: usize,
+        index: usize,
+        savepoint: SavepointLabel,
+        is_refused: bool,
+    ) -> Result<(), Violation> {
+        let label = self.replay.timeline.transactions[index].label;
+        let open = self.transaction(index);
+        if is_refused {
+            if !open.savepoints.is_valid(savepoint) {
+                return Ok(());
+            }
+            let message = format!("{label} was told that its savepoint {savepoint} is gone, but it is not");
+            return Err(violation("false-no-savepoint", step, message));
+        }
+        match open.savepoints.roll_back(savepoint) {
+            Some(writes) => {
+                open.own = writes;
+                Ok(())
+            }
+            None => {
+                let message =
+                    format!("{label} went back to {savepoint}, which ended with an earlier rollback");
+                Err(violation("stale-savepoint", step, message))
+            }
+        }
+    }
+
+    fn denied(&mut self, step: usize, index: usize, reason: &Denial) -> Result<(), Violation> {
+        self.hidden = None;
+        let transaction = &self.replay.timeline.transactions[index];
+        let open = self.open.remove(&index).expect("the timeline has only open transactions commit");
+        let (label, latest) = (transaction.label, self.latest());
+        match reason {
+            Denial::Conflict { key } => {
+                let first = open.snapshots.first().copied().unwrap_or_default();
+                let is_newer = |by: TxnId| by > first;
+                if !transaction.writes.contains_key(key.as_slice()) {
+                    let message = format!("{label} conflicts at {}, which it did not write", BytesText(key));
+                    return Err(violation("wrong-conflict", step, message));
+                }
+                if !self.replay.model.last_writer(key, latest).is_some_and(is_newer) {
+                    let key = BytesText(key);
+                    let message = format!(
+                        "{label} conflicts at {key}, which nobody committed since its snapshot {first}"
+                    );
+                    return Err(violation("spurious-conflict", step, message));
+                }
+            }
+            Denial::WriteBusy => {
+                let was_busy = open.asked == Some(true) || self.open.values().any(Open::excludes);
+                if open.mode == Mode::Write || !was_busy {
+                    let message = format!("{label} was told of an exclusive writer, and there is none");
+                    return Err(violation("false-busy", step, message));
+                }
+            }
+            Denial::OutOfSpace | Denial::Poisoned => {}
+        }
+        Ok(())
+    }
+
     fn submit(&mut self, index: usize) {
+        self.hidden = None;
+        let is_busy = self.open.iter().any(|(other, open)| *other != index && open.excludes());
+        self.transaction(index).asked = Some(is_busy);
         let Some(place) = self.places.get(&index) else { return };
         self.asked[*place] = true;
         self.visible += self.asked[self.visible..].iter().take_while(|asked| **asked).count();
@@ -247,6 +415,13 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
     fn commit(&mut self, step: usize, index: usize, shown: Option<TxnId>) -> Result<(), Violation> {
         let transaction = &self.replay.timeline.transactions[index];
         let open = self.open.remove(&index).expect("the timeline has only open transactions commit");
+        self.hidden = None;
+        if let Some((_, Some(promised))) = transaction.ticket
+            && shown.is_some_and(|shown| shown != promised)
+        {
+            let message = format!("{} was committed under another TxnId than {promised}", transaction.label);
+            return Err(violation("wrong-commit-id", step, message));
+        }
         let Some(place) = self.places.get(&index) else {
             let (low, high) = (open.snapshots[0], self.latest());
             return match shown {
@@ -260,6 +435,10 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
                 _ => Ok(()),
             };
         };
+        if open.mode == Mode::Optimistic && open.asked == Some(true) {
+            let message = format!("{} was committed while an exclusive writer was open", transaction.label);
+            return Err(violation("second-writer", step, message));
+        }
         let id = self.replay.placed()[*place].id;
         let newest = open.snapshots.last().copied().unwrap_or_default();
         for key in transaction.writes.keys() {
@@ -281,6 +460,17 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
     fn latest(&self) -> TxnId {
         let last = self.replay.placed()[..self.visible].last();
         last.map_or(self.acknowledged, |placed| placed.id.max(self.acknowledged))
+    }
+
+    /// The latest commit that a reader which begins now may read.
+    fn visible_latest(&self) -> TxnId {
+        match self.hidden {
+            Some(0) => self.replay.start(),
+            Some(hidden) if hidden < self.visible => {
+                self.replay.placed()[hidden - 1].id.max(self.acknowledged)
+            }
+            _ => self.latest(),
+        }
     }
 
     fn was_acknowledged(&self, id: TxnId) -> bool {

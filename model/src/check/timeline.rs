@@ -13,8 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::savepoints::Savepoints;
+use super::scan::Writes;
 use super::{Checker, Violation};
-use crate::{Durability, Event, History, Mode, Mutation, TxnId, TxnLabel};
+use crate::{Durability, Event, History, Key, Mode, Mutation, SavepointLabel, TxnId, TxnLabel};
 
 /// A history that makes sense, with what the checkers want to know of it.
 #[derive(Debug)]
@@ -36,11 +38,14 @@ pub(super) struct Transaction<'h> {
     /// The step at which it began.
     pub(super) begin: usize,
     pub(super) submit: Option<(usize, Durability)>,
+    /// The step at which the store took the commit in without acknowledging it, and the TxnId that it revealed.
+    pub(super) ticket: Option<(usize, Option<TxnId>)>,
     pub(super) outcome: Outcome,
     /// The steps of its reads and writes, in order.
     pub(super) operations: Vec<usize>,
     /// What it leaves behind for each key that it wrote.
-    pub(super) writes: BTreeMap<&'h [u8], Option<&'h [u8]>>,
+    pub(super) writes: Writes<'h>,
+    savepoints: Savepoints<'h>,
 }
 
 /// How a transaction ended, and at which step.
@@ -104,11 +109,12 @@ impl Transaction<'_> {
         }
     }
 
-    /// The TxnId that the store revealed for its commit.
-    pub(super) fn revealed_id(&self) -> Option<TxnId> {
-        match self.outcome {
-            Outcome::Committed { id, .. } => id,
-            Outcome::Unknown | Outcome::Aborted => None,
+    /// The TxnId that the store revealed for its commit, and at which step it did so first.
+    pub(super) fn revealed(&self) -> Option<(usize, TxnId)> {
+        match (self.ticket, self.outcome) {
+            (_, Outcome::Aborted) => None,
+            (Some((step, Some(id))), _) | (_, Outcome::Committed { step, id: Some(id) }) => Some((step, id)),
+            _ => None,
         }
     }
 }
@@ -159,14 +165,24 @@ impl<'h> Reader<'h> {
             Event::Get { txn, .. } | Event::Scan { txn, .. } => self.operate(step, *txn).map(Some),
             Event::Put { txn, key, value } => self.write(step, *txn, key, Some(value)).map(Some),
             Event::Delete { txn, key } => self.write(step, *txn, key, None).map(Some),
+            Event::DeleteRange { txn, keys, .. } => self.delete_range(step, *txn, keys).map(Some),
+            Event::Savepoint { txn, savepoint } => self.savepoint(step, *txn, *savepoint).map(Some),
+            Event::Rollback { txn, savepoint, is_refused } => {
+                self.roll_back(step, *txn, *savepoint, *is_refused).map(Some)
+            }
+            Event::Ticket { txn, id } => self.ticket(step, *txn, *id).map(Some),
             Event::Submit { txn, durability } => self.submit(step, *txn, *durability).map(Some),
             Event::Committed { txn, id } => self.commit(step, *txn, *id).map(Some),
-            Event::Aborted { txn } => {
+            Event::Aborted { txn } | Event::Denied { txn, .. } => {
                 let index = self.running(*txn)?;
                 self.end(index, Outcome::Aborted);
                 Ok(Some(index))
             }
-            Event::Refused { .. } | Event::Durable => self.require_open().map(|()| None),
+            Event::Refused { .. }
+            | Event::Durable
+            | Event::Changes { .. }
+            | Event::ChangesRefused { .. }
+            | Event::Backup { .. } => self.require_open().map(|()| None),
             Event::Crash => {
                 self.is_open = false;
                 self.open.clear();
@@ -174,7 +190,11 @@ impl<'h> Reader<'h> {
                 Ok(None)
             }
             Event::Opened { latest, state, .. } => self.reopen(step, *latest, state).map(|()| None),
-            Event::Failed { .. } => Ok(None),
+            Event::Failed { .. }
+            | Event::Space { .. }
+            | Event::OutOfSpace { .. }
+            | Event::Fault { .. }
+            | Event::GaveUp { .. } => Ok(None),
         }
     }
 
@@ -195,9 +215,11 @@ impl<'h> Reader<'h> {
             mode,
             begin: step,
             submit: None,
+            ticket: None,
             outcome: Outcome::Unknown,
             operations: Vec::new(),
-            writes: BTreeMap::new(),
+            writes: Writes::new(),
+            savepoints: Savepoints::default(),
         });
         Ok(index)
     }
@@ -219,16 +241,76 @@ impl<'h> Reader<'h> {
         key: &'h [u8],
         value: Option<&'h Vec<u8>>,
     ) -> Result<usize, String> {
-        let index = self.operate(step, label)?;
-        if self.timeline.transactions[index].mode != Mode::Write {
-            return Err(format!("{label} is no write transaction"));
-        }
+        let index = self.change(step, label)?;
         if let Some(value) = value
             && !self.written.insert(value)
         {
             return Err("this value was written before".to_owned());
         }
         self.timeline.transactions[index].writes.insert(key, value.map(Vec::as_slice));
+        Ok(index)
+    }
+
+    /// Takes an operation that only writers may ask for.
+    fn change(&mut self, step: usize, label: TxnLabel) -> Result<usize, String> {
+        let index = self.operate(step, label)?;
+        if self.timeline.transactions[index].mode.writes() {
+            return Ok(index);
+        }
+        Err(format!("{label} is no write transaction"))
+    }
+
+    fn delete_range(&mut self, step: usize, label: TxnLabel, keys: &'h [Key]) -> Result<usize, String> {
+        let index = self.change(step, label)?;
+        let removed = keys.iter().map(|key| (key.as_slice(), None));
+        self.timeline.transactions[index].writes.extend(removed);
+        Ok(index)
+    }
+
+    fn savepoint(
+        &mut self,
+        step: usize,
+        label: TxnLabel,
+        savepoint: SavepointLabel,
+    ) -> Result<usize, String> {
+        let index = self.change(step, label)?;
+        let transaction = &mut self.timeline.transactions[index];
+        if !transaction.savepoints.take(savepoint, &transaction.writes) {
+            return Err(format!("the savepoint {savepoint} of {label} was taken before"));
+        }
+        Ok(index)
+    }
+
+    fn roll_back(
+        &mut self,
+        step: usize,
+        label: TxnLabel,
+        savepoint: SavepointLabel,
+        is_refused: bool,
+    ) -> Result<usize, String> {
+        let index = self.change(step, label)?;
+        let transaction = &mut self.timeline.transactions[index];
+        if !transaction.savepoints.is_known(savepoint) {
+            return Err(format!("{label} has no savepoint {savepoint}"));
+        }
+        // Going back to one that is gone is for a checker to object to.
+        if !is_refused && let Some(writes) = transaction.savepoints.roll_back(savepoint) {
+            transaction.writes = writes;
+        }
+        Ok(index)
+    }
+
+    fn ticket(&mut self, step: usize, label: TxnLabel, id: Option<TxnId>) -> Result<usize, String> {
+        let index = self.running(label)?;
+        let transaction = &mut self.timeline.transactions[index];
+        if transaction.submit.is_none() || transaction.ticket.is_some() {
+            return Err(format!("{label} has not asked for its commit, or has a ticket"));
+        }
+        transaction.ticket = Some((step, id));
+        let has_writes = !transaction.writes.is_empty();
+        if has_writes && *self.reveals.get_or_insert(id.is_some()) != id.is_some() {
+            return Err("some commits reveal their TxnId and some do not".to_owned());
+        }
         Ok(index)
     }
 

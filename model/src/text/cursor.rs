@@ -5,7 +5,7 @@
 
 use crate::text::ParseError;
 use crate::value::{MAX_VALUE_LENGTH, MIN_VALUE_LENGTH, unique_value};
-use crate::{ClientId, TxnId, TxnLabel, Value};
+use crate::{ClientId, SavepointLabel, TxnId, TxnLabel, Value};
 
 /// One line of text and the place in it up to which it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +192,11 @@ impl<'a> Cursor<'a> {
     /// Takes a client's name, such as `c0`.
     pub fn client(&mut self) -> Result<ClientId, ParseError> {
         Ok(ClientId(self.named_number("c", "a client such as c0")?))
+    }
+
+    /// Takes a savepoint's name, such as `s1`.
+    pub fn savepoint(&mut self) -> Result<SavepointLabel, ParseError> {
+        Ok(SavepointLabel(self.named_number("s", "a savepoint such as s1")?))
     }
 
     /// Takes a TxnId.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::text::operation::write_scan;
 use crate::text::{BytesText, Cursor, ParseError, ValueText, lines, parse_whole};
-use crate::{Event, History, Key, Refusal, Retention, TxnId, Value};
+use crate::{Commit, Denial, Event, History, Key, Mutation, Refusal, Retention, TxnId, Value};
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,12 +51,48 @@ impl fmt::Display for Event {
             }
             Event::Put { txn, key, value } => write!(f, "put {txn} {} {}", BytesText(key), ValueText(value)),
             Event::Delete { txn, key } => write!(f, "delete {txn} {}", BytesText(key)),
+            Event::DeleteRange { txn, range, count, keys } => {
+                write!(f, "delete-range {txn} {range} count={count} ->")?;
+                write_keys(f, keys)
+            }
+            Event::Savepoint { txn, savepoint } => write!(f, "savepoint {txn} {savepoint}"),
+            Event::Rollback { txn, savepoint, is_refused } => {
+                write!(f, "rollback {txn} {savepoint}{}", if *is_refused { " refused" } else { "" })
+            }
             Event::Submit { txn, durability } => write!(f, "submit {txn} {durability}"),
+            Event::Ticket { txn, id } => {
+                write!(f, "ticket {txn}")?;
+                write_id(f, "id", *id)
+            }
             Event::Committed { txn, id } => {
                 write!(f, "committed {txn}")?;
                 write_id(f, "id", *id)
             }
             Event::Aborted { txn } => write!(f, "aborted {txn}"),
+            Event::Denied { txn, reason } => write!(f, "denied {txn} {reason}"),
+            Event::Changes { from, limit, oldest, commits } => {
+                write!(f, "changes {from}")?;
+                if *limit != usize::MAX {
+                    write!(f, " limit={limit}")?;
+                }
+                write_id(f, "oldest", *oldest)?;
+                write_commits(f, commits)
+            }
+            Event::ChangesRefused { from, reason, oldest } => {
+                write!(f, "changes {from} refused {reason}")?;
+                write_id(f, "oldest", *oldest)
+            }
+            Event::Backup { at, latest, oldest, state } => {
+                write!(f, "backup at={at} latest={latest} oldest={oldest}")?;
+                write_pairs(f, state)
+            }
+            Event::Space { bytes: Some(bytes) } => write!(f, "space {bytes}"),
+            Event::Space { bytes: None } => f.write_str("space free"),
+            Event::OutOfSpace { what } => write!(f, "out-of-space {}", BytesText(what.as_bytes())),
+            Event::Fault { call } => write!(f, "fault {}", BytesText(call.as_bytes())),
+            Event::GaveUp { what, error } => {
+                write!(f, "gave-up {} {}", BytesText(what.as_bytes()), BytesText(error.as_bytes()))
+            }
             Event::Durable => f.write_str("durable"),
             Event::Crash => f.write_str("crash"),
             Event::Opened { latest, oldest, retention, state } => {
@@ -78,7 +114,20 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Refusal::WriteBusy => "write-busy",
             Refusal::SnapshotNotFound => "snapshot-not-found",
+            Refusal::ChangesNotRetained => "changes-not-retained",
+            Refusal::Poisoned => "poisoned",
         })
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Denial::Conflict { key } => write!(f, "conflict {}", BytesText(key)),
+            Denial::WriteBusy => f.write_str("write-busy"),
+            Denial::OutOfSpace => f.write_str("out-of-space"),
+            Denial::Poisoned => f.write_str("poisoned"),
+        }
     }
 }
 
@@ -123,9 +172,32 @@ impl Cursor<'_> {
             }
             "put" => Event::Put { txn: self.label()?, key: self.bytes()?, value: self.value()? },
             "delete" => Event::Delete { txn: self.label()?, key: self.bytes()? },
+            "delete-range" => {
+                let (txn, range) = (self.label()?, self.range()?);
+                self.expect("count=")?;
+                Event::DeleteRange { txn, range, count: self.number()?, keys: self.keys()? }
+            }
+            "savepoint" => Event::Savepoint { txn: self.label()?, savepoint: self.savepoint()? },
+            "rollback" => {
+                let (txn, savepoint) = (self.label()?, self.savepoint()?);
+                Event::Rollback { txn, savepoint, is_refused: self.accept("refused") }
+            }
             "submit" => Event::Submit { txn: self.label()?, durability: self.durability()? },
+            "ticket" => Event::Ticket { txn: self.label()?, id: self.named_id("id=")? },
             "committed" => Event::Committed { txn: self.label()?, id: self.named_id("id=")? },
             "aborted" => Event::Aborted { txn: self.label()? },
+            "denied" => Event::Denied { txn: self.label()?, reason: self.denial()? },
+            "changes" => self.changes()?,
+            "backup" => {
+                let mut part = |name| self.expect(name).and_then(|()| self.txn_id());
+                let (at, latest, oldest) = (part("at=")?, part("latest=")?, part("oldest=")?);
+                Event::Backup { at, latest, oldest, state: self.pairs()? }
+            }
+            "space" if self.accept("free") => Event::Space { bytes: None },
+            "space" => Event::Space { bytes: Some(self.number()?) },
+            "out-of-space" => Event::OutOfSpace { what: self.string()? },
+            "fault" => Event::Fault { call: self.string()? },
+            "gave-up" => Event::GaveUp { what: self.string()?, error: self.string()? },
             "durable" => Event::Durable,
             "crash" => Event::Crash,
             "opened" => {
@@ -142,9 +214,68 @@ impl Cursor<'_> {
         match self.word()? {
             "write-busy" => Ok(Refusal::WriteBusy),
             "snapshot-not-found" => Ok(Refusal::SnapshotNotFound),
+            "changes-not-retained" => Ok(Refusal::ChangesNotRetained),
+            "poisoned" => Ok(Refusal::Poisoned),
             other => {
-                let expected = "expected write-busy or snapshot-not-found";
+                let expected = "expected write-busy, snapshot-not-found, changes-not-retained or poisoned";
                 Err(self.error(format!("unknown refusal `{other}`: {expected}")))
+            }
+        }
+    }
+
+    fn denial(&mut self) -> Result<Denial, ParseError> {
+        match self.word()? {
+            "conflict" => Ok(Denial::Conflict { key: self.bytes()? }),
+            "write-busy" => Ok(Denial::WriteBusy),
+            "out-of-space" => Ok(Denial::OutOfSpace),
+            "poisoned" => Ok(Denial::Poisoned),
+            other => {
+                let expected = "expected conflict, write-busy, out-of-space or poisoned";
+                Err(self.error(format!("unknown denial `{other}`: {expected}")))
+            }
+        }
+    }
+
+    fn changes(&mut self) -> Result<Event, ParseError> {
+        let from = self.txn_id()?;
+        if self.accept("refused") {
+            let reason = self.refusal()?;
+            return Ok(Event::ChangesRefused { from, reason, oldest: self.named_id("oldest=")? });
+        }
+        let limit = if self.accept("limit=") { self.number()? } else { usize::MAX };
+        let oldest = self.named_id("oldest=")?;
+        self.expect("->")?;
+        let mut commits = Vec::new();
+        if self.accept("none") {
+            return Ok(Event::Changes { from, limit, oldest, commits });
+        }
+        loop {
+            let id = self.txn_id()?;
+            self.expect(":")?;
+            let mut mutations = Vec::new();
+            while !self.at_end() && !self.rest().starts_with(',') {
+                let key = self.bytes()?;
+                self.expect("=")?;
+                let value = if self.accept("none") { None } else { Some(self.value()?) };
+                mutations.push(Mutation { key, value });
+            }
+            commits.push(Commit { id, mutations });
+            if !self.accept(",") {
+                return Ok(Event::Changes { from, limit, oldest, commits });
+            }
+        }
+    }
+
+    fn keys(&mut self) -> Result<Vec<Key>, ParseError> {
+        self.expect("->")?;
+        let mut keys = Vec::new();
+        if self.accept("none") {
+            return Ok(keys);
+        }
+        loop {
+            keys.push(self.bytes()?);
+            if self.at_end() {
+                return Ok(keys);
             }
         }
     }
@@ -181,6 +312,30 @@ fn write_id(f: &mut fmt::Formatter<'_>, name: &str, id: Option<TxnId>) -> fmt::R
     id.map_or(Ok(()), |id| write!(f, " {name}={id}"))
 }
 
+fn write_keys(f: &mut fmt::Formatter<'_>, keys: &[Key]) -> fmt::Result {
+    if keys.is_empty() {
+        return f.write_str(" none");
+    }
+    keys.iter().try_for_each(|key| write!(f, " {}", BytesText(key)))
+}
+
+fn write_commits(f: &mut fmt::Formatter<'_>, commits: &[Commit]) -> fmt::Result {
+    f.write_str(" ->")?;
+    if commits.is_empty() {
+        return f.write_str(" none");
+    }
+    for (index, Commit { id, mutations }) in commits.iter().enumerate() {
+        write!(f, "{} {id}:", if index == 0 { "" } else { "," })?;
+        for Mutation { key, value } in mutations {
+            match value {
+                Some(value) => write!(f, " {}={}", BytesText(key), ValueText(value))?,
+                None => write!(f, " {}=none", BytesText(key))?,
+            }
+        }
+    }
+    Ok(())
+}
+
 fn write_pairs(f: &mut fmt::Formatter<'_>, pairs: &[(Key, Value)]) -> fmt::Result {
     f.write_str(" ->")?;
     if pairs.is_empty() {
@@ -215,6 +370,31 @@ submit t2 buffered
 committed t1 id=5
 committed t2
 aborted t3
+begin t4 c1 optimistic
+delete-range t4 ["a" .. "c") count=2 -> "a" "b\x00"
+delete-range t4 (-inf .. +inf) count=0 -> none
+savepoint t4 s1
+rollback t4 s1
+rollback t4 s2 refused
+ticket t4 id=7
+ticket t5
+denied t4 conflict "k\x01"
+denied t4 write-busy
+denied t4 out-of-space
+denied t4 poisoned
+refused c0 write poisoned
+changes 3 -> none
+changes 3 limit=2 oldest=1 -> 3: "a"=#1*8 "b"=none, 4:
+changes 4 -> 4: ""=""
+changes 1 refused changes-not-retained oldest=4
+changes 99 refused snapshot-not-found
+backup at=3 latest=4 oldest=3 -> "a"=#1*8
+backup at=4 latest=4 oldest=3 -> none
+space 8192
+space free
+out-of-space "checkpoint"
+fault "sync data /db/log"
+gave-up "commit" "an error"
 durable
 crash
 failed "commit" "no \"space\" left\x0a\xc3\xa9"
@@ -262,7 +442,8 @@ failed "commit" "no \"space\" left\x0a\xc3\xa9"
         );
         assert_eq!(
             error("refused c0 write busy"),
-            "line 1, column 18: unknown refusal `busy`: expected write-busy or snapshot-not-found"
+            "line 1, column 18: unknown refusal `busy`: \
+             expected write-busy, snapshot-not-found, changes-not-retained or poisoned"
         );
     }
 

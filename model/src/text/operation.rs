@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::str::FromStr;
 
 use crate::text::{BytesText, Cursor, ParseError, ValueText, parse_whole};
-use crate::{ClientId, Durability, Key, KeyRange, Mode, Operation, TxnId, TxnLabel};
+use crate::{ClientId, Durability, Key, KeyRange, Mode, Operation, SavepointLabel, TxnId, TxnLabel};
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,6 +17,9 @@ impl fmt::Display for Operation {
             }
             Operation::Put { key, value } => write!(f, "put {} {}", BytesText(key), ValueText(value)),
             Operation::Delete { key } => write!(f, "delete {}", BytesText(key)),
+            Operation::DeleteRange { range } => write!(f, "delete-range {range}"),
+            Operation::Savepoint { savepoint } => write!(f, "savepoint {savepoint}"),
+            Operation::Rollback { savepoint } => write!(f, "rollback {savepoint}"),
         }
     }
 }
@@ -27,6 +30,7 @@ impl fmt::Display for Mode {
             Mode::Read => f.write_str("read"),
             Mode::ReadAt(at) => write!(f, "read@{at}"),
             Mode::Write => f.write_str("write"),
+            Mode::Optimistic => f.write_str("optimistic"),
         }
     }
 }
@@ -84,13 +88,17 @@ impl Cursor<'_> {
             }
             "put" => Ok(Operation::Put { key: self.bytes()?, value: self.value()? }),
             "delete" => Ok(Operation::Delete { key: self.bytes()? }),
+            "delete-range" => Ok(Operation::DeleteRange { range: self.range()? }),
+            "savepoint" => Ok(Operation::Savepoint { savepoint: self.savepoint()? }),
+            "rollback" => Ok(Operation::Rollback { savepoint: self.savepoint()? }),
             other => {
-                Err(self.error(format!("unknown operation `{other}`: expected get, scan, put or delete")))
+                let expected = "expected get, scan, put, delete, delete-range, savepoint or rollback";
+                Err(self.error(format!("unknown operation `{other}`: {expected}")))
             }
         }
     }
 
-    /// Takes a mode: `read`, `read@7` or `write`.
+    /// Takes a mode: `read`, `read@7`, `write` or `optimistic`.
     pub fn mode(&mut self) -> Result<Mode, ParseError> {
         match self.word()? {
             "read" if self.rest().starts_with('@') => {
@@ -99,7 +107,11 @@ impl Cursor<'_> {
             }
             "read" => Ok(Mode::Read),
             "write" => Ok(Mode::Write),
-            other => Err(self.error(format!("unknown mode `{other}`: expected read, read@7 or write"))),
+            "optimistic" => Ok(Mode::Optimistic),
+            other => {
+                let expected = "expected read, read@7, write or optimistic";
+                Err(self.error(format!("unknown mode `{other}`: {expected}")))
+            }
         }
     }
 
@@ -164,6 +176,7 @@ parsed_by! {
     TxnId => txn_id,
     TxnLabel => label,
     ClientId => client,
+    SavepointLabel => savepoint,
 }
 
 #[cfg(test)]
@@ -200,6 +213,10 @@ mod tests {
         round_trip(&Mode::Read, "read");
         round_trip(&Mode::ReadAt(TxnId(u64::MAX)), "read@18446744073709551615");
         round_trip(&Mode::Write, "write");
+        round_trip(&Mode::Optimistic, "optimistic");
+        round_trip(&Operation::DeleteRange { range: KeyRange::prefix(b"a") }, r#"delete-range ["a" .. "b")"#);
+        round_trip(&Operation::Savepoint { savepoint: SavepointLabel(3) }, "savepoint s3");
+        round_trip(&Operation::Rollback { savepoint: SavepointLabel(0) }, "rollback s0");
         round_trip(&Durability::Sync, "sync");
         round_trip(&Durability::Buffered, "buffered");
         round_trip(&TxnId(3), "3");

@@ -277,3 +277,129 @@ fn overlapping_commits_may_be_acknowledged_in_any_order() {
     good(&pipelined("committed t5 id=4", ""));
     bad(&pipelined("committed t5 id=3", "committed t4 id=3"), "commit-out-of-order", 9);
 }
+
+/// Commit 1 gives "a" a value while t2 and t3 are open.
+const CONCURRENT: &str = r#"
+    opened latest=0 oldest=0 -> none
+    begin t2 c1 optimistic snapshot=0
+    begin t3 c2 optimistic snapshot=0
+    begin t1 c0 optimistic snapshot=0
+    put t1 "a" #1*8
+    submit t1 sync
+    committed t1 id=1
+    put t2 "a" #2*8
+    put t3 "b" #3*8
+    submit t2 sync
+"#;
+
+#[test]
+fn the_first_committer_wins() {
+    let after = |text: &str| format!("{CONCURRENT}{text}");
+    assert_accepted(&after("denied t2 conflict \"a\"\n submit t3 sync\n committed t3 id=2"));
+    assert_violation(&after("committed t2 id=2"), SnapshotIsolation, "lost-update", 10);
+    assert_violation(&after("denied t2 conflict \"b\""), SnapshotIsolation, "wrong-conflict", 10);
+    let spurious = after("denied t2 conflict \"a\"\n submit t3 sync\n denied t3 conflict \"b\"");
+    assert_violation(&spurious, SnapshotIsolation, "spurious-conflict", 12);
+    assert_violation(&after("denied t2 write-busy"), SnapshotIsolation, "false-busy", 10);
+}
+
+#[test]
+fn a_range_that_was_removed_conflicts_by_the_keys_that_were_there() {
+    let history = |range: &str, outcome: &str| {
+        format!(
+            r#"opened latest=1 oldest=1 -> "a"=#1*8 "b"=#2*8
+               begin t1 c0 optimistic snapshot=1
+               delete-range t1 {range}
+               begin t2 c1 write snapshot=1
+               put t2 "a" #3*8
+               put t2 "aa" #4*8
+               submit t2 sync
+               committed t2 id=2
+               submit t1 sync
+               {outcome}"#
+        )
+    };
+    assert_accepted(&history("(-inf .. \"b\") count=1 -> \"a\"", "denied t1 conflict \"a\""));
+    assert_accepted(&history("[\"aa\" .. \"b\"] count=1 -> \"b\"", "committed t1 id=3"));
+    let missed = history("(-inf .. \"b\") count=1 -> \"a\"", "committed t1 id=3");
+    assert_violation(&missed, SnapshotIsolation, "lost-update", 9);
+    let unseen = history("(-inf .. \"b\") count=1 -> \"a\"", "denied t1 conflict \"aa\"");
+    assert_violation(&unseen, SnapshotIsolation, "wrong-conflict", 9);
+    let short = history("(-inf .. +inf) count=1 -> \"a\"", "committed t1 id=3");
+    assert_violation(&short, SnapshotIsolation, "wrong-range", 2);
+    let miscounted = history("(-inf .. +inf) count=3 -> \"a\" \"b\"", "committed t1 id=3");
+    assert_violation(&miscounted, SnapshotIsolation, "wrong-count", 2);
+}
+
+#[test]
+fn an_exclusive_writer_keeps_optimistic_commits_out() {
+    let history = |before: &str, outcome: &str| {
+        format!(
+            r#"begin t1 c0 optimistic snapshot=0
+               put t1 "a" #1*8
+               begin t2 c1 write snapshot=0
+               {before}
+               submit t1 sync
+               {outcome}"#
+        )
+    };
+    let nothing = "get t2 \"a\" -> none";
+    assert_accepted(&history(nothing, "denied t1 write-busy"));
+    assert_accepted(&history("aborted t2", "committed t1 id=1"));
+    assert_violation(&history("aborted t2", "denied t1 write-busy"), SnapshotIsolation, "false-busy", 5);
+    assert_violation(&history(nothing, "committed t1 id=1"), SnapshotIsolation, "second-writer", 5);
+    let refused = "begin t1 c0 write\n refused c1 optimistic write-busy";
+    assert_violation(refused, SnapshotIsolation, "false-busy", 1);
+}
+
+#[test]
+fn what_was_only_taken_in_is_not_read() {
+    let history = |text: &str| {
+        format!(
+            r#"opened latest=0 oldest=0 -> none
+               begin t1 c0 write snapshot=0
+               put t1 "a" #1*8
+               submit t1 sync
+               ticket t1 id=1
+               {text}"#
+        )
+    };
+    assert_accepted(&history("begin t2 c1 read snapshot=0\n get t2 \"a\" -> none\n committed t1 id=1"));
+    assert_accepted(&history("committed t1 id=1\n begin t2 c1 read snapshot=1"));
+    assert_accepted(&history("durable\n begin t2 c1 read snapshot=1"));
+    let early = history("begin t2 c1 read snapshot=1");
+    assert_violation(&early, SnapshotIsolation, "future-snapshot", 5);
+    let past = history("begin t2 c1 read@1");
+    assert_violation(&past, SnapshotIsolation, "future-snapshot", 5);
+    assert_violation(&history("committed t1 id=2"), SnapshotIsolation, "wrong-commit-id", 5);
+    let late = history("committed t1 id=1\n begin t2 c1 read snapshot=0");
+    assert_violation(&late, SnapshotIsolation, "stale-snapshot", 6);
+    let busy = history("refused c1 write write-busy");
+    assert_violation(&busy, SnapshotIsolation, "false-busy", 5);
+    let streamed = history("changes 1 oldest=0 -> 1: \"a\"=#1*8");
+    assert_violation(&streamed, super::Checker::CommitStream, "future-stream", 5);
+
+    let next = |text: &str| {
+        history(&format!(
+            "begin t2 c1 write snapshot=1\n put t2 \"b\" #2*8\n submit t2 sync\n committed t2 id=2\n {text}"
+        ))
+    };
+    assert_accepted(&next("begin t3 c1 read snapshot=2\n get t3 \"a\" -> #1*8"));
+    let lost = next("crash\n opened latest=0 oldest=0 -> none");
+    assert_violation(&lost, super::Checker::CrashPrefix, "lost-acknowledged-commit", 10);
+    assert_accepted(&history("crash\n opened latest=0 oldest=0 -> none"));
+    assert_accepted(&history("crash\n opened latest=1 oldest=0 -> \"a\"=#1*8"));
+}
+
+#[test]
+fn a_commit_without_space_never_comes_back() {
+    let history = |opened: &str| {
+        format!(
+            "opened latest=0 oldest=0 -> none\n space 10\n begin t1 c0 write\n put t1 \"a\" #1*8\n submit t1 sync\n \
+             denied t1 out-of-space\n crash\n opened {opened}"
+        )
+    };
+    assert_accepted(&history("latest=0 oldest=0 -> none"));
+    let back = history("latest=1 oldest=0 -> \"a\"=#1*8");
+    assert_violation(&back, super::Checker::CrashPrefix, "resurrected-value", 7);
+}
