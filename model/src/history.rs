@@ -218,6 +218,39 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The transaction that it is about, if it is about one.
+    pub fn txn_mut(&mut self) -> Option<&mut TxnLabel> {
+        match self {
+            Event::Begin { txn, .. }
+            | Event::Get { txn, .. }
+            | Event::Scan { txn, .. }
+            | Event::Put { txn, .. }
+            | Event::Delete { txn, .. }
+            | Event::DeleteRange { txn, .. }
+            | Event::Savepoint { txn, .. }
+            | Event::Rollback { txn, .. }
+            | Event::Submit { txn, .. }
+            | Event::Ticket { txn, .. }
+            | Event::Committed { txn, .. }
+            | Event::Aborted { txn }
+            | Event::Denied { txn, .. } => Some(txn),
+            Event::Refused { .. }
+            | Event::Changes { .. }
+            | Event::ChangesRefused { .. }
+            | Event::Backup { .. }
+            | Event::Space { .. }
+            | Event::OutOfSpace { .. }
+            | Event::Fault { .. }
+            | Event::GaveUp { .. }
+            | Event::Durable
+            | Event::Crash
+            | Event::Opened { .. }
+            | Event::Failed { .. } => None,
+        }
+    }
+}
+
 /// Why a store declined to open a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {

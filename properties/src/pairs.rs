@@ -32,15 +32,22 @@ impl Serial {
         let mut transactions = Vec::new();
         for step in std::mem::take(&mut setting.steps) {
             match step {
-                Step::Client(client, Action::Begin(Begin::Write)) => {
+                Step::Client(client, Action::Begin(Begin::Write | Begin::Optimistic)) => {
                     open.entry(client).or_default();
                 }
+                // What is written and undone again is no part of a comparison.
+                Step::Client(
+                    _,
+                    Action::Operation(Operation::Savepoint { .. } | Operation::Rollback { .. }),
+                ) => {}
                 Step::Client(client, Action::Operation(operation)) => {
                     if let Some(operations) = open.get_mut(&client) {
                         operations.push(operation);
                     }
                 }
-                Step::Client(client, Action::Commit(_)) => transactions.extend(open.remove(&client)),
+                Step::Client(client, Action::Commit(_) | Action::Submit) => {
+                    transactions.extend(open.remove(&client))
+                }
                 _ => {}
             }
         }
@@ -109,7 +116,7 @@ impl Serial {
         // Labels count the transactions of a run from 1.
         let labels: Vec<u32> = (1..).take(order.len()).collect();
         for event in &mut second.events {
-            if let Some(label) = label_of(event) {
+            if let Some(label) = event.txn_mut() {
                 let nth = labels.binary_search(&label.0).expect("every transaction of the plan is a label");
                 *label = TxnLabel(labels[order[nth]]);
             }
@@ -154,38 +161,25 @@ pub fn examine_batchings(store: &dyn StoreFactory, seed: u64) -> Result<(), Viol
 /// Whether `one` writes what `other` reads or writes.
 fn disturbs(one: &[Operation], other: &[Operation]) -> bool {
     let touches = |key: &Key| other.iter().any(|operation| accesses(operation, key));
+    // What a range holds depends on too much: it keeps its place.
+    if one.iter().any(|operation| matches!(operation, Operation::DeleteRange { .. })) {
+        return true;
+    }
     one.iter().filter_map(written_key).any(touches)
 }
 
 fn written_key(operation: &Operation) -> Option<&Key> {
     match operation {
         Operation::Put { key, .. } | Operation::Delete { key } => Some(key),
-        Operation::Get { .. } | Operation::Scan { .. } => None,
+        _ => None,
     }
 }
 
 fn accesses(operation: &Operation, wanted: &Key) -> bool {
     match operation {
         Operation::Get { key } | Operation::Put { key, .. } | Operation::Delete { key } => key == wanted,
-        Operation::Scan { range, .. } => range.contains(wanted),
-    }
-}
-
-fn label_of(event: &mut Event) -> Option<&mut TxnLabel> {
-    match event {
-        Event::Begin { txn, .. }
-        | Event::Get { txn, .. }
-        | Event::Scan { txn, .. }
-        | Event::Put { txn, .. }
-        | Event::Delete { txn, .. }
-        | Event::Submit { txn, .. }
-        | Event::Committed { txn, .. }
-        | Event::Aborted { txn } => Some(txn),
-        Event::Refused { .. }
-        | Event::Durable
-        | Event::Crash
-        | Event::Opened { .. }
-        | Event::Failed { .. } => None,
+        Operation::Scan { range, .. } | Operation::DeleteRange { range } => range.contains(wanted),
+        Operation::Savepoint { .. } | Operation::Rollback { .. } => false,
     }
 }
 

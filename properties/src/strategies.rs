@@ -12,8 +12,8 @@ use std::fmt;
 use std::ops::Bound;
 
 use proofmark_model::{
-    ClientId, Durability, Event, History, Key, KeyRange, Mode, Operation, Refusal, TxnId, TxnLabel, Value,
-    unique_value,
+    ClientId, Commit, Denial, Durability, Event, History, Key, KeyRange, Mode, Mutation, Operation, Refusal,
+    SavepointLabel, TxnId, TxnLabel, Value, unique_value,
 };
 use proofmark_sim::disk::{DirectoryPersistence, DiskOptions, Granule, Keep, Moment};
 use proofmark_sim::plan::{Action, Begin, Config, CrashSpec, Plan, Retention, Step, Strike};
@@ -236,14 +236,16 @@ pub fn event() -> BoxedStrategy<Event> {
     let label = || any::<u32>().prop_map(TxnLabel);
     let client = || any::<u32>().prop_map(ClientId);
     let id = || any::<u64>().prop_map(TxnId);
-    let mode = || prop_oneof![Just(Mode::Read), Just(Mode::Write), id().prop_map(Mode::ReadAt)];
+    let mode = || {
+        prop_oneof![Just(Mode::Read), Just(Mode::Write), Just(Mode::Optimistic), id().prop_map(Mode::ReadAt)]
+    };
     let bytes = || prop_oneof![3 => vec(any::<u8>(), 0..12), 1 => (any::<u64>(), 0usize..99).prop_map(|(n, l)| unique_value(n, l))];
     let pairs = || vec((bytes(), bytes()), 0..4);
     let scan = (label(), range(), any::<usize>(), any::<bool>(), pairs());
     prop_oneof![
         (client(), label(), mode(), option::of(id()))
             .prop_map(|(client, txn, mode, snapshot)| Event::Begin { client, txn, mode, snapshot }),
-        (client(), mode(), select(&[Refusal::WriteBusy, Refusal::SnapshotNotFound][..]), option::of(id()))
+        (client(), mode(), refusal(), option::of(id()))
             .prop_map(|(client, mode, reason, oldest)| Event::Refused { client, mode, reason, oldest }),
         (label(), bytes(), option::of(bytes())).prop_map(|(txn, key, value)| Event::Get { txn, key, value }),
         scan.prop_map(|(txn, range, limit, reverse, pairs)| Event::Scan {
@@ -264,8 +266,55 @@ pub fn event() -> BoxedStrategy<Event> {
             |(latest, oldest, retention, state)| Event::Opened { latest, oldest, retention, state }
         ),
         (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::Failed { what, error }),
+        newer_event(),
     ]
     .boxed()
+}
+
+/// Any event of range deletes, savepoints, tickets, conflicts, streams, backups, full disks and failing calls.
+fn newer_event() -> BoxedStrategy<Event> {
+    let label = || any::<u32>().prop_map(TxnLabel);
+    let savepoint = || any::<u32>().prop_map(SavepointLabel);
+    let id = || any::<u64>().prop_map(TxnId);
+    let bytes = || vec(any::<u8>(), 0..12);
+    let mutation = (bytes(), option::of(bytes())).prop_map(|(key, value)| Mutation { key, value });
+    let commit = (id(), vec(mutation, 0..3)).prop_map(|(id, mutations)| Commit { id, mutations });
+    let denial = prop_oneof![
+        bytes().prop_map(|key| Denial::Conflict { key }),
+        select(&[Denial::WriteBusy, Denial::OutOfSpace, Denial::Poisoned][..]),
+    ];
+    prop_oneof![
+        (label(), range(), any::<u64>(), vec(bytes(), 0..4))
+            .prop_map(|(txn, range, count, keys)| Event::DeleteRange { txn, range, count, keys }),
+        (label(), savepoint()).prop_map(|(txn, savepoint)| Event::Savepoint { txn, savepoint }),
+        (label(), savepoint(), any::<bool>()).prop_map(|(txn, savepoint, is_refused)| Event::Rollback {
+            txn,
+            savepoint,
+            is_refused
+        }),
+        (label(), option::of(id())).prop_map(|(txn, id)| Event::Ticket { txn, id }),
+        (label(), denial).prop_map(|(txn, reason)| Event::Denied { txn, reason }),
+        (id(), any::<usize>(), option::of(id()), vec(commit, 0..3))
+            .prop_map(|(from, limit, oldest, commits)| Event::Changes { from, limit, oldest, commits }),
+        (id(), refusal(), option::of(id())).prop_map(|(from, reason, oldest)| Event::ChangesRefused {
+            from,
+            reason,
+            oldest
+        }),
+        (id(), id(), id(), vec((bytes(), bytes()), 0..4))
+            .prop_map(|(at, latest, oldest, state)| Event::Backup { at, latest, oldest, state }),
+        option::of(any::<u64>()).prop_map(|bytes| Event::Space { bytes }),
+        ".{0,12}".prop_map(|what| Event::OutOfSpace { what }),
+        ".{0,12}".prop_map(|call| Event::Fault { call }),
+        (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::GaveUp { what, error }),
+    ]
+    .boxed()
+}
+
+fn refusal() -> BoxedStrategy<Refusal> {
+    let all =
+        &[Refusal::WriteBusy, Refusal::SnapshotNotFound, Refusal::ChangesNotRetained, Refusal::Poisoned];
+    select(&all[..]).boxed()
 }
 
 fn retention() -> BoxedStrategy<Retention> {

@@ -84,14 +84,7 @@ fn relabelled(mut history: History, model: &History) -> History {
         .filter_map(|(nth, label)| names.get(&nth).map(|name| (label, *name)))
         .collect();
     for event in &mut history.events {
-        if let Event::Begin { txn, .. }
-        | Event::Get { txn, .. }
-        | Event::Scan { txn, .. }
-        | Event::Put { txn, .. }
-        | Event::Delete { txn, .. }
-        | Event::Submit { txn, .. }
-        | Event::Committed { txn, .. }
-        | Event::Aborted { txn } = event
+        if let Some(txn) = event.txn_mut()
             && let Some(label) = labels.get(txn)
         {
             *txn = *label;

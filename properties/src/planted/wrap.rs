@@ -13,9 +13,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use proofmark_model::{Durability, Key, KeyRange, Mode, Mutation, TxnId, Value};
+use proofmark_model::{Commit, Durability, Key, KeyRange, Mode, Mutation, SavepointLabel, TxnId, Value};
 use proofmark_sim::plan::Config;
-use proofmark_sim::store::{Engine, Promises, Store, StoreError, StoreFactory, Transaction};
+use proofmark_sim::store::{Engine, Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
 use proofmark_vfs::Vfs;
 
 /// What differs from the engine. Every default is the engine's own behaviour.
@@ -77,6 +77,31 @@ pub(super) trait Bug: Debug + Send + Sync {
         apply(&mut *transaction.inner, mutation)
     }
 
+    /// How many pairs a range loses, which go on the transaction's list afterwards.
+    fn delete_range(&self, transaction: &mut Open, range: &KeyRange) -> Result<u64, StoreError> {
+        transaction.inner.delete_range(range)
+    }
+
+    fn roll_back(&self, transaction: &mut Open, savepoint: SavepointLabel) -> Result<(), StoreError> {
+        transaction.inner.roll_back(savepoint)
+    }
+
+    fn submit(&self, transaction: Open) -> Result<Box<dyn Ticket>, StoreError> {
+        transaction.inner.submit()
+    }
+
+    fn changes(&self, store: &mut dyn Store, from: TxnId, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        store.changes(from, limit)
+    }
+
+    fn compact(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        store.compact()
+    }
+
+    fn backup(&self, store: &mut dyn Store) -> Result<Box<dyn Store>, StoreError> {
+        store.backup()
+    }
+
     fn commit(&self, transaction: Open, durability: Durability) -> Result<Option<TxnId>, StoreError> {
         transaction.inner.commit(durability)
     }
@@ -109,6 +134,8 @@ pub(super) struct Open {
     pub(super) mutations: Vec<Mutation>,
     /// A number that a bug may keep with it.
     pub(super) note: u64,
+    /// How many of the mutations there were at each savepoint.
+    savepoints: Vec<(SavepointLabel, usize)>,
     store: Shared,
 }
 
@@ -119,6 +146,7 @@ impl Open {
         self.inner = Box::new(Nothing);
         self.inner = with(&self.store, |store| match self.mode {
             Mode::Write => store.begin_write(),
+            Mode::Optimistic => store.begin_optimistic(),
             Mode::Read | Mode::ReadAt(_) => store.begin_read(),
         })?;
         Ok(())
@@ -126,7 +154,7 @@ impl Open {
 
     /// Whether it can write.
     pub(super) fn is_writer(&self) -> bool {
-        self.mode == Mode::Write
+        self.mode.writes()
     }
 }
 
@@ -214,10 +242,18 @@ impl BuggyStore {
                 Err(StoreError::Busy) => self.bug.second_writer(store),
                 begun => begun,
             },
+            Mode::Optimistic => store.begin_optimistic(),
         })?;
         let claim = inner.snapshot();
-        let mut open =
-            Open { inner, mode, claim, mutations: Vec::new(), note: 0, store: Rc::clone(&self.inner) };
+        let mut open = Open {
+            inner,
+            mode,
+            claim,
+            mutations: Vec::new(),
+            note: 0,
+            savepoints: Vec::new(),
+            store: Rc::clone(&self.inner),
+        };
         with(&self.inner, |store| self.bug.begun(store, &mut open))?;
         Ok(Box::new(BuggyTransaction { bug: Arc::clone(&self.bug), open }))
     }
@@ -235,6 +271,22 @@ impl Store for BuggyStore {
     fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
         let writer = self.begin(Mode::Write)?;
         if self.bug.turns_away() { Err(StoreError::Busy) } else { Ok(writer) }
+    }
+
+    fn begin_optimistic(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        self.begin(Mode::Optimistic)
+    }
+
+    fn changes(&mut self, from: TxnId, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        with(&self.inner, |store| self.bug.changes(store, from, limit))
+    }
+
+    fn compact(&mut self) -> Result<(), StoreError> {
+        with(&self.inner, |store| self.bug.compact(store))
+    }
+
+    fn backup(&mut self) -> Result<Box<dyn Store>, StoreError> {
+        with(&self.inner, |store| self.bug.backup(store))
     }
 
     fn checkpoint(&mut self) -> Result<bool, StoreError> {
@@ -301,6 +353,30 @@ impl Transaction for BuggyTransaction {
 
     fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
         self.write(key, None)
+    }
+
+    fn delete_range(&mut self, range: &KeyRange) -> Result<u64, StoreError> {
+        let pairs = self.open.inner.scan(range, usize::MAX, false)?;
+        let count = self.bug.delete_range(&mut self.open, range)?;
+        self.open.mutations.extend(pairs.into_iter().map(|(key, _)| Mutation { key, value: None }));
+        Ok(count)
+    }
+
+    fn savepoint(&mut self, savepoint: SavepointLabel) -> Result<(), StoreError> {
+        self.open.savepoints.push((savepoint, self.open.mutations.len()));
+        self.open.inner.savepoint(savepoint)
+    }
+
+    fn roll_back(&mut self, savepoint: SavepointLabel) -> Result<(), StoreError> {
+        self.bug.roll_back(&mut self.open, savepoint)?;
+        let taken = self.open.savepoints.iter().find(|(label, _)| *label == savepoint);
+        let (_, count) = *taken.expect("the runner goes back to what it took");
+        self.open.mutations.truncate(count);
+        Ok(())
+    }
+
+    fn submit(self: Box<Self>) -> Result<Box<dyn Ticket>, StoreError> {
+        self.bug.submit(self.open)
     }
 
     fn commit(self: Box<Self>, durability: Durability) -> Result<Option<TxnId>, StoreError> {

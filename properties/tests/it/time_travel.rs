@@ -54,7 +54,7 @@ fn commit(store: &mut dyn Store, model: &mut Mvcc, operations: &[Operation]) -> 
                 writer.delete(&key).unwrap();
                 mutations.push(Mutation { key, value: None });
             }
-            Operation::Get { .. } | Operation::Scan { .. } => {}
+            _ => {}
         }
     }
     let id = model.latest().next();

@@ -130,7 +130,22 @@ impl<W: Write> Narrator<'_, W> {
                     pairs_text(state.len())
                 )
             }
-            Event::Put { .. } | Event::Delete { .. } => return self.end_step(),
+            Event::Put { .. }
+            | Event::Delete { .. }
+            | Event::Savepoint { .. }
+            | Event::Rollback { is_refused: false, .. }
+            | Event::Space { .. } => return self.end_step(),
+            Event::Rollback { .. } => "refused: there is no such savepoint any more".to_owned(),
+            Event::DeleteRange { count, .. } => format!("removed {count}"),
+            Event::Ticket { txn, id: None } => format!("{txn} handed in"),
+            Event::Ticket { txn, id: Some(id) } => format!("{txn} handed in as {id}"),
+            Event::Denied { txn, reason } => format!("{txn} denied: {reason}"),
+            Event::Changes { from, commits, .. } => format!("{} commits from {from} on", commits.len()),
+            Event::ChangesRefused { from, reason, .. } => format!("from {from}: refused: {reason}"),
+            Event::Backup { at, state, .. } => format!("backup as of {at}: {}", pairs_text(state.len())),
+            Event::OutOfSpace { what } => format!("{what} found no space"),
+            Event::Fault { call } => format!("an I/O call failed as it was told to: {call}"),
+            Event::GaveUp { what, error } => format!("{what} gave up: {error}"),
             // What comes next says what came of it.
             Event::Submit { .. } if self.detail == Detail::Outcomes => return Ok(()),
             Event::Submit { txn, .. } => format!("{txn} submitted"),

@@ -181,6 +181,8 @@ impl FromStr for Keep {
 pub enum Moment {
     /// The call has no effect.
     Before,
+    /// A write has written its first granules, and any other call has no effect: so may a process die.
+    During,
     /// The call has all of its effect (a sync has made its data durable), but its caller never hears of it.
     After,
 }
@@ -189,12 +191,13 @@ impl fmt::Display for Moment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Before => "before",
+            Self::During => "during",
             Self::After => "after",
         })
     }
 }
 
-/// When the power is to be lost. The text form, for plans: `before:12`, `after:12`.
+/// When the power is to be lost. The text form, for plans: `before:12`, `during:12`, `after:12`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrashPoint {
     /// At which I/O call, counted from the moment of arming; 1 is the next one.
@@ -217,6 +220,7 @@ impl FromStr for CrashPoint {
         let (moment, call) = text.split_once(':').ok_or_else(error)?;
         let moment = match moment {
             "before" => Moment::Before,
+            "during" => Moment::During,
             "after" => Moment::After,
             _ => return Err(error()),
         };
@@ -290,7 +294,7 @@ mod tests {
         {
             assert_eq!(text.parse::<Keep>().unwrap().to_string(), text);
         }
-        for text in ["before:1", "after:12"] {
+        for text in ["before:1", "during:3", "after:12"] {
             assert_eq!(text.parse::<CrashPoint>().unwrap().to_string(), text);
         }
         for text in
@@ -298,7 +302,7 @@ mod tests {
         {
             assert!(text.parse::<Keep>().is_err(), "{text}");
         }
-        for text in ["", "before", "before:0", "during:1", "after:x"] {
+        for text in ["", "before", "before:0", "amid:1", "after:x"] {
             assert!(text.parse::<CrashPoint>().is_err(), "{text}");
         }
     }

@@ -23,6 +23,9 @@ pub const EINVAL: i32 = 22;
 /// An offset or a size that no file can have.
 pub const EFBIG: i32 = 27;
 
+/// No space left on the device.
+pub const ENOSPC: i32 = 28;
+
 /// The symbolic name of one of the codes above, for traces.
 #[must_use]
 pub fn name(code: i32) -> &'static str {
@@ -36,6 +39,7 @@ pub fn name(code: i32) -> &'static str {
         EISDIR => "EISDIR",
         EINVAL => "EINVAL",
         EFBIG => "EFBIG",
+        ENOSPC => "ENOSPC",
         _ => "error",
     }
 }
@@ -60,6 +64,7 @@ mod tests {
         assert_eq!(kind(ENOTDIR), ErrorKind::NotADirectory);
         assert_eq!(kind(EISDIR), ErrorKind::IsADirectory);
         assert_eq!(kind(EINVAL), ErrorKind::InvalidInput);
+        assert_eq!(kind(ENOSPC), ErrorKind::StorageFull);
         assert_eq!(kind(EFBIG), ErrorKind::FileTooLarge);
         assert_eq!(fail::<()>(EIO).unwrap_err().raw_os_error(), Some(EIO));
         assert_eq!(name(EIO), "EIO");

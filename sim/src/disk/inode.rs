@@ -1,6 +1,7 @@
 //! A file: what it shows, what a power loss would leave of it, and the effects in between.
 //!
-//! **Invariant.** Without pending effects the volatile and the durable contents are equal. A sync keeps this by
+//! **Invariant.** Without pending effects the volatile and the durable contents are equal, unless a sync failed and lost
+//! some: until the next power loss the file then shows bytes that are nowhere else. A sync keeps this by
 //! applying every pending effect, in order; so does a power loss, by dropping them all.
 
 use std::collections::VecDeque;
@@ -37,6 +38,8 @@ pub(super) struct Inode {
     pub(super) durable: Contents,
     pub(super) pending: Vec<Pending<FileEffect>>,
     pending_bytes: u64,
+    /// Whether bytes are shown that will never be durable.
+    has_lost: bool,
     locks: Vec<(HandleId, LockMode)>,
     overwritten: VecDeque<Overwritten>,
     held: Option<u64>,
@@ -70,6 +73,7 @@ impl Inode {
             durable: Contents::default(),
             pending: Vec::new(),
             pending_bytes: 0,
+            has_lost: false,
             locks: Vec::new(),
             overwritten: VecDeque::new(),
             held: None,
@@ -136,6 +140,15 @@ impl Inode {
         }
     }
 
+    /// Forgets every pending write, as a sync does that fails: what was written is shown and never becomes durable.
+    /// Sizes stay pending.
+    pub(super) fn lose_pending(&mut self) {
+        self.pending.retain(|pending| pending.effect.is_size());
+        self.pending_bytes = self.pending.iter().map(|pending| weight(&pending.effect)).sum();
+        self.held = None;
+        self.has_lost = true;
+    }
+
     /// Makes the first half of the pending granules durable. The rest stays pending.
     pub(super) fn persist_half(&mut self, granule: Granule) {
         let total: u64 = self.pending.iter().map(|pending| pending.effect.part_count(granule)).sum();
@@ -164,7 +177,8 @@ impl Inode {
 
     /// Forgets everything that lives in memory only: after a power loss has been worked out on the durable contents.
     pub(super) fn restart(&mut self) {
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() || self.has_lost {
+            self.has_lost = false;
             self.pending.clear();
             self.pending_bytes = 0;
             self.durable.cut();

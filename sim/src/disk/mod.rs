@@ -29,7 +29,10 @@
 //!    pending bytes is written back.
 //! 6. It may strike at any I/O call, before or after the call took effect, while the store recovers as well.
 //! 7. The store's process may die alone ([`Keep::PageCache`]): the next incarnation reads everything that was written,
-//!    none of which is any more durable than before. A file that was removed for good and only still open is gone.
+//!    none of which is any more durable than before. A file that was removed for good and only still open is gone. Of
+//!    a write that was under way only the first granules may be there ([`Moment::During`]).
+//! 8. The disk may be full: see [`SimDisk::limit_space`].
+//! 9. A write or a sync may fail with `EIO`: see [`FailingCall`].
 //!
 //! **What may not happen**
 //!
@@ -39,9 +42,7 @@
 //! 3. A rename is one effect: the new name leads to the old file or to the new one, and a replaced name never to none.
 //!    A file never has two names.
 //! 4. Nothing of a dead incarnation reaches the disk: not through a handle that is still open, not by dropping it.
-//! 5. A process that dies alone leaves no write half done: the call before which it struck has no effect. A real system
-//!    may leave the first pages of a large write.
-//! 6. A sync covers one file or one directory. It makes nothing else durable, except as [`DirectoryPersistence`] says.
+//! 5. A sync covers one file or one directory. It makes nothing else durable, except as [`DirectoryPersistence`] says.
 //!
 //! **What a correct store must survive** is all of the first list, in every combination and again during recovery: it
 //! must come back with everything that it acknowledged after a sync, and nothing by halves. A [`Sabotage`] goes beyond
@@ -53,7 +54,7 @@
 //! The bytes are copy-on-write pages (`pages`), a file is its volatile and durable contents and its pending effects
 //! (`inode`, `effect`), names live in `directory`, `state` is the way every call takes and the power loss, `operations`
 //! what each call does, `vfs` the store's view. Deciding what survives (`crash`) sees no bytes, `granules` extends the
-//! choice by what it carries along, sabotage (`sabotage`) is asked at a handful of places and otherwise leaves the model
+//! choice by what it carries along, `faults` are calls that fail and disks that are full, sabotage (`sabotage`) is asked at a handful of places and otherwise leaves the model
 //! alone, and the trace (`trace`) only listens.
 //!
 //! **Never**: a clock, a thread's identity, a hash map's order, or a random number that doesn't come from a seed in
@@ -64,6 +65,7 @@ mod crash;
 mod directory;
 mod effect;
 pub mod errno;
+mod faults;
 mod granules;
 mod inode;
 mod operations;
@@ -84,6 +86,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proofmark_vfs::Vfs;
 
 pub use self::crash::{CrashPoint, CrashReport, Keep, Moment};
+pub use self::faults::FailingCall;
 pub use self::sabotage::{Sabotage, SabotageKind};
 pub use self::trace::{IoCall, IoOperation, IoOutcome, TraceEvent};
 
@@ -156,6 +159,27 @@ impl SimDisk {
     /// lets survive is all there is from now on. Starts the next incarnation; take a new [`vfs`](Self::vfs).
     pub fn crash(&self, keep: &Keep) -> CrashReport {
         self.lock().crash(keep)
+    }
+
+    /// Leaves room for so many bytes more, rounded down to pages of 4096 bytes; `None` takes the limit away. Beyond it
+    /// writes are short, or fail with `ENOSPC`. A limit stays across power losses.
+    pub fn limit_space(&self, room: Option<u64>) {
+        self.lock().limit_space(room);
+    }
+
+    /// Lets the `nth` call of a kind from here fail with `EIO`. It stays armed across power losses.
+    ///
+    /// # Panics
+    /// If `nth` is 0: the next call is 1.
+    pub fn fail(&self, call: FailingCall, nth: u64) {
+        assert!(nth > 0, "calls are counted from 1");
+        self.lock().faults.arm(call, nth);
+    }
+
+    /// How many calls have failed because they were told to.
+    #[must_use]
+    pub fn faults_fired(&self) -> u64 {
+        self.lock().faults.fired()
     }
 
     /// Plants a lie. Lies stay planted across power losses.
@@ -356,6 +380,8 @@ pub struct DiskStats {
     pub bytes_read: u64,
     /// Bytes that writes took.
     pub bytes_written: u64,
+    /// Writes that failed because the disk was full.
+    pub writes_without_room: u64,
     /// Files that were written back because too many of their bytes were pending.
     pub write_backs: u64,
     /// Power losses.

@@ -7,7 +7,8 @@ use proofmark_vfs::{LockMode, OpenMode};
 
 use super::DirectoryPersistence;
 use super::effect::{DirectoryId, EntryEffect, InodeId, Name, Node};
-use super::errno::{EFBIG, EISDIR, ENOENT, EXDEV, fail};
+use super::errno::{EFBIG, EIO, EISDIR, ENOENT, ENOSPC, EXDEV, fail};
+use super::faults::FailingCall;
 use super::inode::{HandleId, Inode, WriteFaults};
 use super::sabotage::SabotageKind;
 use super::state::State;
@@ -127,6 +128,21 @@ impl State {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > FILE_SIZE_MAX) {
             return fail(EFBIG);
         }
+        if self.faults.strikes(FailingCall::Write) {
+            return fail(EIO);
+        }
+        let bytes = &bytes[..self.stop(bytes.len(), offset)];
+        let volatile = &self.inodes[&inode].volatile;
+        let bytes = match self.bytes_with_room(|page| volatile.has_page(page), offset, bytes.len()) {
+            0 if !bytes.is_empty() => {
+                self.stats.writes_without_room += 1;
+                return fail(ENOSPC);
+            }
+            count => &bytes[..count],
+        };
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         let faults = WriteFaults {
             dropped: self.sabotaged(SabotageKind::DropWrite),
             held: self.sabotaged(SabotageKind::SwapWrites),
@@ -141,6 +157,16 @@ impl State {
         self.stats.writes += 1;
         self.stats.bytes_written += bytes.len() as u64;
         Ok(bytes.len())
+    }
+
+    /// How many of `length` bytes at `offset` a write takes: all, unless it stops midway, with some granule.
+    fn stop(&self, length: usize, offset: u64) -> usize {
+        if !self.stops_midway {
+            return length;
+        }
+        let granule = self.options.granule.bytes();
+        let cut = offset + length as u64 * (self.io_calls % 8) / 8;
+        (cut / granule * granule).saturating_sub(offset) as usize
     }
 
     pub(super) fn size(&mut self, inode: InodeId) -> io::Result<u64> {
@@ -158,8 +184,18 @@ impl State {
     /// Makes a file durable. `sync_data` and `sync_all` do the same: the model knows no other metadata.
     pub(super) fn sync(&mut self, inode: InodeId) -> io::Result<()> {
         self.stats.syncs += 1;
+        if self.faults.strikes(FailingCall::Sync) {
+            self.inode(inode).lose_pending();
+            return fail(EIO);
+        }
+        let fails_late = self.faults.strikes(FailingCall::LateSync);
+        self.make_durable(inode);
+        if fails_late { fail(EIO) } else { Ok(()) }
+    }
+
+    fn make_durable(&mut self, inode: InodeId) {
         if self.sabotaged(SabotageKind::IgnoreSync) {
-            return Ok(());
+            return;
         }
         if self.sabotaged(SabotageKind::TornSync) {
             let granule = self.options.granule;
@@ -173,7 +209,6 @@ impl State {
             self.persist_entries(directory, count);
             self.persist_names_above(directory);
         }
-        Ok(())
     }
 
     pub(super) fn try_lock(&mut self, inode: InodeId, handle: HandleId, mode: LockMode) -> io::Result<bool> {

@@ -132,6 +132,16 @@ impl Contents {
         self.set_size(self.size);
     }
 
+    /// How many pages are there.
+    pub(super) fn page_count(&self) -> u64 {
+        self.chunks.values().map(|chunk| chunk.iter().flatten().count() as u64).sum()
+    }
+
+    /// Whether there is a page with this index.
+    pub(super) fn has_page(&self, index: u64) -> bool {
+        self.page(index).is_some()
+    }
+
     /// Hash of the size and of every byte within it; equal contents hash equally, however they came about.
     pub(super) fn hash(&self, seed: u64) -> u64 {
         let mut hash = xxh3_64_with_seed(&self.size.to_le_bytes(), seed);

@@ -9,9 +9,10 @@ use super::crash::{CrashPoint, CrashReport, Keep, Moment};
 use super::directory::{Directory, ROOT, Tree};
 use super::effect::{DirectoryId, InodeId, Node, Sequence};
 use super::errno::{EIO, fail};
+use super::faults::Faults;
 use super::inode::Inode;
 use super::sabotage::{Overlay, SabotageKind};
-use super::trace::{Answer, IoCall, IoOutcome, Request, Trace};
+use super::trace::{Answer, IoCall, IoOperation, IoOutcome, Request, Trace};
 use super::{DiskOptions, DiskStats};
 
 /// The state of a disk.
@@ -32,6 +33,9 @@ pub(super) struct State {
     /// The number of the call, counted like `io_calls`.
     armed: Option<(u64, Moment)>,
     pub(super) overlay: Overlay,
+    pub(super) faults: Faults,
+    /// Whether the write under way is to stop in the middle.
+    pub(super) stops_midway: bool,
     pub(super) trace: Trace,
     pub(super) stats: DiskStats,
 }
@@ -59,6 +63,8 @@ impl State {
             io_calls: 0,
             armed: None,
             overlay: Overlay::default(),
+            faults: Faults::default(),
+            stops_midway: false,
             trace: Trace::default(),
             stats: DiskStats::default(),
         }
@@ -78,6 +84,15 @@ impl State {
         let strike = self.armed.filter(|(call, _)| *call == self.io_calls).map(|(_, moment)| moment);
         if strike == Some(Moment::Before) {
             return self.strike(request, Moment::Before);
+        }
+        if strike == Some(Moment::During) {
+            if request.operation == IoOperation::Write {
+                self.stops_midway = true;
+                // What it answers is never heard.
+                let _ = act(self);
+                self.stops_midway = false;
+            }
+            return self.strike(request, Moment::During);
         }
         let result = act(self);
         if strike == Some(Moment::After) {

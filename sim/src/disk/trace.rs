@@ -123,6 +123,7 @@ impl IoOutcome {
             Self::Failed(code) => [1, u64::from(code.unsigned_abs())],
             Self::PowerLost(Moment::Before) => [2, 0],
             Self::PowerLost(Moment::After) => [3, 0],
+            Self::PowerLost(Moment::During) => [4, 0],
         }
     }
 }

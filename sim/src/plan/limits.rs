@@ -88,7 +88,9 @@ fn bytes(operation: &Operation) -> usize {
     match operation {
         Operation::Get { key } | Operation::Delete { key } => key.len(),
         Operation::Put { key, value } => key.len() + value.len(),
-        Operation::Scan { range: KeyRange { start, end }, .. } => bound_bytes(start) + bound_bytes(end),
+        Operation::Scan { range: KeyRange { start, end }, .. }
+        | Operation::DeleteRange { range: KeyRange { start, end } } => bound_bytes(start) + bound_bytes(end),
+        Operation::Savepoint { .. } | Operation::Rollback { .. } => 0,
     }
 }
 

@@ -35,7 +35,7 @@ mod text;
 use proofmark_model::{ClientId, Durability, Operation};
 
 pub use self::config::{Config, Retention};
-use crate::disk::{DiskOptions, Keep, Moment, Sabotage};
+use crate::disk::{DiskOptions, FailingCall, Keep, Moment, Sabotage};
 use crate::store::StoreKind;
 
 /// One run, written down.
@@ -62,6 +62,26 @@ pub enum Step {
     Client(ClientId, Action),
     /// The store is asked to write back what it can.
     Checkpoint,
+    /// The store is asked to give unused space back. A store that cannot runs a checkpoint.
+    Compact,
+    /// The store is copied, and the copy read.
+    Backup,
+    /// The commit stream is read.
+    Changes {
+        /// From where on.
+        cursor: Cursor,
+        /// The most commits that are taken.
+        limit: usize,
+    },
+    /// From here on there is room for so many bytes more on the disk, or without a limit.
+    Space(Option<u64>),
+    /// An I/O call to come fails.
+    Fail {
+        /// What kind of call.
+        call: FailingCall,
+        /// Which one of that kind from here; 1 is the next one.
+        nth: u64,
+    },
     /// The store is asked to check itself.
     Verify,
     /// The store is closed in good order and opened again. Open transactions are aborted first.
@@ -79,8 +99,21 @@ pub enum Action {
     Operation(Operation),
     /// Commits its transaction; a read transaction ends.
     Commit(Durability),
+    /// Hands its transaction in for a durable commit, and goes on without waiting. A read transaction ends.
+    Submit,
+    /// Waits for the oldest commit that it handed in and has not waited for.
+    Wait,
     /// Ends its transaction without effect.
     Abort,
+}
+
+/// From where on the commit stream is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// Where the last reading ended, as a consumer does that has saved its place.
+    Saved,
+    /// The latest commit minus this many; below zero it lies in the future.
+    Back(i64),
 }
 
 /// How a client opens its transaction.
@@ -91,8 +124,10 @@ pub enum Begin {
     /// Reads the state as of the latest commit minus this many; below zero it asks for the future, which must be
     /// refused. A store without time travel reads the latest state.
     ReadBack(i64),
-    /// Reads and writes.
+    /// Reads and writes, alone.
     Write,
+    /// Reads and writes beside others that do. A store without optimistic writers is asked for an exclusive one.
+    Optimistic,
 }
 
 /// A power loss, and those in the recoveries from it.
@@ -110,7 +145,7 @@ pub struct CrashSpec {
 pub struct Strike {
     /// At which I/O call from here; 1 is the next one.
     pub call: u64,
-    /// Before that call takes effect, or after.
+    /// Before that call takes effect, in the middle of it, or after.
     pub moment: Moment,
     /// What survives of that which was not synced.
     pub keep: Keep,

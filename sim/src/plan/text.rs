@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use proofmark_model::text::{Cursor, lines};
+use proofmark_model::text::{self, lines};
 use proofmark_model::{ClientId, Operation, ParseError};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::limits::{Budget, Excess, check_operation, check_page_size, check_segment_bytes};
-use super::{Action, Begin, CrashSpec, Plan, Step, Strike};
+use super::{Action, Begin, CrashSpec, Cursor, Plan, Step, Strike};
 use crate::disk::Moment;
 use crate::store::StoreKind;
 
@@ -54,6 +54,18 @@ impl fmt::Display for Step {
         match self {
             Step::Client(client, action) => write!(f, "{client} {action}"),
             Step::Checkpoint => f.write_str("checkpoint"),
+            Step::Compact => f.write_str("compact"),
+            Step::Backup => f.write_str("backup"),
+            Step::Changes { cursor, limit } => {
+                f.write_str("changes")?;
+                if let Cursor::Back(back) = cursor {
+                    write!(f, " back={back}")?;
+                }
+                if *limit == usize::MAX { Ok(()) } else { write!(f, " limit={limit}") }
+            }
+            Step::Space(Some(bytes)) => write!(f, "space {bytes}"),
+            Step::Space(None) => f.write_str("space free"),
+            Step::Fail { call, nth } => write!(f, "fail {call} {nth}"),
             Step::Verify => f.write_str("verify"),
             Step::Reopen => f.write_str("reopen"),
             Step::Crash(spec) => {
@@ -72,8 +84,11 @@ impl fmt::Display for Action {
             Action::Begin(Begin::Read) => f.write_str("begin read"),
             Action::Begin(Begin::ReadBack(back)) => write!(f, "begin read back={back}"),
             Action::Begin(Begin::Write) => f.write_str("begin write"),
+            Action::Begin(Begin::Optimistic) => f.write_str("begin optimistic"),
             Action::Operation(operation) => operation.fmt(f),
             Action::Commit(durability) => write!(f, "commit {durability}"),
+            Action::Submit => f.write_str("submit"),
+            Action::Wait => f.write_str("wait"),
             Action::Abort => f.write_str("abort"),
         }
     }
@@ -90,7 +105,7 @@ impl FromStr for Plan {
 
     fn from_str(text: &str) -> Result<Plan, ParseError> {
         let mut lines = lines(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text));
-        let mut header = lines.next().unwrap_or_else(|| Cursor::new("", 1));
+        let mut header = lines.next().unwrap_or_else(|| text::Cursor::new("", 1));
         parse_header(&mut header)?;
         let mut parser = Parser {
             plan: Plan::new(StoreKind::default()),
@@ -106,7 +121,7 @@ impl FromStr for Plan {
     }
 }
 
-fn parse_header(line: &mut Cursor<'_>) -> Result<(), ParseError> {
+fn parse_header(line: &mut text::Cursor<'_>) -> Result<(), ParseError> {
     line.expect("proofmark")?;
     line.expect("plan")?;
     let version: u32 = line.number()?;
@@ -126,10 +141,16 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn line(&mut self, line: &mut Cursor<'a>) -> Result<(), ParseError> {
+    fn line(&mut self, line: &mut text::Cursor<'a>) -> Result<(), ParseError> {
         let word = line.word()?;
         let step = match word {
             "checkpoint" => Step::Checkpoint,
+            "compact" => Step::Compact,
+            "backup" => Step::Backup,
+            "changes" => parse_changes(line)?,
+            "space" if line.accept("free") => Step::Space(None),
+            "space" => Step::Space(Some(line.number()?)),
+            "fail" => parse_fail(line)?,
             "verify" => Step::Verify,
             "reopen" => Step::Reopen,
             "crash" => Step::Crash(parse_crash(line)?),
@@ -142,7 +163,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn setting(&mut self, name: &'a str, line: &mut Cursor<'a>) -> Result<(), ParseError> {
+    fn setting(&mut self, name: &'a str, line: &mut text::Cursor<'a>) -> Result<(), ParseError> {
         let first = self.settings.insert(name);
         let (config, disk) = (&mut self.plan.config, &mut self.plan.disk);
         if !self.plan.steps.is_empty() {
@@ -177,15 +198,17 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn action(&mut self, line: &mut Cursor<'_>) -> Result<Action, ParseError> {
+    fn action(&mut self, line: &mut text::Cursor<'_>) -> Result<Action, ParseError> {
         if line.accept("begin") {
             return Ok(Action::Begin(parse_begin(line)?));
         }
         if line.accept("commit") {
             return Ok(Action::Commit(line.durability()?));
         }
-        if line.accept("abort") {
-            return Ok(Action::Abort);
+        for (word, action) in [("submit", Action::Submit), ("wait", Action::Wait), ("abort", Action::Abort)] {
+            if line.accept(word) {
+                return Ok(action);
+            }
         }
         let mut key = line.clone();
         let operation = line.operation()?;
@@ -211,25 +234,46 @@ impl<'a> Parser<'a> {
 }
 
 /// Points at what was taken last, if no plan may ask for it.
-fn possible(checked: Result<(), Excess>, line: &Cursor<'_>) -> Result<(), ParseError> {
+fn possible(checked: Result<(), Excess>, line: &text::Cursor<'_>) -> Result<(), ParseError> {
     checked.map_err(|excess| line.error(excess.to_string()))
 }
 
-fn parse_begin(line: &mut Cursor<'_>) -> Result<Begin, ParseError> {
+fn parse_begin(line: &mut text::Cursor<'_>) -> Result<Begin, ParseError> {
     if line.accept("write") {
         return Ok(Begin::Write);
     }
-    line.expect("read")?;
-    if !line.accept("back=") {
-        return Ok(Begin::Read);
+    if line.accept("optimistic") {
+        return Ok(Begin::Optimistic);
     }
-    let distance = line.token()?;
-    let back =
-        distance.parse().map_err(|_| line.error(format!("expected a distance, found `{distance}`")))?;
-    Ok(Begin::ReadBack(back))
+    line.expect("read")?;
+    Ok(parse_back(line)?.map_or(Begin::Read, Begin::ReadBack))
 }
 
-fn parse_crash(line: &mut Cursor<'_>) -> Result<CrashSpec, ParseError> {
+fn parse_back(line: &mut text::Cursor<'_>) -> Result<Option<i64>, ParseError> {
+    if !line.accept("back=") {
+        return Ok(None);
+    }
+    let distance = line.token()?;
+    let back = distance.parse();
+    back.map(Some).map_err(|_| line.error(format!("expected a distance, found `{distance}`")))
+}
+
+fn parse_changes(line: &mut text::Cursor<'_>) -> Result<Step, ParseError> {
+    let cursor = parse_back(line)?.map_or(Cursor::Saved, Cursor::Back);
+    let limit = if line.accept("limit=") { line.number()? } else { usize::MAX };
+    Ok(Step::Changes { cursor, limit })
+}
+
+fn parse_fail(line: &mut text::Cursor<'_>) -> Result<Step, ParseError> {
+    let call = parse_word(line)?;
+    let nth = line.number()?;
+    if nth == 0 {
+        return Err(line.error("calls are counted from 1"));
+    }
+    Ok(Step::Fail { call, nth })
+}
+
+fn parse_crash(line: &mut text::Cursor<'_>) -> Result<CrashSpec, ParseError> {
     let mut strikes = Vec::new();
     loop {
         line.expect("call=")?;
@@ -239,6 +283,8 @@ fn parse_crash(line: &mut Cursor<'_>) -> Result<CrashSpec, ParseError> {
         }
         let moment = if line.accept("after") {
             Moment::After
+        } else if line.accept("during") {
+            Moment::During
         } else {
             line.expect("before")?;
             Moment::Before
@@ -254,12 +300,12 @@ fn parse_crash(line: &mut Cursor<'_>) -> Result<CrashSpec, ParseError> {
     }
 }
 
-fn parse_word<T: FromStr<Err: fmt::Display>>(line: &mut Cursor<'_>) -> Result<T, ParseError> {
+fn parse_word<T: FromStr<Err: fmt::Display>>(line: &mut text::Cursor<'_>) -> Result<T, ParseError> {
     let token = line.token()?;
     token.parse().map_err(|error| line.error(format!("{error}")))
 }
 
-fn parse_yes_or_no(line: &mut Cursor<'_>) -> Result<bool, ParseError> {
+fn parse_yes_or_no(line: &mut text::Cursor<'_>) -> Result<bool, ParseError> {
     if line.accept("yes") {
         return Ok(true);
     }
@@ -321,13 +367,30 @@ checkpoint
 verify
 reopen
 crash call=13 before keep=random:500:77, call=4 after keep=none
+c2 begin optimistic
+c2 savepoint s1
+c2 delete-range ["a" .. +inf)
+c2 rollback s1
+c2 submit
+c2 wait
+changes
+changes limit=3
+changes back=-2 limit=3
+compact
+backup
+space 8192
+space free
+fail write 1
+fail sync 2
+fail late-sync 3
+crash call=13 during keep=page-cache
 "#;
 
     #[test]
     fn a_plan_prints_as_it_was_written() {
         let plan: Plan = EXAMPLE.parse().unwrap();
         assert_eq!(plan.to_string(), EXAMPLE);
-        assert_eq!(plan.steps.len(), 13);
+        assert_eq!(plan.steps.len(), 30);
         assert_eq!(plan.sabotage.len(), 2);
     }
 
@@ -355,8 +418,12 @@ crash call=13 before keep=random:500:77, call=4 after keep=none
         assert_error(&with_header("verify\nseed 2"), 3, 1, "before the steps");
         assert_error(&with_header("c0 begin read back=x"), 2, 20, "distance");
         assert_error(&with_header("crash"), 2, 6, "call=");
+        assert_error(&with_header("fail read 1"), 2, 6, "read");
+        assert_error(&with_header("fail sync 0"), 2, 11, "from 1");
+        assert_error(&with_header("space some"), 2, 7, "number");
+        assert_error(&with_header("changes back=x"), 2, 14, "distance");
         assert_error(&with_header("crash call=0 before keep=all"), 2, 12, "from 1");
-        assert_error(&with_header("crash call=1 during keep=all"), 2, 14, "before");
+        assert_error(&with_header("crash call=1 amid keep=all"), 2, 14, "before");
         assert_error(&with_header("crash call=1 before keep=some"), 2, 26, "some");
         assert_error(&with_header("crash call=1 before keep=all, call=2"), 2, 37, "before");
         assert_error(&with_header("c0 put \"k\" #1*8\nc0 put \"k\" #1*8"), 3, 15, "line 2");

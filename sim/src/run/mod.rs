@@ -9,7 +9,7 @@
 //! that. Clients go on with their next `begin`.
 //!
 //! **The end of every run** is the same: strikes that have not come are carried out, the store is closed in good
-//! order, the power fails once more with nothing kept, and the store is opened a last time.
+//! order, with room on the disk, the power fails once more with nothing kept, and the store is opened a last time.
 
 mod panics;
 mod recorder;
@@ -23,7 +23,7 @@ use proofmark_model::{History, Violation, check};
 use self::recorder::Recorder;
 use self::session::{Interrupt, Session};
 use self::stats::Activity;
-pub use self::stats::{CrashCounts, RunStats};
+pub use self::stats::{CrashCounts, DenialCounts, RunStats};
 use crate::disk::{CrashPoint, Keep, SimDisk};
 use crate::plan::{Plan, Step, Strike};
 use crate::store::{StoreFactory, StoreKind};
@@ -128,6 +128,11 @@ impl Driver<'_> {
             let outcome = match step {
                 Step::Client(client, action) => self.session.act(*client, action),
                 Step::Checkpoint => self.session.checkpoint(),
+                Step::Compact => self.session.compact(),
+                Step::Backup => self.session.back_up(),
+                Step::Changes { cursor, limit } => self.session.changes(*cursor, *limit),
+                Step::Space(bytes) => self.session.limit_space(*bytes),
+                Step::Fail { call, nth } => self.session.fail_call(*call, *nth),
                 Step::Verify => self.session.verify(Activity::Other),
                 Step::Reopen => self.reopen(),
                 Step::Crash(_) => {
@@ -149,6 +154,7 @@ impl Driver<'_> {
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Interrupt> {
+        self.session.recover_space()?;
         self.session.close()?;
         match ending {
             Ending::PowerLoss => {

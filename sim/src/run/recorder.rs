@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use proofmark_model::{Durability, Event, History, Key, KeyRange, Mode, Refusal, Retention, TxnId};
+use proofmark_model::{Commit, Durability, Event, History, Key, KeyRange, Mode, Retention, TxnId};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::disk::SimDisk;
@@ -88,11 +88,7 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
             hash_id(hash, *snapshot);
         }
         Event::Refused { client, mode, reason, oldest } => {
-            let reason = match reason {
-                Refusal::WriteBusy => 1,
-                Refusal::SnapshotNotFound => 2,
-            };
-            numbers(hash, [2, u64::from(client.0), reason]);
+            numbers(hash, [2, u64::from(client.0), *reason as u64]);
             hash_mode(hash, *mode);
             hash_id(hash, *oldest);
         }
@@ -137,6 +133,53 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
             bytes(hash, what.as_bytes());
             bytes(hash, error.as_bytes());
         }
+        Event::DeleteRange { txn, range, count, keys } => {
+            numbers(hash, [14, u64::from(txn.0), *count, keys.len() as u64]);
+            hash_range(hash, range);
+            keys.iter().for_each(|key| bytes(hash, key));
+        }
+        Event::Savepoint { txn, savepoint } => {
+            numbers(hash, [15, u64::from(txn.0), u64::from(savepoint.0)]);
+        }
+        Event::Rollback { txn, savepoint, is_refused } => {
+            numbers(hash, [16, u64::from(txn.0), u64::from(savepoint.0), u64::from(*is_refused)]);
+        }
+        Event::Ticket { txn, id } => {
+            numbers(hash, [17, u64::from(txn.0)]);
+            hash_id(hash, *id);
+        }
+        Event::Changes { from, limit, oldest, commits } => {
+            numbers(hash, [18, from.0, *limit as u64, commits.len() as u64]);
+            hash_id(hash, *oldest);
+            for commit in commits {
+                hash_commit(hash, commit);
+            }
+        }
+        Event::Backup { at, latest, oldest, state } => {
+            numbers(hash, [19, at.0, latest.0, oldest.0]);
+            hash_pairs(hash, state);
+        }
+        Event::Space { bytes } => {
+            numbers(hash, [20, u64::from(bytes.is_some()), bytes.unwrap_or_default()]);
+        }
+        // These are rare, and their text form is exact.
+        Event::Denied { .. }
+        | Event::ChangesRefused { .. }
+        | Event::OutOfSpace { .. }
+        | Event::Fault { .. }
+        | Event::GaveUp { .. } => {
+            numbers(hash, [21]);
+            bytes(hash, event.to_string().as_bytes());
+        }
+    }
+}
+
+fn hash_commit(hash: &mut Xxh3, commit: &Commit) {
+    numbers(hash, [commit.id.0, commit.mutations.len() as u64]);
+    for mutation in &commit.mutations {
+        numbers(hash, [u64::from(mutation.value.is_some())]);
+        bytes(hash, &mutation.key);
+        bytes(hash, mutation.value.as_deref().unwrap_or_default());
     }
 }
 
@@ -145,6 +188,7 @@ fn hash_mode(hash: &mut Xxh3, mode: Mode) {
         Mode::Read => numbers(hash, [1, 0]),
         Mode::ReadAt(at) => numbers(hash, [2, at.0]),
         Mode::Write => numbers(hash, [3, 0]),
+        Mode::Optimistic => numbers(hash, [4, 0]),
     }
 }
 
@@ -233,6 +277,31 @@ mod tests {
             "opened retention=all -> none",
             "opened -> \"a\"=\"b\"",
             "opened -> \"ab\"=\"\"",
+            "begin t1 c0 optimistic",
+            "refused c0 read poisoned",
+            "delete-range t1 [\"a\" .. +inf) count=0 -> none",
+            "delete-range t1 [\"a\" .. +inf) count=1 -> none",
+            "delete-range t1 [\"a\" .. +inf) count=1 -> \"a\"",
+            "savepoint t1 s1",
+            "rollback t1 s1",
+            "rollback t1 s1 refused",
+            "ticket t1",
+            "ticket t1 id=0",
+            "changes 1 -> none",
+            "changes 1 limit=1 -> none",
+            "changes 1 oldest=0 -> none",
+            "changes 1 -> 1:",
+            "changes 1 -> 1: \"a\"=none",
+            "changes 1 -> 1: \"a\"=\"\"",
+            "changes 1 refused snapshot-not-found",
+            "denied t1 write-busy",
+            "denied t1 conflict \"k\"",
+            "backup at=1 latest=1 oldest=0 -> none",
+            "space 0",
+            "space free",
+            "out-of-space \"a\"",
+            "fault \"a\"",
+            "gave-up \"a\" \"bc\"",
             "failed \"a\" \"bc\"",
             "failed \"ab\" \"c\"",
         ];

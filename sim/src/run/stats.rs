@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use proofmark_model::Denial;
+
 use crate::disk::{CrashReport, DiskStats};
 
 /// Sums over one run, or over many. Nothing in it depends on time, or on which thread ran what.
@@ -15,12 +17,28 @@ pub struct RunStats {
     pub commits: u64,
     /// Transactions that were refused: a second writer, or a snapshot that is not there.
     pub refusals: u64,
+    /// Commits that were declined, by reason.
+    pub denials: DenialCounts,
+    /// Commits that were handed in, to be waited for later or never.
+    pub tickets: u64,
     /// Plan steps that made no sense where they stood.
     pub steps_skipped: u64,
+    /// Plan steps that the store does not promise to take.
+    pub steps_left_out: u64,
     /// Checkpoints that were carried out.
     pub checkpoints: u64,
     /// Checkpoints that the store declined, or could not promise anything about.
     pub checkpoints_declined: u64,
+    /// Compactions that were carried out.
+    pub compactions: u64,
+    /// Backups that were made and read.
+    pub backups: u64,
+    /// Readings of the commit stream, refused ones included.
+    pub streams: u64,
+    /// I/O calls that failed because they were told to.
+    pub faults: u64,
+    /// Calls of the store that failed over a full disk or such an I/O call, other than declined commits.
+    pub given_up: u64,
     /// Self-checks of the store that were carried out, and passed.
     pub verifications: u64,
     /// Power losses and deaths of the process, and what they struck.
@@ -35,6 +53,19 @@ pub struct RunStats {
     pub sabotages: u64,
     /// Further runs that were made to compare this one with.
     pub comparisons: u64,
+}
+
+/// Commits that were declined, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DenialCounts {
+    /// Another transaction had committed one of the keys.
+    pub conflict: u64,
+    /// An exclusive writer was open.
+    pub write_busy: u64,
+    /// The disk was full.
+    pub out_of_space: u64,
+    /// An I/O call had failed before.
+    pub poisoned: u64,
 }
 
 /// Power losses by what they struck, and what is not to be taken for one of them.
@@ -70,6 +101,17 @@ pub(super) enum Activity {
     Other,
     Idle,
     End,
+}
+
+impl DenialCounts {
+    pub(super) fn count(&mut self, reason: &Denial) {
+        *match reason {
+            Denial::Conflict { .. } => &mut self.conflict,
+            Denial::WriteBusy => &mut self.write_busy,
+            Denial::OutOfSpace => &mut self.out_of_space,
+            Denial::Poisoned => &mut self.poisoned,
+        } += 1;
+    }
 }
 
 impl CrashCounts {
@@ -113,9 +155,17 @@ add_fields!(RunStats {
     operations,
     commits,
     refusals,
+    denials,
+    tickets,
     steps_skipped,
+    steps_left_out,
     checkpoints,
     checkpoints_declined,
+    compactions,
+    backups,
+    streams,
+    faults,
+    given_up,
     verifications,
     crashes,
     recoveries,
@@ -124,6 +174,7 @@ add_fields!(RunStats {
     sabotages,
     comparisons,
 });
+add_fields!(DenialCounts { conflict, write_busy, out_of_space, poisoned });
 add_fields!(CrashCounts {
     creation,
     commit,
@@ -142,6 +193,7 @@ add_fields!(DiskStats {
     directory_syncs,
     bytes_read,
     bytes_written,
+    writes_without_room,
     write_backs,
     crashes,
     effects_kept,

@@ -25,7 +25,13 @@ impl StoreFactory for Engine {
     }
 
     fn promises(&self) -> Promises {
-        Promises { transaction_ids: true, time_travel: true, buffered_commits: true, ..Promises::minimal() }
+        Promises {
+            transaction_ids: true,
+            time_travel: true,
+            buffered_commits: true,
+            survives_io_errors: true,
+            ..Promises::minimal()
+        }
     }
 
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
@@ -54,6 +60,10 @@ impl From<Error> for StoreError {
         match error {
             Error::WriteBusy => StoreError::Busy,
             Error::SnapshotNotFound { .. } => StoreError::SnapshotNotFound,
+            Error::Conflict { key } => StoreError::Conflict { key },
+            Error::ChangesNotRetained { .. } => StoreError::ChangesNotRetained,
+            Error::OutOfSpace { .. } => StoreError::OutOfSpace(error.to_string()),
+            Error::Poisoned { .. } => StoreError::Poisoned(error.to_string()),
             error => StoreError::failed(error),
         }
     }

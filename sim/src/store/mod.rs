@@ -6,7 +6,8 @@
 //!
 //! **The bargain.** The runner asks a store for nothing that its [`Promises`] leave out, and excuses nothing that
 //! they include. Whatever a store does not promise it is not asked for: the plan's step is replaced by the next best
-//! (a durable commit instead of a buffered one, the latest state instead of an older one), or left out.
+//! (a durable commit instead of a buffered one, the latest state instead of an older one, an exclusive writer instead
+//! of an optimistic one), or left out.
 //!
 //! **What an adapter must keep to**, or the verdict means nothing:
 //!
@@ -23,7 +24,8 @@ use std::fmt::{self, Debug};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use proofmark_model::{Durability, Key, KeyRange, TxnId, Value};
+use proofmark_model::text::BytesText;
+use proofmark_model::{Commit, Durability, Key, KeyRange, SavepointLabel, TxnId, Value};
 use proofmark_vfs::Vfs;
 
 pub use self::batch::{BatchStore, Batches};
@@ -69,6 +71,42 @@ pub trait Store {
     /// # Errors
     /// [`StoreError::Busy`] if one is open.
     fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError>;
+
+    /// Opens a write transaction beside others. Asked for under [`Promises::optimistic_writers`].
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot. It waits for nobody.
+    fn begin_optimistic(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        Err(StoreError::unpromised("optimistic writers"))
+    }
+
+    /// Reads what the commits from `from` on changed, `limit` of them at most: each key once, in key order. Asked for
+    /// under [`Promises::commit_stream`].
+    ///
+    /// # Errors
+    /// [`StoreError::ChangesNotRetained`] if `from` is not newer than [`Store::oldest`], and
+    /// [`StoreError::SnapshotNotFound`] if it lies beyond the commit after the latest.
+    fn changes(&mut self, _from: TxnId, _limit: usize) -> Result<Vec<Commit>, StoreError> {
+        Err(StoreError::unpromised("the commit stream"))
+    }
+
+    /// Gives unused space back to the disk, and makes every commit so far durable. Asked for under
+    /// [`Promises::compaction`].
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfSpace`] if there is no room for it, [`StoreError::Failed`] if the store cannot.
+    fn compact(&mut self) -> Result<(), StoreError> {
+        Err(StoreError::unpromised("compaction"))
+    }
+
+    /// Copies the store, and opens the copy, which is removed when it is closed. Asked for under
+    /// [`Promises::backups`].
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfSpace`] if there is no room for it, [`StoreError::Failed`] if the store cannot.
+    fn backup(&mut self) -> Result<Box<dyn Store>, StoreError> {
+        Err(StoreError::unpromised("backups"))
+    }
 
     /// Writes back what can be written back, and says whether every commit so far is durable now.
     ///
@@ -147,10 +185,50 @@ pub trait Transaction {
         Err(StoreError::read_only())
     }
 
-    /// Commits, and names the commit under [`Promises::transaction_ids`]. Asked of write transactions only.
+    /// Removes every key of a range that the transaction sees there; how many those are. Asked of write transactions
+    /// only.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the store cannot.
+    fn delete_range(&mut self, range: &KeyRange) -> Result<u64, StoreError> {
+        let pairs = self.scan(range, usize::MAX, false)?;
+        pairs.iter().try_for_each(|(key, _)| self.delete(key))?;
+        Ok(pairs.len() as u64)
+    }
+
+    /// Remembers the writes so far under a name that is new in this transaction. Asked of write transactions under
+    /// [`Promises::savepoints`].
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn savepoint(&mut self, _savepoint: SavepointLabel) -> Result<(), StoreError> {
+        Err(StoreError::unpromised("savepoints"))
+    }
+
+    /// Undoes every write since a savepoint that was taken, which stays; those after it are gone. Asked of write
+    /// transactions under [`Promises::savepoints`].
+    ///
+    /// # Errors
+    /// [`StoreError::SavepointNotFound`] if it is gone.
+    fn roll_back(&mut self, _savepoint: SavepointLabel) -> Result<(), StoreError> {
+        Err(StoreError::unpromised("savepoints"))
+    }
+
+    /// Hands the commit in: it has its place then, is neither durable nor visible, and becomes both when its ticket was
+    /// waited for, or a later commit was acknowledged as durable. Asked of write transactions under
+    /// [`Promises::tickets`].
+    ///
+    /// # Errors
+    /// As for [`Transaction::commit`].
+    fn submit(self: Box<Self>) -> Result<Box<dyn Ticket>, StoreError> {
+        Err(StoreError::unpromised("tickets"))
+    }
+
+    /// Commits, and names the commit under [`Promises::transaction_ids`]. Asked of write transactions only.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] and [`StoreError::Busy`] for an optimistic transaction, [`StoreError::OutOfSpace`],
+    /// [`StoreError::Poisoned`]: nothing is committed then, ever. [`StoreError::Failed`] if the store cannot.
     fn commit(self: Box<Self>, _durability: Durability) -> Result<Option<TxnId>, StoreError> {
         Err(StoreError::read_only())
     }
@@ -164,8 +242,21 @@ pub trait Transaction {
     }
 }
 
+/// A commit that was handed in. Dropping it leaves the commit where it is.
+pub trait Ticket {
+    /// The commit's name. `Some` under [`Promises::transaction_ids`].
+    fn id(&self) -> Option<TxnId>;
+
+    /// Waits until the commit is durable and visible.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] or [`StoreError::Poisoned`] if the store cannot say that it ever will be.
+    fn wait(self: Box<Self>) -> Result<Option<TxnId>, StoreError>;
+}
+
 /// What a store is held to. Snapshot isolation, the atomicity of commits and their order are not optional.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a promise of its own")]
 pub struct Promises {
     /// Transactions name their snapshot, commits their [`TxnId`], and the store its latest one. Ids are dense.
     pub transaction_ids: bool,
@@ -178,6 +269,22 @@ pub struct Promises {
     /// Power may fail while the store is created, and the next open starts from nothing. Without it no power loss
     /// is set before the first open returned.
     pub survives_loss_during_creation: bool,
+    /// Writers may be open beside each other; of two that write one key, the first to commit wins.
+    pub optimistic_writers: bool,
+    /// A write transaction can go back to an earlier point in itself.
+    pub savepoints: bool,
+    /// A commit can be handed in and waited for later.
+    pub tickets: bool,
+    /// What each retained commit changed can be read.
+    pub commit_stream: bool,
+    /// Unused space can be given back.
+    pub compaction: bool,
+    /// A copy can be made that is a store of its own.
+    pub backups: bool,
+    /// A full disk loses nothing, and the store goes on when there is space again.
+    pub survives_full_disk: bool,
+    /// When a write or a sync fails, nothing is lost that was acknowledged, and reads go on.
+    pub survives_io_errors: bool,
 }
 
 /// Why a store did not do what it was asked for.
@@ -189,6 +296,24 @@ pub enum StoreError {
     /// The snapshot is not retained, or lies in the future.
     #[error("the snapshot is not retained")]
     SnapshotNotFound,
+    /// Another transaction has committed this key since the snapshot.
+    #[error("another transaction committed {} first", BytesText(key))]
+    Conflict {
+        /// The key.
+        key: Key,
+    },
+    /// The savepoint ended when the transaction went back to an earlier one.
+    #[error("the savepoint is gone")]
+    SavepointNotFound,
+    /// The commit asked for is not retained one by one any more.
+    #[error("these changes are not retained")]
+    ChangesNotRetained,
+    /// The disk is full. Nothing was changed.
+    #[error("no space: {0}")]
+    OutOfSpace(String),
+    /// An I/O call failed before, and the store changes nothing more. Nothing was changed now.
+    #[error("poisoned: {0}")]
+    Poisoned(String),
     /// Anything else, in the store's words.
     #[error("{0}")]
     Failed(String),
@@ -213,6 +338,14 @@ impl Promises {
             buffered_commits: false,
             durable_close: true,
             survives_loss_during_creation: true,
+            optimistic_writers: false,
+            savepoints: false,
+            tickets: false,
+            commit_stream: false,
+            compaction: false,
+            backups: false,
+            survives_full_disk: false,
+            survives_io_errors: false,
         }
     }
 }
@@ -221,6 +354,10 @@ impl StoreError {
     /// The failure that `error` describes.
     pub fn failed(error: impl fmt::Display) -> StoreError {
         StoreError::Failed(error.to_string())
+    }
+
+    fn unpromised(what: &str) -> StoreError {
+        StoreError::Failed(format!("this store does not promise {what}"))
     }
 
     fn read_only() -> StoreError {

@@ -62,6 +62,11 @@ impl Crashes {
         self.take(step, Target::Anywhere).then(|| self.spec(&[4, 4, 5, 1]))
     }
 
+    /// A crash that is due for a reason of its own.
+    pub(super) fn now(&mut self) -> CrashSpec {
+        self.spec(&[6, 3, 2, 0])
+    }
+
     fn take(&mut self, step: u64, wanted: Target) -> bool {
         let is_due = self.due.front().is_some_and(|(from, target)| *from <= step && *target == wanted);
         if is_due {
@@ -84,7 +89,7 @@ impl Crashes {
         let largest = [4, 16, 64, 256][self.rng.weighted(magnitudes)];
         Strike {
             call: self.rng.between(1..=largest),
-            moment: if self.rng.chance(600) { Moment::Before } else { Moment::After },
+            moment: [Moment::Before, Moment::During, Moment::After][self.rng.weighted(&[5, 1, 4])],
             keep: self.keep(),
         }
     }

@@ -84,6 +84,13 @@ impl KeySpace {
         }
     }
 
+    /// A range of some keys in a row.
+    pub(super) fn short_range(&self, rng: &mut ChaCha8Rng) -> KeyRange {
+        let first = rng.index(self.keys.len());
+        let last = (first + rng.index(12)).min(self.keys.len() - 1);
+        KeyRange { start: self.bound(rng, first), end: self.bound(rng, last) }
+    }
+
     fn bound(&self, rng: &mut ChaCha8Rng, index: usize) -> Bound<Key> {
         let key = self.key(index).clone();
         if rng.chance(500) { Bound::Included(key) } else { Bound::Excluded(key) }

@@ -2,7 +2,7 @@
 
 use crate::disk::{DirectoryPersistence, DiskOptions, Granule};
 use crate::plan::{Config, Retention};
-use crate::random::Draw;
+use crate::random::{Draw, Streams};
 
 use rand_chacha::ChaCha8Rng;
 
@@ -57,6 +57,24 @@ pub(super) struct Mix {
     pub(super) crashes: u64,
     /// Whether the first crash falls into the creation of the store.
     pub(super) crash_in_creation: bool,
+    /// Of the writers, those that are optimistic.
+    pub(super) optimistic_share: u64,
+    /// Of a writer's mutations, those that remove a range.
+    pub(super) delete_range_share: u64,
+    /// Of a writer's operations, those that take a savepoint or go back to one.
+    pub(super) savepoint_share: u64,
+    /// Of the commits, those that are handed in and waited for later.
+    pub(super) ticket_share: u64,
+    /// Before how many of the client steps the commit stream is read.
+    pub(super) changes_share: u64,
+    /// Before how many of the client steps the store is compacted.
+    pub(super) compact_share: u64,
+    /// Before how many of the client steps a backup is made.
+    pub(super) backup_share: u64,
+    /// How often the disk is full for a while.
+    pub(super) full_disks: u64,
+    /// How many I/O calls fail.
+    pub(super) failing_calls: u64,
 }
 
 /// What keys look like.
@@ -86,7 +104,18 @@ pub(super) struct ValueMix {
 }
 
 impl Mix {
-    pub(super) fn draw(rng: &mut ChaCha8Rng) -> Mix {
+    /// The character of a seed.
+    pub(super) fn draw(streams: &Streams) -> Mix {
+        Mix::draw_from(&mut streams.stream("mix"), &mut streams.stream("further mix"))
+    }
+
+    /// Another one, for the same seed.
+    pub(super) fn draw_other(streams: &Streams) -> Mix {
+        Mix::draw_from(&mut streams.stream("other mix"), &mut streams.stream("other further mix"))
+    }
+
+    /// The second stream is for what came later, so that a seed keeps what it had before.
+    fn draw_from(rng: &mut ChaCha8Rng, further: &mut ChaCha8Rng) -> Mix {
         let config = draw_config(rng);
         let disk = draw_disk(rng);
         let keys = draw_keys(rng);
@@ -114,6 +143,15 @@ impl Mix {
             reopen_share: *rng.pick(&[0, 2, 5, 10]),
             crashes: rng.between(1..=6),
             crash_in_creation: rng.chance(120),
+            optimistic_share: *further.pick(&[0, 0, 300, 700, 1000]),
+            delete_range_share: *further.pick(&[0, 10, 40, 100]),
+            savepoint_share: *further.pick(&[0, 0, 60, 200]),
+            ticket_share: *further.pick(&[0, 0, 200, 600]),
+            changes_share: *further.pick(&[0, 5, 20, 40]),
+            compact_share: *further.pick(&[0, 0, 0, 2, 5]),
+            backup_share: *further.pick(&[0, 0, 0, 0, 2]),
+            full_disks: *further.pick(&[0, 0, 0, 0, 0, 0, 1, 2]),
+            failing_calls: *further.pick(&[0, 0, 0, 0, 0, 0, 1, 2]),
             config,
             disk,
             keys,

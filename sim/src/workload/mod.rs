@@ -16,6 +16,7 @@ mod keys;
 mod mix;
 mod script;
 mod serial;
+mod trouble;
 
 use crate::plan::Plan;
 use crate::random::Streams;
@@ -31,9 +32,9 @@ pub(crate) use self::serial::Serial;
 /// The workload does not depend on the store, so that stores can be compared on one seed.
 pub fn generate(seed: u64, store: StoreKind) -> Plan {
     let streams = Streams::new(seed);
-    let mix = Mix::draw(&mut streams.stream("mix"));
+    let mix = Mix::draw(&streams);
     let keys = KeySpace::draw(&mut streams.stream("keys"), &mix.keys);
-    let script = Script::new(&mix, &keys, streams.stream("workload"), streams.stream("crashes"));
+    let script = Script::new(&mix, &keys, &streams);
     Plan {
         seed: Some(seed),
         store,
@@ -51,7 +52,8 @@ mod tests {
     use proofmark_model::Operation;
 
     use super::*;
-    use crate::plan::{Action, Begin, Step};
+    use crate::disk::FailingCall;
+    use crate::plan::{Action, Begin, Cursor, Step};
 
     #[test]
     fn the_same_seed_is_the_same_plan() {
@@ -82,10 +84,10 @@ mod tests {
     /// A generator that silently stops generating something is a check that can no longer fail.
     #[test]
     fn every_kind_of_step_occurs() {
-        let mut seen = [0usize; 14];
+        let mut seen = [0usize; 29];
         let mut clients = BTreeSet::new();
         let mut operations = 0;
-        for seed in 0..200 {
+        for seed in 0..400 {
             for step in generate(seed, StoreKind::Engine).steps {
                 if let Step::Client(client, _) = &step {
                     clients.insert(*client);
@@ -106,12 +108,29 @@ mod tests {
                     Step::Client(_, Action::Operation(Operation::Scan { .. })) => 11,
                     Step::Client(_, Action::Operation(Operation::Put { .. })) => 12,
                     Step::Client(_, Action::Operation(Operation::Delete { .. })) => 13,
+                    Step::Client(_, Action::Operation(Operation::DeleteRange { .. })) => 14,
+                    Step::Client(_, Action::Operation(Operation::Savepoint { .. })) => 15,
+                    Step::Client(_, Action::Operation(Operation::Rollback { .. })) => 16,
+                    Step::Client(_, Action::Begin(Begin::Optimistic)) => 17,
+                    Step::Client(_, Action::Submit) => 18,
+                    Step::Client(_, Action::Wait) => 19,
+                    Step::Changes { cursor: Cursor::Saved, .. } => 20,
+                    Step::Changes { cursor: Cursor::Back(_), .. } => 21,
+                    Step::Compact => 22,
+                    Step::Backup => 23,
+                    Step::Space(Some(_)) => 24,
+                    Step::Space(None) => 25,
+                    Step::Fail { call: FailingCall::Write, .. } => 26,
+                    Step::Fail { call: FailingCall::Sync, .. } => 27,
+                    Step::Fail { call: FailingCall::LateSync, .. } => 28,
                 };
                 seen[kind] += 1;
             }
         }
-        assert!(seen.iter().all(|count| *count > 50), "something hardly ever occurs: {seen:?}");
+        let (rare, common) = (&seen[22..29], &seen[..22]);
+        assert!(common.iter().all(|count| *count > 50), "something hardly ever occurs: {seen:?}");
+        assert!(rare.iter().all(|count| *count > 3), "something rare never occurs: {seen:?}");
         assert_eq!(clients.len(), 6);
-        assert!((150..=420).contains(&(operations / 200)), "{operations} client steps in 200 seeds");
+        assert!((150..=420).contains(&(operations / 400)), "{operations} client steps in 400 seeds");
     }
 }

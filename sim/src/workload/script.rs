@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 
-use proofmark_model::{ClientId, Durability, Key, Operation, unique_value};
+use proofmark_model::{ClientId, Durability, Key, Operation, SavepointLabel, unique_value};
 use rand_chacha::ChaCha8Rng;
 
 use super::crashes::Crashes;
 use super::keys::KeySpace;
 use super::mix::Mix;
-use crate::plan::{Action, Begin, Step};
-use crate::random::Draw;
+use super::trouble::{Due, Trouble};
+use crate::plan::{Action, Begin, Cursor, Step};
+use crate::random::{Draw, Streams};
 
 /// How many client steps a phase lasts.
 const PHASE_STEPS_MIN: u64 = 30;
@@ -18,6 +19,8 @@ const PHASE_STEPS_MAX: u64 = 120;
 const PRELOAD_BATCH: usize = 64;
 /// How many deleted keys are remembered, to be brought back.
 const DELETED_MAX: usize = 16;
+/// How many commits a client leaves outstanding.
+const TICKETS_MAX: u64 = 4;
 
 /// What a stretch of a script is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,7 @@ enum Phase {
 enum Open {
     Nothing,
     Reader { steps_left: u64 },
-    Writer { steps_left: u64 },
+    Writer { steps_left: u64, is_exclusive: bool, savepoints: u32 },
 }
 
 /// A script in the making.
@@ -45,8 +48,11 @@ pub(super) struct Script<'a> {
     keys: &'a KeySpace,
     rng: ChaCha8Rng,
     crashes: Crashes,
+    trouble: Trouble,
     steps: Vec<Step>,
     clients: Vec<Open>,
+    /// How many commits each client has outstanding.
+    tickets: Vec<u64>,
     phase: Phase,
     phase_steps_left: u64,
     /// Where growing in key order has arrived.
@@ -59,19 +65,16 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(
-        mix: &'a Mix,
-        keys: &'a KeySpace,
-        rng: ChaCha8Rng,
-        crash_rng: ChaCha8Rng,
-    ) -> Script<'a> {
+    pub(super) fn new(mix: &'a Mix, keys: &'a KeySpace, streams: &Streams) -> Script<'a> {
         Script {
             mix,
             keys,
-            rng,
-            crashes: Crashes::new(mix, crash_rng),
+            rng: streams.stream("workload"),
+            crashes: Crashes::new(mix, streams.stream("crashes")),
+            trouble: Trouble::new(mix, streams.stream("trouble")),
             steps: Vec::new(),
             clients: vec![Open::Nothing; mix.clients as usize],
+            tickets: vec![0; mix.clients as usize],
             phase: Phase::Grow,
             phase_steps_left: 0,
             growth_at: 0,
@@ -93,13 +96,25 @@ impl<'a> Script<'a> {
                 client = self.rng.index(self.clients.len());
             }
             let action = self.next_action(client);
-            if matches!(action, Action::Commit(_)) {
-                self.steps.extend(self.crashes.before_commit(done).map(Step::Crash));
-            }
+            let crash = match action {
+                Action::Commit(_) | Action::Submit | Action::Wait => self.crashes.before_commit(done),
+                _ => None,
+            };
             let id = ClientId(u32::try_from(client).expect("there are a handful of clients"));
+            let is_struck = crash.is_some();
+            self.steps.extend(crash.map(Step::Crash));
             self.steps.push(Step::Client(id, action));
+            if is_struck {
+                self.forget_clients();
+            }
         }
         self.steps
+    }
+
+    /// Lets every client begin anew: most likely the power has failed.
+    fn forget_clients(&mut self) {
+        self.clients.fill(Open::Nothing);
+        self.tickets.fill(0);
     }
 
     /// Writes a good part of the keys, in key order, so that there are pages to be split and merged.
@@ -132,54 +147,118 @@ impl<'a> Script<'a> {
     /// Writes what happens to the store as a whole before the client step number `done`.
     fn maintain(&mut self, done: u64) {
         self.steps.extend(self.crashes.anywhere(done).map(Step::Crash));
+        while let Some(due) = self.trouble.take(done) {
+            match due {
+                Due::Step(step) => self.steps.push(step),
+                Due::Crash => {
+                    let crash = self.crashes.now();
+                    self.steps.push(Step::Crash(crash));
+                }
+            }
+        }
         if let Some(crash) = self.crashes.before_checkpoint(done) {
-            self.steps.extend([Step::Crash(crash), Step::Checkpoint]);
+            let compacts = self.mix.compact_share > 0 && self.rng.chance(300);
+            self.steps.extend([Step::Crash(crash), if compacts { Step::Compact } else { Step::Checkpoint }]);
+            self.forget_clients();
         } else if self.rng.chance(self.mix.checkpoint_share) {
             self.steps.push(Step::Checkpoint);
+        }
+        if self.rng.chance(self.mix.compact_share) {
+            self.steps.push(Step::Compact);
+        }
+        if self.rng.chance(self.mix.backup_share) {
+            self.steps.push(Step::Backup);
+        }
+        if self.rng.chance(self.mix.changes_share) {
+            let changes = self.changes();
+            self.steps.push(changes);
         }
         if self.rng.chance(self.mix.verify_share) {
             self.steps.push(Step::Verify);
         }
         if self.rng.chance(self.mix.reopen_share) {
-            self.clients.fill(Open::Nothing);
+            self.forget_clients();
             self.steps.push(Step::Reopen);
         }
     }
 
+    /// A reading of the commit stream: mostly from where the last one ended.
+    fn changes(&mut self) -> Step {
+        let cursor = match self.rng.weighted(&[6, 2, 1, 1]) {
+            0 => Cursor::Saved,
+            1 => Cursor::Back(i64::try_from(self.rng.between(0..=20)).expect("at most twenty")),
+            2 => Cursor::Back(-i64::try_from(self.rng.between(0..=3)).expect("at most three")),
+            _ => Cursor::Back(1_000_000),
+        };
+        let limit = *self.rng.pick(&[1, 3, 10, usize::MAX, usize::MAX]);
+        Step::Changes { cursor, limit }
+    }
+
     fn next_action(&mut self, client: usize) -> Action {
-        match self.clients[client] {
+        let open = self.clients[client];
+        match open {
+            Open::Nothing if self.waits(client) => Action::Wait,
             Open::Nothing => Action::Begin(self.begin(client)),
             Open::Reader { steps_left: 0 } => {
                 self.clients[client] = Open::Nothing;
                 Action::Abort
             }
-            Open::Writer { steps_left: 0 } => {
+            Open::Writer { steps_left: 0, .. } => {
                 self.clients[client] = Open::Nothing;
-                self.end_of_writer()
+                self.end_of_writer(client)
             }
             Open::Reader { steps_left } => {
                 self.clients[client] = Open::Reader { steps_left: steps_left - 1 };
                 Action::Operation(self.read())
             }
-            Open::Writer { steps_left } => {
-                self.clients[client] = Open::Writer { steps_left: steps_left - 1 };
-                let reads = self.rng.chance(self.mix.read_own_share);
-                Action::Operation(if reads { self.read() } else { self.mutation() })
+            Open::Writer { steps_left, is_exclusive, mut savepoints } => {
+                let operation = if self.rng.chance(self.mix.savepoint_share) {
+                    self.nest(&mut savepoints)
+                } else if self.rng.chance(self.mix.read_own_share) {
+                    self.read()
+                } else {
+                    self.mutation()
+                };
+                self.clients[client] = Open::Writer { steps_left: steps_left - 1, is_exclusive, savepoints };
+                Action::Operation(operation)
             }
         }
     }
 
+    /// Whether a client waits for a commit that it handed in.
+    fn waits(&mut self, client: usize) -> bool {
+        let outstanding = self.tickets[client];
+        let waits = outstanding > 0 && (outstanding >= TICKETS_MAX || self.rng.chance(300));
+        self.tickets[client] -= u64::from(waits);
+        waits
+    }
+
+    /// Takes a savepoint, or goes back to any that was taken.
+    fn nest(&mut self, savepoints: &mut u32) -> Operation {
+        if *savepoints > 0 && self.rng.chance(500) {
+            let chosen = self.rng.between(1..=u64::from(*savepoints));
+            let savepoint = SavepointLabel(u32::try_from(chosen).expect("it is one of those"));
+            return Operation::Rollback { savepoint };
+        }
+        *savepoints += 1;
+        Operation::Savepoint { savepoint: SavepointLabel(*savepoints) }
+    }
+
     fn begin(&mut self, client: usize) -> Begin {
-        let is_busy = self.clients.iter().any(|open| matches!(open, Open::Writer { .. }));
+        let is_busy = self.clients.iter().any(|open| matches!(open, Open::Writer { is_exclusive: true, .. }));
         if is_busy && self.rng.chance(self.mix.collision_share) {
             return Begin::Write;
         }
-        if !is_busy && self.rng.chance(self.mix.write_share) {
+        let is_optimistic = self.rng.chance(self.mix.optimistic_share);
+        // Beside an exclusive writer most optimistic ones come to nothing.
+        let is_hopeless = is_busy && !(is_optimistic && self.rng.chance(300));
+        if !is_hopeless && self.rng.chance(self.mix.write_share) {
             // Some change nothing: their commit still promises that everything before is durable.
             let is_empty = self.rng.chance(50);
             let steps_left = if is_empty { 0 } else { self.rng.between(1..=self.mix.batch_max) };
-            self.clients[client] = Open::Writer { steps_left };
-            return Begin::Write;
+            let is_exclusive = !is_optimistic;
+            self.clients[client] = Open::Writer { steps_left, is_exclusive, savepoints: 0 };
+            return if is_optimistic { Begin::Optimistic } else { Begin::Write };
         }
         self.clients[client] = Open::Reader { steps_left: self.rng.between(1..=self.mix.reader_steps_max) };
         if !self.rng.chance(self.mix.read_back_share) {
@@ -195,9 +274,13 @@ impl<'a> Script<'a> {
         Begin::ReadBack(i64::try_from(back).expect("at most a million"))
     }
 
-    fn end_of_writer(&mut self) -> Action {
+    fn end_of_writer(&mut self, client: usize) -> Action {
         if self.rng.chance(self.mix.abort_share) {
             return Action::Abort;
+        }
+        if self.rng.chance(self.mix.ticket_share) {
+            self.tickets[client] += 1;
+            return Action::Submit;
         }
         let is_buffered = self.rng.chance(self.mix.buffered_share);
         Action::Commit(if is_buffered { Durability::Buffered } else { Durability::Sync })
@@ -259,6 +342,9 @@ impl<'a> Script<'a> {
     }
 
     fn delete(&mut self) -> Operation {
+        if self.rng.chance(self.mix.delete_range_share) {
+            return Operation::DeleteRange { range: self.keys.short_range(&mut self.rng) };
+        }
         let index = if self.phase == Phase::Prune {
             self.next_of_prune_run()
         } else {

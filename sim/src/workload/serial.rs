@@ -46,7 +46,7 @@ impl Serial {
     /// The transactions that `seed` stands for, with the configuration of its plan.
     pub(crate) fn draw(seed: u64) -> Serial {
         let streams = Streams::new(seed);
-        let mix = Mix::draw(&mut streams.stream("mix"));
+        let mix = Mix::draw(&streams);
         let keys = KeySpace::draw(&mut streams.stream("keys"), &mix.keys);
         let mut writer = Writer { mix: &mix, keys: &keys, rng: streams.stream("serial"), next_value: 1 };
         let mut transactions = Vec::new();
@@ -63,7 +63,7 @@ impl Serial {
     /// The same transactions on another configuration, another disk, and with other checkpoints.
     pub(crate) fn reconfigured(&self) -> Serial {
         let streams = Streams::new(self.seed);
-        let mix = Mix::draw(&mut streams.stream("other mix"));
+        let mix = Mix::draw_other(&streams);
         let checkpoints = draw_checkpoints(&mut streams.stream("other checkpoints"), self.transactions.len());
         Serial { config: mix.config, disk: mix.disk, checkpoints, ..self.clone() }
     }
@@ -140,18 +140,23 @@ impl SerialTransaction {
 
     /// Whether the other accesses a key that this one writes.
     fn disturbs(&self, other: &SerialTransaction) -> bool {
-        let mut written = self.operations.iter().filter_map(|operation| match operation {
-            Operation::Put { key, .. } | Operation::Delete { key } => Some(key),
-            Operation::Get { .. } | Operation::Scan { .. } => None,
-        });
-        written.any(|key| other.operations.iter().any(|operation| accesses(operation, key)))
+        self.operations.iter().any(|operation| other.operations.iter().any(|o| disturbs(operation, o)))
     }
 }
 
-fn accesses(operation: &Operation, wanted: &Key) -> bool {
+/// Whether one operation writes what the other accesses.
+fn disturbs(operation: &Operation, other: &Operation) -> bool {
     match operation {
-        Operation::Get { key } | Operation::Put { key, .. } | Operation::Delete { key } => key == wanted,
-        Operation::Scan { range, .. } => range.contains(wanted),
+        Operation::Put { key, .. } | Operation::Delete { key } => match other {
+            Operation::Get { key: wanted }
+            | Operation::Put { key: wanted, .. }
+            | Operation::Delete { key: wanted } => key == wanted,
+            Operation::Scan { range, .. } | Operation::DeleteRange { range } => range.contains(key),
+            Operation::Savepoint { .. } | Operation::Rollback { .. } => false,
+        },
+        // What is in a range depends on too much; these keep their places.
+        Operation::DeleteRange { .. } => true,
+        _ => false,
     }
 }
 
@@ -193,6 +198,9 @@ impl Writer<'_> {
             let key = self.key(client);
             if self.rng.chance(300) {
                 return Operation::Delete { key };
+            }
+            if self.rng.chance(self.mix.delete_range_share) {
+                return Operation::DeleteRange { range: self.keys.short_range(&mut self.rng) };
             }
             self.next_value += 1;
             let size = self.mix.values.draw(&mut self.rng);

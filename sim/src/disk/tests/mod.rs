@@ -2,6 +2,7 @@
 //! `granules` those on granules that writes share, in `names` those on directories, in `process` those on a
 //! process that dies alone, in `lives` what holds for whole runs.
 
+mod faults;
 mod granules;
 mod lives;
 mod names;

@@ -1,0 +1,137 @@
+//! Full disks, and calls that fail because they were told to.
+
+use std::io::ErrorKind;
+
+use proofmark_vfs::{OpenMode, Vfs, VfsFile};
+
+use super::super::{CrashPoint, FailingCall, Keep, Moment, SimDisk};
+
+fn content(file: &dyn VfsFile) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+fn open(vfs: &dyn Vfs, path: &str) -> Box<dyn VfsFile> {
+    let file = vfs.open(path.as_ref(), OpenMode::Create).unwrap();
+    vfs.sync_directory("/".as_ref()).unwrap();
+    file
+}
+
+#[test]
+fn a_full_disk_takes_what_finds_room_and_goes_on_when_there_is_more() {
+    let disk = SimDisk::default();
+    let vfs = disk.vfs();
+    let file = open(&*vfs, "/file");
+    file.write_all_at(&[1; 5000], 0).unwrap();
+    disk.limit_space(Some(8191));
+    assert_eq!(file.write_at(&[2; 8192], 0).unwrap(), 8192, "the pages are there");
+    assert_eq!(file.write_at(&[3; 9000], 8192).unwrap(), 4096, "there is room for one more");
+    assert_eq!(file.write_at(&[4; 9000], 12288).unwrap_err().kind(), ErrorKind::StorageFull);
+    file.set_size(1 << 20).unwrap();
+    assert_eq!(
+        file.write_at(&[4], 500_000).unwrap_err().kind(),
+        ErrorKind::StorageFull,
+        "a hole has no page"
+    );
+    assert_eq!(file.write_at(&[5; 10], 8192).unwrap(), 10);
+    let other = open(&*vfs, "/other");
+    assert!(other.write_at(&[6], 0).is_err(), "all files share the room");
+    file.set_size(4096).unwrap();
+    assert_eq!(other.write_at(&[6; 9000], 0).unwrap(), 8192, "what was cut off is free");
+    drop(other);
+    vfs.remove("/other".as_ref()).unwrap();
+    file.write_all_at(&[7; 8192], 4096).unwrap();
+    disk.limit_space(None);
+    file.write_all_at(&[8; 100_000], 0).unwrap();
+}
+
+#[test]
+fn a_limit_outlives_a_power_loss() {
+    let disk = SimDisk::default();
+    let file = open(&*disk.vfs(), "/file");
+    disk.limit_space(Some(4096));
+    file.write_all_at(&[1; 4096], 0).unwrap();
+    disk.crash(&Keep::None);
+    let file = open(&*disk.vfs(), "/file");
+    assert_eq!(file.write_at(&[1; 8192], 0).unwrap(), 4096);
+    assert!(file.write_at(&[1], 4096).is_err());
+}
+
+#[test]
+fn a_call_fails_once_when_its_turn_comes() {
+    let disk = SimDisk::default();
+    let file = open(&*disk.vfs(), "/file");
+    disk.fail(FailingCall::Write, 2);
+    file.write_all_at(b"one", 0).unwrap();
+    assert_eq!(disk.faults_fired(), 0);
+    assert_eq!(file.write_at(b"two", 0).unwrap_err().raw_os_error(), Some(5));
+    assert_eq!(disk.faults_fired(), 1);
+    assert_eq!(content(&*file), b"one", "a write that failed changed nothing");
+    file.write_all_at(b"three", 0).unwrap();
+    assert_eq!(content(&*file), b"three");
+}
+
+#[test]
+fn what_a_failed_sync_dropped_reads_back_until_the_power_fails() {
+    let disk = SimDisk::default();
+    let file = open(&*disk.vfs(), "/file");
+    file.write_all_at(b"durable", 0).unwrap();
+    file.sync_data().unwrap();
+    file.write_all_at(b"dropped and longer", 0).unwrap();
+    disk.fail(FailingCall::Sync, 1);
+    assert!(file.sync_data().is_err());
+    assert_eq!(content(&*file), b"dropped and longer");
+    file.write_all_at(b"new", 15).unwrap();
+    file.sync_data().unwrap();
+    disk.crash(&Keep::PageCache);
+    assert_eq!(content(&*open(&*disk.vfs(), "/file")), b"dropped and lonnew");
+    disk.crash(&Keep::All);
+    assert_eq!(content(&*open(&*disk.vfs(), "/file")), b"durable\0\0\0\0\0\0\0\0new");
+}
+
+#[test]
+fn a_late_failure_has_made_everything_durable() {
+    let disk = SimDisk::default();
+    let file = open(&*disk.vfs(), "/file");
+    file.write_all_at(b"durable", 0).unwrap();
+    disk.fail(FailingCall::LateSync, 1);
+    assert!(file.sync_data().is_err());
+    disk.crash(&Keep::None);
+    assert_eq!(content(&*open(&*disk.vfs(), "/file")), b"durable");
+}
+
+#[test]
+fn a_process_may_die_in_the_middle_of_a_write() {
+    let mut lengths = std::collections::BTreeSet::new();
+    for earlier in 0..16 {
+        let disk = SimDisk::default();
+        let file = open(&*disk.vfs(), "/file");
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        for _ in 0..earlier {
+            file.size().unwrap();
+        }
+        disk.arm(CrashPoint { call: 1, moment: Moment::During });
+        assert!(file.write_at(&[2; 4000], 96).is_err());
+        disk.crash(&Keep::PageCache);
+        let left = content(&*open(&*disk.vfs(), "/file"));
+        let written = left[96..].iter().take_while(|byte| **byte == 2).count();
+        assert!(
+            left[..96].iter().all(|byte| *byte == 1) && left[96 + written..].iter().all(|byte| *byte == 1)
+        );
+        assert!(
+            written == 0 || (96 + written).is_multiple_of(512),
+            "it ends with a granule, not at {written}"
+        );
+        lengths.insert(written);
+    }
+    assert!(lengths.len() > 4 && lengths.contains(&0) && lengths.last() < Some(&4000), "{lengths:?}");
+
+    let disk = SimDisk::default();
+    let file = open(&*disk.vfs(), "/file");
+    file.write_all_at(b"lost", 0).unwrap();
+    disk.arm(CrashPoint { call: 1, moment: Moment::During });
+    assert!(file.sync_data().is_err());
+    disk.crash(&Keep::None);
+    assert_eq!(content(&*open(&*disk.vfs(), "/file")), b"", "any other call has no effect");
+}

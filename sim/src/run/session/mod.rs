@@ -1,0 +1,252 @@
+//! One store on one disk, and everything that is asked of it.
+//!
+//! Every call of the store goes through [`Session::judge`], which sorts its outcome: an answer, a failure (recorded,
+//! and the end of the run), or nothing, because the power failed during the call. What a call answers after the power
+//! failed was never heard by anyone, so it is neither recorded nor held against the store; a panic is.
+//!
+//! What changes the store goes through [`Session::attempt`], which also knows the failures that a store is entitled to:
+//! a full disk, and whatever follows from an I/O call that was told to fail. They are recorded, and the run goes on.
+
+mod clients;
+mod upkeep;
+
+use std::collections::BTreeMap;
+
+use proofmark_model::{ClientId, Event, KeyRange, Mode, SavepointLabel, TxnId, TxnLabel};
+
+use super::panics::catch;
+use super::recorder::{Recorder, Recording};
+use super::stats::{Activity, RunStats};
+use crate::disk::{Keep, SimDisk};
+use crate::plan::Config;
+use crate::store::{Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
+
+/// Why a step did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// The power failed, in the middle of this.
+    PowerLost(Activity),
+    /// The store failed. It is on record, and the run is over.
+    Failed,
+}
+
+/// A store under test, with its clients.
+pub(super) struct Session<'a> {
+    factory: &'a dyn StoreFactory,
+    promises: Promises,
+    config: &'a Config,
+    pub(super) disk: SimDisk,
+    /// Above the store, because transactions are dropped first.
+    transactions: BTreeMap<ClientId, Open>,
+    /// In the order in which they were given out. Above the store, too.
+    tickets: Vec<OpenTicket>,
+    store: Option<Box<dyn Store>>,
+    labels_used: u32,
+    /// The next commit that the reader of the commit stream wants to see.
+    cursor: TxnId,
+    /// Whether the disk may be full.
+    is_limited: bool,
+    /// Whether an I/O call was let fail since the store was opened.
+    is_impaired: bool,
+    /// How many calls had failed when that was looked at last.
+    faults_seen: u64,
+    pub(super) recorder: Recorder,
+    pub(super) stats: RunStats,
+}
+
+struct Open {
+    label: TxnLabel,
+    mode: Mode,
+    transaction: Box<dyn Transaction>,
+    /// Those that were taken, whether they are still valid or not.
+    savepoints: Vec<SavepointLabel>,
+}
+
+/// A commit that was handed in and has not been waited for.
+struct OpenTicket {
+    client: ClientId,
+    label: TxnLabel,
+    ticket: Box<dyn Ticket>,
+}
+
+/// What [`catch`] returns for a call of the store.
+type Caught<T> = Result<Result<T, StoreError>, String>;
+
+impl<'a> Session<'a> {
+    /// A session on `disk`, with the store not open yet.
+    pub(super) fn new(
+        factory: &'a dyn StoreFactory,
+        config: &'a Config,
+        disk: SimDisk,
+        recorder: Recorder,
+    ) -> Session<'a> {
+        Session {
+            factory,
+            promises: factory.promises(),
+            config,
+            disk,
+            transactions: BTreeMap::new(),
+            tickets: Vec::new(),
+            store: None,
+            labels_used: 0,
+            cursor: TxnId(1),
+            is_limited: false,
+            is_impaired: false,
+            faults_seen: 0,
+            recorder,
+            stats: RunStats::default(),
+        }
+    }
+
+    pub(super) fn promises(&self) -> Promises {
+        self.promises
+    }
+
+    /// Opens the store, and records all that it holds.
+    pub(super) fn open(&mut self, activity: Activity) -> Result<(), Interrupt> {
+        let mut store = loop {
+            let vfs = self.disk.vfs();
+            let opened = catch(|| self.factory.open(vfs, self.config));
+            match self.attempt(activity, "open", opened)? {
+                Some(store) => break store,
+                None if self.is_limited => self.free_space(None),
+                // A fault that fired is gone, so this ends.
+                None => self.is_impaired = false,
+            }
+        };
+        let read = catch(|| {
+            let mut transaction = store.begin_read()?;
+            let pairs = transaction.scan(&KeyRange::all(), usize::MAX, false)?;
+            transaction.abort()?;
+            Ok((store.latest(), store.oldest(), pairs))
+        });
+        self.store = Some(store);
+        let (latest, oldest, state) = self.judge(activity, "scan after open", read)?;
+        let latest = self.promised(self.promises.transaction_ids, "open", latest)?;
+        let oldest = self.promised(self.promises.time_travel, "open", oldest)?;
+        let retention = self.promises.time_travel.then_some(self.config.retention);
+        self.is_impaired = false;
+        self.record(Event::Opened { latest, oldest, retention, state });
+        Ok(())
+    }
+
+    /// Aborts what is open and closes the store, whose process dies instead if a fault keeps it from that.
+    pub(super) fn close(&mut self) -> Result<(), Interrupt> {
+        while let Some((_, open)) = self.transactions.pop_first() {
+            self.abort(open)?;
+        }
+        let tickets = std::mem::take(&mut self.tickets);
+        catch(|| drop(tickets)).map_err(|panic| self.fail("drop", panic))?;
+        let store = self.store.take().expect("a store is closed only when it is open");
+        let closed = catch(|| store.close());
+        match self.attempt(Activity::Other, "close", closed)? {
+            None => self.crash(Activity::Other, &Keep::PageCache),
+            Some(()) => {
+                if self.promises.durable_close {
+                    self.record(Event::Durable);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the power away from whatever is open, in the middle of this, and lets `keep` survive.
+    pub(super) fn crash(&mut self, activity: Activity, keep: &Keep) -> Result<(), Interrupt> {
+        self.disk.power_off();
+        self.drop_all()?;
+        let report = self.disk.crash(keep);
+        self.stats.crashes.count(activity, &report);
+        self.record(Event::Crash);
+        Ok(())
+    }
+
+    /// Drops what is open, where a panic cannot escape.
+    pub(super) fn drop_all(&mut self) -> Result<(), Interrupt> {
+        let tickets = std::mem::take(&mut self.tickets);
+        let mut dropped = catch(|| drop(tickets));
+        while let Some((_, open)) = self.transactions.pop_first() {
+            dropped = dropped.and(catch(|| drop(open)));
+        }
+        let store = self.store.take();
+        dropped = dropped.and(catch(|| drop(store)));
+        dropped.map_err(|panic| self.fail("drop", panic))
+    }
+
+    /// Sorts the outcome of a call.
+    fn judge<T>(&mut self, activity: Activity, what: &str, caught: Caught<T>) -> Result<T, Interrupt> {
+        let outcome = caught.map_err(|panic| self.fail(what, panic))?;
+        self.note_faults();
+        if self.disk.has_crashed() {
+            catch(|| drop(outcome)).map_err(|panic| self.fail(what, panic))?;
+            return Err(Interrupt::PowerLost(activity));
+        }
+        outcome.map_err(|error| self.fail(what, error.to_string()))
+    }
+
+    /// Sorts the outcome of a call that changes something: none if it failed as it may, which is on record then.
+    fn attempt<T>(
+        &mut self,
+        activity: Activity,
+        what: &str,
+        caught: Caught<T>,
+    ) -> Result<Option<T>, Interrupt> {
+        self.note_faults();
+        let event = match &caught {
+            Ok(Err(StoreError::OutOfSpace(_))) if self.is_limited => {
+                Event::OutOfSpace { what: what.to_owned() }
+            }
+            Ok(Err(error @ (StoreError::Failed(_) | StoreError::Poisoned(_)))) if self.is_impaired => {
+                Event::GaveUp { what: what.to_owned(), error: error.to_string() }
+            }
+            _ => return self.judge(activity, what, caught).map(Some),
+        };
+        if self.disk.has_crashed() {
+            return self.judge(activity, what, caught).map(Some);
+        }
+        self.stats.given_up += 1;
+        self.record(event);
+        Ok(None)
+    }
+
+    /// Puts on record which I/O calls were let fail.
+    fn note_faults(&mut self) {
+        let fired = self.disk.faults_fired();
+        while self.faults_seen < fired {
+            self.faults_seen += 1;
+            self.is_impaired = true;
+            self.record(Event::Fault { call: format!("number {}", self.faults_seen) });
+        }
+    }
+
+    /// What a store says of its commits, if it promised to say it.
+    fn promised(
+        &mut self,
+        is_promised: bool,
+        what: &str,
+        id: Option<TxnId>,
+    ) -> Result<Option<TxnId>, Interrupt> {
+        match (is_promised, id) {
+            (false, _) => Ok(None),
+            (true, Some(id)) => Ok(Some(id)),
+            (true, None) => Err(self.fail(what, "no TxnId, although they are promised".to_owned())),
+        }
+    }
+
+    fn fail(&mut self, what: &str, error: String) -> Interrupt {
+        self.record(Event::Failed { what: what.to_owned(), error });
+        Interrupt::Failed
+    }
+
+    fn record(&mut self, event: Event) {
+        self.recorder.event(event, &self.disk);
+    }
+
+    /// The end: what was recorded, and the sums.
+    pub(super) fn finish(mut self) -> (Recording, RunStats) {
+        self.stats.io_calls = self.disk.io_calls();
+        self.stats.disk = self.disk.stats();
+        self.stats.faults = self.disk.faults_fired();
+        self.stats.sabotages = self.disk.sabotage_fired().iter().map(|(_, count)| count).sum();
+        (self.recorder.finish(&self.disk), self.stats)
+    }
+}

@@ -1,0 +1,158 @@
+//! What is done to a store as a whole, and what is asked of it as a whole.
+
+use proofmark_model::{Event, KeyRange, Refusal, TxnId};
+
+use super::super::panics::catch;
+use super::super::stats::Activity;
+use super::clients::stepped_back;
+use super::{Interrupt, Session};
+use crate::disk::FailingCall;
+use crate::plan::Cursor;
+use crate::store::StoreError;
+
+impl Session<'_> {
+    pub(in crate::run) fn checkpoint(&mut self) -> Result<(), Interrupt> {
+        let store = self.store.as_mut().expect("steps are taken while the store is open");
+        let outcome = catch(|| store.checkpoint());
+        match self.attempt(Activity::Checkpoint, "checkpoint", outcome)? {
+            Some(true) => {
+                self.stats.checkpoints += 1;
+                self.record(Event::Durable);
+            }
+            _ => self.stats.checkpoints_declined += 1,
+        }
+        Ok(())
+    }
+
+    /// Compacts, and reads the oldest state, the latest, and one between them.
+    pub(in crate::run) fn compact(&mut self) -> Result<(), Interrupt> {
+        if !self.promises.compaction {
+            return self.checkpoint();
+        }
+        let store = self.store.as_mut().expect("steps are taken while the store is open");
+        let outcome = catch(|| store.compact());
+        if self.attempt(Activity::Checkpoint, "compact", outcome)?.is_none() {
+            return Ok(());
+        }
+        self.stats.compactions += 1;
+        self.record(Event::Durable);
+        if !self.promises.time_travel {
+            return Ok(());
+        }
+        let oldest = self.named("compact", |store| store.oldest())?.unwrap_or_default();
+        let latest = self.named("compact", |store| store.latest())?.unwrap_or_default();
+        let mut commits = vec![oldest, TxnId(oldest.0.midpoint(latest.0)), latest];
+        commits.dedup();
+        self.audit(commits)
+    }
+
+    /// Makes a backup, and reads the latest state and the oldest from it.
+    pub(in crate::run) fn back_up(&mut self) -> Result<(), Interrupt> {
+        if !self.promises.backups {
+            return self.leave_out();
+        }
+        let store = self.store.as_mut().expect("steps are taken while the store is open");
+        let outcome = catch(|| {
+            let mut backup = store.backup()?;
+            let (latest, oldest) = (backup.latest().unwrap_or_default(), backup.oldest().unwrap_or_default());
+            let mut commits = vec![latest, oldest];
+            commits.dedup();
+            let mut states = Vec::new();
+            for at in commits {
+                let mut reader = backup.begin_read_at(at)?;
+                states.push((at, reader.scan(&KeyRange::all(), usize::MAX, false)?));
+            }
+            backup.close()?;
+            Ok((latest, oldest, states))
+        });
+        let Some((latest, oldest, states)) = self.attempt(Activity::Other, "backup", outcome)? else {
+            return Ok(());
+        };
+        self.stats.backups += 1;
+        for (at, state) in states {
+            self.record(Event::Backup { at, latest, oldest, state });
+        }
+        Ok(())
+    }
+
+    pub(in crate::run) fn verify(&mut self, activity: Activity) -> Result<(), Interrupt> {
+        let store = self.store.as_mut().expect("steps are taken while the store is open");
+        let outcome = catch(|| store.verify());
+        let has_checked = match outcome {
+            // A store that changes nothing any more may not be able to check itself; damage is damage all the same.
+            Ok(Err(StoreError::Poisoned(_))) => self.attempt(activity, "verify", outcome)?,
+            _ => Some(self.judge(activity, "verify", outcome)?),
+        };
+        self.stats.verifications += u64::from(has_checked == Some(true));
+        Ok(())
+    }
+
+    /// Reads the commit stream, from where the last reading ended or from somewhere else.
+    pub(in crate::run) fn changes(&mut self, cursor: Cursor, limit: usize) -> Result<(), Interrupt> {
+        if !self.promises.commit_stream {
+            return self.leave_out();
+        }
+        let latest = self.named("changes", |store| store.latest())?.unwrap_or_default();
+        let from = match cursor {
+            Cursor::Saved => self.cursor,
+            Cursor::Back(back) => stepped_back(latest, back),
+        };
+        let store = self.store.as_mut().expect("steps are taken while the store is open");
+        let caught = catch(|| store.changes(from, limit));
+        self.stats.streams += 1;
+        let reason = match &caught {
+            Ok(Err(StoreError::ChangesNotRetained)) => Some(Refusal::ChangesNotRetained),
+            Ok(Err(StoreError::SnapshotNotFound)) => Some(Refusal::SnapshotNotFound),
+            _ => None,
+        };
+        let oldest = self.named("changes", |store| store.oldest())?;
+        if let Some(reason) = reason {
+            self.stats.refusals += 1;
+            if cursor == Cursor::Saved {
+                // Who fell behind starts anew from a snapshot, as does who has seen what a power loss took.
+                self.cursor = latest.next();
+            }
+            self.record(Event::ChangesRefused { from, reason, oldest });
+            return Ok(());
+        }
+        let commits = self.judge(Activity::Other, "changes", caught)?;
+        if let (Cursor::Saved, Some(last)) = (cursor, commits.last()) {
+            self.cursor = last.id.next();
+        }
+        self.record(Event::Changes { from, limit, oldest, commits });
+        Ok(())
+    }
+
+    /// Leaves room for so many bytes more on the disk, or takes the limit away.
+    pub(in crate::run) fn limit_space(&mut self, bytes: Option<u64>) -> Result<(), Interrupt> {
+        if !self.promises.survives_full_disk {
+            return self.leave_out();
+        }
+        self.free_space(bytes);
+        Ok(())
+    }
+
+    pub(super) fn free_space(&mut self, bytes: Option<u64>) {
+        self.disk.limit_space(bytes);
+        self.is_limited = bytes.is_some();
+        self.record(Event::Space { bytes });
+    }
+
+    /// Takes the limit away at the end: what found no room before has to find it now.
+    pub(in crate::run) fn recover_space(&mut self) -> Result<(), Interrupt> {
+        if !self.is_limited {
+            return Ok(());
+        }
+        self.free_space(None);
+        self.checkpoint()
+    }
+
+    /// Lets an I/O call to come fail.
+    pub(in crate::run) fn fail_call(&mut self, call: FailingCall, nth: u64) -> Result<(), Interrupt> {
+        if !self.promises.survives_io_errors {
+            return self.leave_out();
+        }
+        self.disk.fail(call, nth);
+        Ok(())
+    }
+}

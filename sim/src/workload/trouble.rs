@@ -1,0 +1,56 @@
+//! When the disk is full, and when calls fail.
+//!
+//! Each is rare, and ends: a full disk gets room again after some steps, and some steps after a call was let fail the
+//! power fails, since a store may refuse to change anything until it was opened again.
+
+use std::collections::VecDeque;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::mix::Mix;
+use crate::disk::FailingCall;
+use crate::plan::Step;
+use crate::random::Draw;
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Due {
+    Step(Step),
+    /// A power loss anywhere.
+    Crash,
+}
+
+/// The trouble that is still to be written, in order.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// From which client step on.
+    due: VecDeque<(u64, Due)>,
+}
+
+impl Trouble {
+    pub(super) fn new(mix: &Mix, mut rng: ChaCha8Rng) -> Trouble {
+        let mut due = Vec::new();
+        for _ in 0..mix.full_disks {
+            let start = rng.below(mix.client_steps);
+            let room = [0, 4096, 16384, 1 << 16, 1 << 18][rng.weighted(&[2, 3, 3, 3, 1])];
+            due.push((start, Due::Step(Step::Space(Some(room)))));
+            due.push((start + rng.between(5..=60), Due::Step(Step::Space(None))));
+        }
+        for _ in 0..mix.failing_calls {
+            let start = rng.below(mix.client_steps);
+            let call =
+                [FailingCall::Write, FailingCall::Sync, FailingCall::LateSync][rng.weighted(&[3, 3, 1])];
+            let nth_max = *rng.pick(&[2, 5, 12]);
+            let nth = rng.between(1..=nth_max);
+            due.push((start, Due::Step(Step::Fail { call, nth })));
+            due.push((start + rng.between(5..=30), Due::Crash));
+        }
+        due.sort_by_key(|(step, _)| *step);
+        Trouble { due: due.into() }
+    }
+
+    /// What is to be written before the client step number `step`.
+    pub(super) fn take(&mut self, step: u64) -> Option<Due> {
+        self.due.pop_front_if(|(from, _)| *from <= step).map(|(_, due)| due)
+    }
+}
