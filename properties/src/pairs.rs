@@ -72,7 +72,7 @@ impl Serial {
 
     /// The same mutations, each in a transaction of its own.
     pub fn singles(&self) -> Serial {
-        let writes = |operation: &&Operation| written_key(operation).is_some();
+        let writes = |operation: &&Operation| operation.writes();
         let mutations = self.transactions.iter().flatten().filter(writes);
         Serial {
             setting: self.setting.clone(),

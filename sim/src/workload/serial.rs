@@ -89,7 +89,7 @@ impl Serial {
         let committed = self.transactions.iter().filter(|transaction| transaction.end != Action::Abort);
         let mut mutations = committed
             .flat_map(|transaction| &transaction.operations)
-            .filter(|operation| matches!(operation, Operation::Put { .. } | Operation::Delete { .. }))
+            .filter(|operation| operation.writes())
             .cloned()
             .peekable();
         let mut transactions = Vec::new();
