@@ -46,7 +46,7 @@ impl Serial {
                     }
                 }
                 Step::Client(client, Action::Commit(_) | Action::Submit) => {
-                    transactions.extend(open.remove(&client))
+                    transactions.extend(open.remove(&client));
                 }
                 _ => {}
             }

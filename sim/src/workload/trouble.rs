@@ -51,6 +51,7 @@ impl Trouble {
 
     /// What is to be written before the client step number `step`.
     pub(super) fn take(&mut self, step: u64) -> Option<Due> {
-        self.due.pop_front_if(|(from, _)| *from <= step).map(|(_, due)| due)
+        let is_due = self.due.front().is_some_and(|(from, _)| *from <= step);
+        if is_due { self.due.pop_front().map(|(_, due)| due) } else { None }
     }
 }
