@@ -14,7 +14,7 @@
 use crate::btree::{Change, Target, merge};
 use crate::db::Shared;
 use crate::error::Result;
-use crate::format::{Meta, VersionKey};
+use crate::format::{Meta, SegmentHeader, VersionKey};
 use crate::ids::{Generation, PageId, SegmentId, TxnId};
 use crate::log::{Log, retire};
 use crate::mvcc::{BaseVersion, View};
@@ -58,20 +58,14 @@ impl Shared {
         self.complete(&mut state, &frozen).inspect_err(|error| self.poison(error))
     }
 
-    /// The checkpoint that ends a recovery: makes durable what was replayed into the frozen tier, and starts a log
-    /// after `last_segment`, so that nothing is ever appended to what the power loss left behind.
-    pub(crate) fn checkpoint_recovered(&self, last_segment: SegmentId) -> Result<()> {
+    /// The checkpoint that ends a recovery: makes durable what was replayed into the frozen tier, and starts a log with
+    /// `next`, so that nothing is ever appended to what the power loss left behind.
+    pub(crate) fn checkpoint_recovered(&self, next: SegmentHeader) -> Result<()> {
         let mut state = self.checkpoint.lock();
         let published = self.snapshot();
         let tier = published.view.frozen.expect("recovery replays into the frozen tier");
-        let (through, log_start) = (published.latest, last_segment.next());
-        let log = Log::create(
-            Arc::clone(&self.vfs),
-            &self.directory,
-            self.options.log(),
-            log_start,
-            through.next(),
-        )?;
+        let (through, log_start) = (published.latest, next.segment);
+        let log = Log::create(Arc::clone(&self.vfs), &self.directory, self.options.log(), next)?;
         *self.log.lock() = Some(log);
         self.complete(&mut state, &Frozen { tier, through, log_start })?;
         Ok(())
@@ -130,7 +124,7 @@ impl Shared {
         self.pager.sync()?;
         state.meta = meta;
         self.publish(state, Arc::new(BaseVersion { generation, root, oldest }));
-        retire(&*self.vfs, &self.directory, frozen.log_start)?;
+        retire(&*self.vfs, &self.directory, self.options.log(), frozen.log_start)?;
         Ok(CheckpointReport { through: frozen.through, merged_version_count: changes.len() as u64 })
     }
 

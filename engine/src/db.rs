@@ -109,7 +109,7 @@ impl Database {
         };
         let database = Database { shared: Arc::new(shared) };
         if opened.needs_checkpoint {
-            database.shared.checkpoint_recovered(opened.last_segment)?;
+            database.shared.checkpoint_recovered(opened.next_segment)?;
         }
         Ok(database)
     }

@@ -50,6 +50,7 @@ pub struct Options {
     pub(crate) cache_bytes: usize,
     pub(crate) segment_bytes: u64,
     pub(crate) log_chunk_bytes: u64,
+    pub(crate) spare_segments: usize,
     pub(crate) write_tier_bytes: usize,
     pub(crate) retention: Retention,
     pub(crate) create: bool,
@@ -63,6 +64,7 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             segment_bytes: 64 << 20,
             log_chunk_bytes: 1 << 20,
+            spare_segments: 2,
             write_tier_bytes: 64 << 20,
             retention: Retention::Latest,
             create: true,
@@ -110,6 +112,14 @@ impl Options {
         self
     }
 
+    /// How many segments that are no longer needed are kept, so that the log can go on in them without allocating
+    /// anything. Each takes up to the size of a segment.
+    #[must_use]
+    pub fn spare_segments(mut self, count: usize) -> Options {
+        self.spare_segments = count;
+        self
+    }
+
     /// The size of the write tier, in bytes of keys, values and about a hundred for each version, beyond which a commit
     /// runs a checkpoint.
     #[must_use]
@@ -141,7 +151,11 @@ impl Options {
     }
 
     pub(crate) fn log(&self) -> LogOptions {
-        LogOptions { segment_bytes: self.segment_bytes, chunk_bytes: self.log_chunk_bytes }
+        LogOptions {
+            segment_bytes: self.segment_bytes,
+            chunk_bytes: self.log_chunk_bytes,
+            spare_count: self.spare_segments,
+        }
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

@@ -17,9 +17,9 @@ use proofmark_vfs::{LockMode, OpenMode, Vfs, VfsFile};
 use crate::checkpoint::CheckpointState;
 use crate::db::Published;
 use crate::error::{Error, Result};
-use crate::format::{Damage, Meta, SegmentHeader, holds_record};
+use crate::format::{Damage, Meta, SegmentHeader};
 use crate::ids::{DatabaseId, Generation, SegmentId, TxnId};
-use crate::log::{Log, create_segment, list_segments, read_segment, replay, segment_path};
+use crate::log::{Log, begin_segment, clear_unused, replay};
 use crate::mvcc::{BaseVersion, View};
 use crate::options::Options;
 use crate::pager::{Allocator, Pager, read_meta_pages};
@@ -38,10 +38,10 @@ pub(crate) struct Opened {
     /// None until the recovery's checkpoint has started a new one, or for good if nothing is to be written.
     pub(crate) log: Option<Log>,
     pub(crate) published: Published,
-    /// What was replayed lies in the frozen tier and has to be checkpointed, with a log that starts after
-    /// `last_segment`, before the database is used.
+    /// What was replayed lies in the frozen tier and has to be checkpointed, with a log that starts with
+    /// `next_segment`, before the database is used.
     pub(crate) needs_checkpoint: bool,
-    pub(crate) last_segment: SegmentId,
+    pub(crate) next_segment: SegmentHeader,
 }
 
 pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Result<Opened> {
@@ -108,7 +108,7 @@ fn recover(
         log,
         published: Published { latest: replay.latest, view },
         needs_checkpoint,
-        last_segment: replay.last_segment,
+        next_segment: replay.next,
     })
 }
 
@@ -128,13 +128,7 @@ fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
             outcome => outcome.map_err(|source| Error::io("remove", &new_path, source)),
         };
     }
-    for segment in list_segments(vfs, directory)? {
-        let bytes = read_segment(vfs, directory, segment)?;
-        if holds_record(&bytes, segment) {
-            let damage = Damage("the log holds transactions, but the data file is missing");
-            return Err(Error::corruption(&segment_path(directory, segment), 0, damage));
-        }
-    }
+    clear_unused(vfs, directory)?;
     let log_start = SegmentId(1);
     let database = vfs.unique_id().map_err(|source| Error::io("draw a number for", directory, source))?;
     let meta = Meta {
@@ -153,7 +147,8 @@ fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
     pager.write_meta(&meta)?;
     pager.reserve(meta.page_count)?;
     pager.sync()?;
-    create_segment(vfs, directory, SegmentHeader { segment: log_start, first: TxnId(1) })?;
+    let first = SegmentHeader { database: meta.database, segment: log_start, first: TxnId(1), previous: 0 };
+    begin_segment(vfs, directory, options.log(), first)?;
     vfs.rename(&new_path, &data_path).map_err(|source| Error::io("rename", &new_path, source))
 }
 

@@ -22,10 +22,10 @@ pub(crate) use page::{
     PageKind, PageWriter, SLOT_BYTES, max_key_bytes, write_branch_cell, write_leaf_cell,
 };
 pub(crate) use record::{
-    MAX_KEY_BYTES, MAX_VALUE_BYTES, Mutations, Parsed, RECORD_HEADER, RecordWriter, durable_header_after,
-    holds_record, parse_record,
+    MAX_KEY_BYTES, MAX_VALUE_BYTES, Mutations, RECORD_ALIGNMENT, RECORD_HEADER, RecordHeader, RecordPlace,
+    RecordWriter, starts_header,
 };
-pub(crate) use segment::{SEGMENT_HEADER, SegmentHeader};
+pub(crate) use segment::{SEGMENT_HEADER, SEGMENT_START, SegmentHeader};
 pub(crate) use version_key::{Separator, VersionKey};
 
 /// The version of all file formats together. It changes whenever a byte of any of them does.

@@ -2,13 +2,13 @@
 //!
 //! A record is a header and the transaction's mutations. The header holds the checksum of the mutations, so that it
 //! says all there is to say about the record, and a header can't be completed by another transaction's mutations. Each
-//! of the two checksums is seeded with the segment and the offset at which the record belongs, so that nothing left
-//! over from another segment, or moved within this one, can be read as a record. Each header repeats the checksum of
+//! of the two checksums is seeded with the database, the segment and the offset at which the record belongs, so that
+//! nothing left over from another segment, or moved within this one, can be read as a record. Each header repeats the checksum of
 //! the header before it: a record is only ever read after the very record it was written after. That is what keeps an
 //! abandoned tail from coming back.
 
 use super::{Damage, checksum, get_u16, get_u32, get_u64, put};
-use crate::ids::{SegmentId, TxnId};
+use crate::ids::{DatabaseId, SegmentId, TxnId};
 
 /// The longest key, in bytes, whatever the page size.
 pub(crate) const MAX_KEY_BYTES: usize = 4096;
@@ -17,11 +17,25 @@ pub(crate) const MAX_VALUE_BYTES: usize = 16 << 20;
 /// Bytes before a record's mutations.
 pub(crate) const RECORD_HEADER: usize = 56;
 /// Records start at multiples of this many bytes.
-const RECORD_ALIGNMENT: usize = 8;
+pub(crate) const RECORD_ALIGNMENT: usize = 8;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"PRec");
 const OPERATION_PUT: u8 = 1;
 const OPERATION_DELETE: u8 = 2;
+
+/// Where a record belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordPlace {
+    pub(crate) database: DatabaseId,
+    pub(crate) segment: SegmentId,
+    pub(crate) offset: u64,
+}
+
+impl RecordPlace {
+    fn seed(self) -> u64 {
+        self.database.0 ^ self.segment.0.rotate_left(32) ^ self.offset
+    }
+}
 
 /// Lays out one record.
 #[derive(Debug)]
@@ -64,12 +78,11 @@ impl RecordWriter {
         mut self,
         txn: TxnId,
         durable_through: TxnId,
-        segment: SegmentId,
-        offset: u64,
+        place: RecordPlace,
         previous: u64,
     ) -> (Vec<u8>, u64) {
         let (header, payload) = self.bytes.split_at_mut(RECORD_HEADER);
-        let seed = place(segment, offset);
+        let seed = place.seed();
         put(header, 0, MAGIC.to_le_bytes());
         put(header, 4, self.operation_count.to_le_bytes());
         put(header, 8, (payload.len() as u64).to_le_bytes());
@@ -84,45 +97,66 @@ impl RecordWriter {
     }
 }
 
-/// What is found where a record should be.
-#[derive(Debug)]
-pub(crate) enum Parsed<'a> {
-    Record {
-        txn: TxnId,
-        mutations: Mutations<'a>,
-        /// Where the next record starts.
-        end: usize,
-        link: u64,
-    },
-    /// Nothing, up to the end of the file.
-    End,
-    /// Bytes that are no whole record.
-    Broken(Damage),
+/// The header of a record, whole and in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordHeader {
+    place: RecordPlace,
+    pub(crate) operation_count: u32,
+    pub(crate) payload_bytes: u64,
+    pub(crate) txn: TxnId,
+    /// The log was known to be durable up to here when the record was written.
+    pub(crate) durable_through: TxnId,
+    /// The link of the record before.
+    pub(crate) previous: u64,
+    payload_sum: u64,
+    /// What the next record's header repeats.
+    pub(crate) link: u64,
 }
 
-/// Reads the record at `offset` of a segment whose bytes are `bytes`. `previous` is the link of the record before.
-pub(crate) fn parse_record(bytes: &[u8], offset: usize, segment: SegmentId, previous: u64) -> Parsed<'_> {
-    assert!(offset <= bytes.len());
-    if bytes[offset..].iter().all(|byte| *byte == 0) {
-        return Parsed::End;
+impl RecordHeader {
+    /// Reads the header that `bytes` start with.
+    pub(crate) fn decode(bytes: &[u8], place: RecordPlace) -> Result<RecordHeader, Damage> {
+        let header = bytes.get(..RECORD_HEADER).ok_or(Damage("a record's header is cut off"))?;
+        if !starts_header(header) {
+            return Err(Damage("a record doesn't start with the magic number"));
+        }
+        if get_u64(header, 48) != checksum(&header[..48], place.seed()) {
+            return Err(Damage("a record header's checksum doesn't match"));
+        }
+        Ok(RecordHeader {
+            place,
+            operation_count: get_u32(header, 4),
+            payload_bytes: get_u64(header, 8),
+            txn: TxnId(get_u64(header, 16)),
+            durable_through: TxnId(get_u64(header, 24)),
+            previous: get_u64(header, 32),
+            payload_sum: get_u64(header, 40),
+            link: get_u64(header, 48),
+        })
     }
-    match parse_whole(bytes, offset, segment, previous) {
-        Ok(record) => record,
-        Err(damage) => Parsed::Broken(damage),
+
+    /// The mutations that `payload` holds, all of them checked.
+    pub(crate) fn mutations<'a>(&self, payload: &'a [u8]) -> Result<Mutations<'a>, Damage> {
+        assert_eq!(payload.len() as u64, self.payload_bytes);
+        if self.payload_sum != checksum(payload, self.place.seed()) {
+            return Err(Damage("the checksum of a record's mutations doesn't match"));
+        }
+        let mutations = Mutations { payload };
+        let mut operation_count = 0;
+        for mutation in mutations.clone() {
+            mutation?;
+            operation_count += 1;
+        }
+        if operation_count != self.operation_count {
+            return Err(Damage("a record holds more or fewer mutations than it says"));
+        }
+        Ok(mutations)
     }
 }
 
-/// Whether any record header after `offset` says that `txn` was durable when it was written. If one does, a broken
-/// record of `txn` is damage; if none does, it may be a write that the power loss cut short.
-pub(crate) fn durable_header_after(bytes: &[u8], offset: usize, segment: SegmentId, txn: TxnId) -> bool {
-    (offset.next_multiple_of(RECORD_ALIGNMENT)..bytes.len())
-        .step_by(RECORD_ALIGNMENT)
-        .any(|at| header_at(bytes, at, segment).is_ok_and(|header| get_u64(header, 24) >= txn.0))
-}
-
-/// Whether any whole record header lies in a segment.
-pub(crate) fn holds_record(bytes: &[u8], segment: SegmentId) -> bool {
-    durable_header_after(bytes, 0, segment, TxnId(0))
+/// Whether a record header may start here: a glance, for scans.
+pub(crate) fn starts_header(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC.to_le_bytes())
 }
 
 /// A record's mutations, in the order in which they were made.
@@ -170,117 +204,70 @@ impl<'a> Mutations<'a> {
     }
 }
 
-fn place(segment: SegmentId, offset: u64) -> u64 {
-    segment.0.rotate_left(32) ^ offset
-}
-
-fn header_at(bytes: &[u8], at: usize, segment: SegmentId) -> Result<&[u8], Damage> {
-    let header = bytes.get(at..at + RECORD_HEADER).ok_or(Damage("a record's header is cut off"))?;
-    if get_u32(header, 0) != MAGIC {
-        return Err(Damage("a record doesn't start with the magic number"));
-    }
-    if get_u64(header, 48) != checksum(&header[..48], place(segment, at as u64)) {
-        return Err(Damage("a record header's checksum doesn't match"));
-    }
-    Ok(header)
-}
-
-fn parse_whole(bytes: &[u8], offset: usize, segment: SegmentId, previous: u64) -> Result<Parsed<'_>, Damage> {
-    let header = header_at(bytes, offset, segment)?;
-    if get_u64(header, 32) != previous {
-        return Err(Damage("a record doesn't follow the record before it"));
-    }
-    let payload_bytes =
-        usize::try_from(get_u64(header, 8)).map_err(|_| Damage("a record is larger than memory"))?;
-    let start = offset + RECORD_HEADER;
-    let payload = bytes[start..].get(..payload_bytes).ok_or(Damage("a record is cut off"))?;
-    if get_u64(header, 40) != checksum(payload, place(segment, offset as u64)) {
-        return Err(Damage("the checksum of a record's mutations doesn't match"));
-    }
-    let mutations = Mutations { payload };
-    let mut operation_count = 0;
-    for mutation in mutations.clone() {
-        mutation?;
-        operation_count += 1;
-    }
-    if operation_count != get_u32(header, 4) {
-        return Err(Damage("a record holds more or fewer mutations than it says"));
-    }
-    Ok(Parsed::Record {
-        txn: TxnId(get_u64(header, 16)),
-        mutations,
-        end: (start + payload_bytes).next_multiple_of(RECORD_ALIGNMENT).min(bytes.len()),
-        link: get_u64(header, 48),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SEGMENT: SegmentId = SegmentId(4);
+    const PLACE: RecordPlace = RecordPlace { database: DatabaseId(0xdb), segment: SegmentId(4), offset: 64 };
 
-    fn append(bytes: &mut Vec<u8>, txn: u64, durable_through: u64, previous: u64) -> u64 {
-        let mut writer = RecordWriter::new(vec![]);
-        writer.mutation(format!("key{txn}").as_bytes(), Some(b"value"));
+    fn record() -> Vec<u8> {
+        let mut writer = RecordWriter::new(vec![7; 3]);
+        writer.mutation(b"key", Some(b"value"));
         writer.mutation(b"gone", None);
-        let offset = bytes.len() as u64;
-        let (record, link) = writer.finish(TxnId(txn), TxnId(durable_through), SEGMENT, offset, previous);
-        bytes.extend_from_slice(&record);
-        link
+        writer.finish(TxnId(9), TxnId(8), PLACE, 99).0
     }
 
-    fn is_record(parsed: &Parsed<'_>, expected: u64) -> bool {
-        matches!(parsed, Parsed::Record { txn, .. } if txn.0 == expected)
+    fn parse(bytes: &[u8], place: RecordPlace) -> Result<RecordHeader, Damage> {
+        let header = RecordHeader::decode(bytes, place)?;
+        let payload = bytes[RECORD_HEADER..].get(..header.payload_bytes as usize);
+        header.mutations(payload.ok_or(Damage("cut off"))?).map(|_| header)
     }
 
     #[test]
-    fn records_chain() {
-        let mut bytes = vec![];
-        let first = append(&mut bytes, 1, 0, 99);
-        let second_at = bytes.len();
-        append(&mut bytes, 2, 1, first);
-        let Parsed::Record { end, link, mutations, .. } = parse_record(&bytes, 0, SEGMENT, 99) else {
-            panic!("the first record is whole");
-        };
-        assert_eq!((end, link), (second_at, first));
-        let mutations: Result<Vec<_>, _> = mutations.collect();
-        assert_eq!(mutations, Ok(vec![(b"key1".as_slice(), Some(b"value".as_slice())), (b"gone", None)]));
-        assert!(is_record(&parse_record(&bytes, second_at, SEGMENT, first), 2));
-        assert!(matches!(parse_record(&bytes, bytes.len(), SEGMENT, 0), Parsed::End));
-        assert!(matches!(parse_record(&bytes, second_at, SEGMENT, 5), Parsed::Broken(_)), "another chain");
-        assert!(matches!(parse_record(&bytes, second_at, SegmentId(5), first), Parsed::Broken(_)));
-        assert!(
-            matches!(parse_record(&bytes[8..], second_at - 8, SEGMENT, first), Parsed::Broken(_)),
-            "moved"
-        );
+    fn round_trips() {
+        let bytes = record();
+        let header = parse(&bytes, PLACE).unwrap();
+        assert_eq!((header.txn, header.durable_through, header.previous), (TxnId(9), TxnId(8), 99));
+        let payload = &bytes[RECORD_HEADER..][..header.payload_bytes as usize];
+        let mutations: Result<Vec<_>, _> = header.mutations(payload).unwrap().collect();
+        assert_eq!(mutations, Ok(vec![(b"key".as_slice(), Some(b"value".as_slice())), (b"gone", None)]));
+    }
+
+    #[test]
+    fn a_record_counts_in_its_own_place_only() {
+        let bytes = record();
+        for place in [
+            RecordPlace { offset: 72, ..PLACE },
+            RecordPlace { segment: SegmentId(5), ..PLACE },
+            RecordPlace { database: DatabaseId(0), ..PLACE },
+        ] {
+            assert!(parse(&bytes, place).is_err(), "{place:?}");
+        }
     }
 
     #[test]
     fn every_changed_bit_and_every_cut_breaks_the_record() {
-        let mut bytes = vec![];
-        append(&mut bytes, 1, 0, 99);
-        let whole = RECORD_HEADER + (1 + 2 + 4 + 4 + 5) + (1 + 2 + 4);
+        let bytes = record();
+        let whole = RECORD_HEADER + (1 + 2 + 3 + 4 + 5) + (1 + 2 + 4);
         for bit in 0..whole * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(parse_record(&damaged, 0, SEGMENT, 99), Parsed::Broken(_)), "bit {bit}");
+            assert!(parse(&damaged, PLACE).is_err(), "bit {bit}");
         }
-        for length in 1..whole {
-            assert!(matches!(parse_record(&bytes[..length], 0, SEGMENT, 99), Parsed::Broken(_)));
+        for length in 0..whole {
+            assert!(bytes[..length].len() < RECORD_HEADER || parse(&bytes[..length], PLACE).is_err());
+            assert!(length >= RECORD_HEADER || RecordHeader::decode(&bytes[..length], PLACE).is_err());
         }
     }
 
     #[test]
-    fn a_later_record_tells_damage_from_a_torn_tail() {
-        let mut bytes = vec![];
-        let first = append(&mut bytes, 1, 0, 99);
-        let second_at = bytes.len();
-        let second = append(&mut bytes, 2, 0, first);
-        assert!(!durable_header_after(&bytes, 8, SEGMENT, TxnId(1)), "nothing says that 1 was durable");
-        append(&mut bytes, 3, 2, second);
-        assert!(durable_header_after(&bytes, 8, SEGMENT, TxnId(1)));
-        assert!(durable_header_after(&bytes, second_at + 8, SEGMENT, TxnId(2)));
-        assert!(!durable_header_after(&bytes, second_at + 8, SEGMENT, TxnId(3)));
+    fn a_header_is_not_completed_by_other_mutations() {
+        let mut writer = RecordWriter::new(vec![]);
+        writer.mutation(b"key", Some(b"other"));
+        writer.mutation(b"gone", None);
+        let (other, _) = writer.finish(TxnId(9), TxnId(8), PLACE, 99);
+        let mixed = [&record()[..RECORD_HEADER], &other[RECORD_HEADER..]].concat();
+        assert_eq!(mixed.len(), other.len());
+        assert!(RecordHeader::decode(&mixed, PLACE).is_ok() && parse(&mixed, PLACE).is_err());
     }
 }

@@ -16,6 +16,8 @@
 //!
 //! An error other than [`Error::OutOfSpace`] leaves unknown what is in the file. The log must not be used again then.
 
+mod files;
+mod reader;
 mod replay;
 mod segment;
 #[cfg(test)]
@@ -23,16 +25,17 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use proofmark_vfs::{OpenMode, Vfs, VfsFile};
+use proofmark_vfs::{Vfs, VfsFile};
 
 use crate::error::{Error, Result};
-use crate::format::{RecordWriter, SegmentHeader};
+use crate::format::{RecordPlace, RecordWriter, SegmentHeader};
 use crate::ids::{SegmentId, TxnId};
 use crate::sync::Arc;
 
-pub(crate) use replay::{list_segments, read_segment, replay};
+use files::Begun;
+pub(crate) use files::{begin_segment, clear_unused, retire};
+pub(crate) use replay::replay;
 use segment::Segment;
-pub(crate) use segment::{create_segment, segment_path};
 
 /// The sizes by which a log goes.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +44,15 @@ pub(crate) struct LogOptions {
     pub(crate) segment_bytes: u64,
     /// How much room a segment gets at a time, and how many bytes of records gather before they are written.
     pub(crate) chunk_bytes: u64,
+    /// How many retired segments are kept to be used again.
+    pub(crate) spare_count: usize,
+}
+
+impl LogOptions {
+    /// Room is not made beyond this, and longer files are cut when they are used again.
+    fn segment_limit(self) -> u64 {
+        self.segment_bytes.next_multiple_of(segment::BLOCK_BYTES)
+    }
 }
 
 /// The log, open for appending.
@@ -70,6 +82,8 @@ pub(crate) struct LogCounters {
     pub(crate) appended_bytes: u64,
     /// Segments that began as new files.
     pub(crate) created_segment_count: u64,
+    /// Segments that began in the file of a retired one.
+    pub(crate) recycled_segment_count: u64,
 }
 
 /// A sync that needs no lock: everything up to `through` is written, and durable once [`SyncRequest::run`] returns.
@@ -87,32 +101,28 @@ impl SyncRequest {
 }
 
 impl Log {
-    /// Starts a log with a new segment, in which `first` will be the first transaction. Everything before it is
-    /// durable elsewhere.
+    /// Starts a log with a new segment. Everything before its first transaction is durable elsewhere.
     pub(crate) fn create(
         vfs: Arc<dyn Vfs>,
         directory: &Path,
         options: LogOptions,
-        segment: SegmentId,
-        first: TxnId,
+        header: SegmentHeader,
     ) -> Result<Log> {
-        let current = create_segment(&*vfs, directory, SegmentHeader { segment, first })?;
-        let mut log = Log::starting_with(vfs, directory, options, current, first);
-        log.counters.created_segment_count = 1;
-        Ok(log)
+        let begun = begin_segment(&*vfs, directory, options, header)?;
+        let mut counters = LogCounters::default();
+        counters.count(&begun);
+        Ok(Log::starting_with(vfs, directory, options, Segment::new(begun), counters))
     }
 
-    /// Goes on in a segment that holds a durable header and nothing else.
+    /// Goes on in a segment that holds a durable header and no record.
     pub(crate) fn resume(
         vfs: Arc<dyn Vfs>,
         directory: &Path,
         options: LogOptions,
         header: SegmentHeader,
     ) -> Result<Log> {
-        let path = segment_path(directory, header.segment);
-        let file = vfs.open(&path, OpenMode::ReadWrite).map_err(|source| Error::io("open", &path, source))?;
-        let current = Segment::empty(header, path, file);
-        Ok(Log::starting_with(vfs, directory, options, current, header.first))
+        let current = Segment::open(&*vfs, directory, header)?;
+        Ok(Log::starting_with(vfs, directory, options, current, LogCounters::default()))
     }
 
     /// Appends the record of the next transaction. It is in the file once [`Log::flush`] returned, and durable after a
@@ -141,8 +151,12 @@ impl Log {
             }
         }
         let segment = &mut self.current;
-        let (record, link) =
-            writer.finish(txn, self.durable_through, segment.id(), segment.tail(), segment.link());
+        let place = RecordPlace {
+            database: segment.header().database,
+            segment: segment.header().segment,
+            offset: segment.tail(),
+        };
+        let (record, link) = writer.finish(txn, self.durable_through, place, segment.link());
         if size > self.options.chunk_bytes {
             segment.write_large(&record, link)?;
         } else {
@@ -194,10 +208,17 @@ impl Log {
     pub(crate) fn rotate(&mut self) -> Result<SegmentId> {
         let request = self.request_sync()?;
         self.complete(request)?;
-        let header = SegmentHeader { segment: self.current.id().next(), first: self.written_through.next() };
-        self.current = create_segment(&*self.vfs, &self.directory, header)?;
+        let current = self.current.header();
+        let header = SegmentHeader {
+            database: current.database,
+            segment: current.segment.next(),
+            first: self.written_through.next(),
+            previous: self.current.link(),
+        };
+        let begun = begin_segment(&*self.vfs, &self.directory, self.options, header)?;
+        self.counters.count(&begun);
+        self.current = Segment::new(begun);
         self.overfull = false;
-        self.counters.created_segment_count += 1;
         Ok(header.segment)
     }
 
@@ -242,9 +263,9 @@ impl Log {
         directory: &Path,
         options: LogOptions,
         current: Segment,
-        first: TxnId,
+        counters: LogCounters,
     ) -> Log {
-        let before = TxnId(first.0 - 1);
+        let before = TxnId(current.header().first.0 - 1);
         Log {
             vfs,
             directory: directory.to_owned(),
@@ -255,20 +276,19 @@ impl Log {
             sync_under_way: false,
             overfull: false,
             scratch: Vec::new(),
-            counters: LogCounters::default(),
+            counters,
         }
     }
 }
 
-/// Removes every segment before `log_start`. Their removal need not be durable: they are ignored if they come back.
-pub(crate) fn retire(vfs: &dyn Vfs, directory: &Path, log_start: SegmentId) -> Result<()> {
-    for segment in list_segments(vfs, directory)? {
-        if segment < log_start {
-            let path = segment_path(directory, segment);
-            vfs.remove(&path).map_err(|source| Error::io("remove", &path, source))?;
+impl LogCounters {
+    fn count(&mut self, begun: &Begun) {
+        if begun.is_recycled {
+            self.recycled_segment_count += 1;
+        } else {
+            self.created_segment_count += 1;
         }
     }
-    Ok(())
 }
 
 /// A failure after which it is unknown what the file holds, whatever its cause: never [`Error::OutOfSpace`], which

@@ -1,20 +1,24 @@
 //! Reading the log back.
 //!
 //! What ends a log is either a write that the power loss cut short, which is legal and is abandoned, or damage to
-//! something that was durable, which is [`Error::Corruption`]. The rule that tells them apart: a break is damage if any
-//! whole record after it proves that the broken one was durable. A later record in the same segment proves it by the
-//! transaction through which it says the log was durable; a later segment proves it by holding any record at all.
+//! something that was durable, which is [`Error::Corruption`]. Leftovers of a segment's earlier life look like either,
+//! so that a segment ends at its first *break*: the first place where no whole record is that follows the one before
+//! it. Then, in this order:
+//!
+//! 1. A later record header of the same segment that says that the missing transaction was durable: damage.
+//! 2. The next segment's header says that it goes on exactly here: so does the log.
+//! 3. Any later segment that holds a record header of its own: damage, because a segment is written to only when all
+//!    before it is durable.
+//! 4. Otherwise the log ends.
 
 use std::path::Path;
 
-use proofmark_vfs::{OpenMode, Vfs};
+use proofmark_vfs::Vfs;
 
-use super::segment_path;
+use super::files::{list_segments, segment_path};
+use super::reader::{SegmentReader, Step};
 use crate::error::{Error, Result};
-use crate::format::{
-    Damage, FORMAT_VERSION, HeaderError, Meta, Mutations, Parsed, SEGMENT_HEADER, SegmentHeader,
-    durable_header_after, holds_record, max_key_bytes, parse_record,
-};
+use crate::format::{Damage, FORMAT_VERSION, HeaderError, Meta, Mutations, SegmentHeader, max_key_bytes};
 use crate::ids::{SegmentId, TxnId};
 
 /// What replaying a log found.
@@ -24,20 +28,12 @@ pub(crate) struct Replay {
     pub(crate) latest: TxnId,
     /// Transactions that were replayed.
     pub(crate) replayed: u64,
-    /// The last segment in the directory, used or not.
-    pub(crate) last_segment: SegmentId,
+    /// The header of a new segment that goes on here. Its id is higher than that of any segment in the directory.
+    pub(crate) next: SegmentHeader,
     /// Segments from before the log's start are still there.
     pub(crate) has_stale_segments: bool,
     /// The log consists of nothing but this header, and can be appended to.
     pub(crate) empty: Option<SegmentHeader>,
-}
-
-/// How a segment ends.
-enum End {
-    /// With its last record.
-    Clean,
-    /// With bytes that are no record, or without a valid header.
-    Broken,
 }
 
 /// Replays the log that goes with `meta`. Calls `apply` with each transaction in order.
@@ -58,133 +54,119 @@ pub(crate) fn replay(
         let reason = "a segment's number is impossibly large";
         return Err(Error::corruption(&segment_path(directory, last_segment), 0, Damage(reason)));
     }
-    let mut state = Reader { directory, meta, latest: meta.checkpoint, replayed: 0, empty: None };
-    let mut has_ended = false;
-    for (index, segment) in segments.iter().enumerate() {
-        let bytes = read_segment(vfs, directory, *segment)?;
-        let is_next = segment.0 == log_start.0 + index as u64;
-        if has_ended || !is_next {
-            has_ended = true;
-            if holds_record(&bytes, *segment) {
-                let reason = "records before this segment are missing, although they were durable";
-                return Err(Error::corruption(&segment_path(directory, *segment), 0, Damage(reason)));
+    let mut chain = Chain { meta, latest: meta.checkpoint, replayed: 0, next: Some(log_start), link: None };
+    let mut empty = None;
+    for segment in &segments {
+        let mut reader = SegmentReader::open(vfs, directory, *segment)?;
+        match chain.continues_in(&reader, *segment)? {
+            Ok(header) => {
+                chain.segment(&mut reader, &mut apply)?;
+                let is_alone = segments.len() == 1 && chain.replayed == 0;
+                let is_unused =
+                    is_alone && reader.is_unused()? && !reader.holds_header(meta.database, 0, |_| true)?;
+                empty = is_unused.then_some(header);
             }
-            continue;
+            Err(damage) => {
+                chain.next = None;
+                if *segment == log_start || reader.holds_header(meta.database, 0, |_| true)? {
+                    return Err(reader.corruption(0, damage));
+                }
+            }
         }
-        has_ended = matches!(state.segment(*segment, &bytes, index == 0, &mut apply)?, End::Broken);
     }
-    Ok(Replay {
-        latest: state.latest,
-        replayed: state.replayed,
-        last_segment,
-        has_stale_segments: all.len() > segments.len(),
-        empty: if segments.len() == 1 && !has_ended { state.empty } else { None },
-    })
-}
-
-/// The segments in the directory, in order.
-pub(crate) fn list_segments(vfs: &dyn Vfs, directory: &Path) -> Result<Vec<SegmentId>> {
-    let names = vfs.list(directory).map_err(|source| Error::io("list", directory, source))?;
-    let parse = |name: &Path| {
-        let digits = name.to_str()?.strip_prefix("log-")?;
-        let id = SegmentId(u64::from_str_radix(digits, 16).ok()?);
-        (segment_path(Path::new(""), id) == name).then_some(id)
+    let next = SegmentHeader {
+        database: meta.database,
+        segment: last_segment.next(),
+        first: chain.latest.next(),
+        previous: chain.link.unwrap_or_default(),
     };
-    let mut segments: Vec<SegmentId> = names.iter().filter_map(|name| parse(name)).collect();
-    segments.sort_unstable();
-    Ok(segments)
+    let has_stale_segments = all.len() > segments.len();
+    Ok(Replay { latest: chain.latest, replayed: chain.replayed, next, has_stale_segments, empty })
 }
 
-struct Reader<'a> {
-    directory: &'a Path,
+/// How far the log was followed.
+struct Chain<'a> {
     meta: &'a Meta,
     latest: TxnId,
     replayed: u64,
-    empty: Option<SegmentHeader>,
+    /// The segment in which the log may go on; none once it has ended.
+    next: Option<SegmentId>,
+    /// The link of the last record or segment header; none before the first.
+    link: Option<u64>,
 }
 
-impl Reader<'_> {
-    fn segment(
-        &mut self,
+impl Chain<'_> {
+    /// Whether the log goes on in this segment, and if not, what is wrong with it.
+    ///
+    /// # Errors
+    /// `Corruption` or `UnsupportedFormat` if its header is one that no crash can leave.
+    fn continues_in(
+        &self,
+        reader: &SegmentReader,
         segment: SegmentId,
-        bytes: &[u8],
-        is_first: bool,
-        apply: &mut impl FnMut(TxnId, Mutations<'_>),
-    ) -> Result<End> {
-        let header = match SegmentHeader::decode(bytes, segment) {
-            Ok(header) if header.first == self.latest.next() => header,
-            Ok(_) => {
-                return self.unusable(
-                    segment,
-                    bytes,
-                    is_first,
-                    Damage("the segment starts with another transaction"),
-                );
-            }
-            Err(HeaderError::Damaged(damage)) => return self.unusable(segment, bytes, is_first, damage),
+    ) -> Result<Result<SegmentHeader, Damage>> {
+        let header = match reader.header() {
+            Ok(header) => header,
+            Err(HeaderError::Damaged(damage)) => return Ok(Err(damage)),
             Err(HeaderError::Version(found)) => {
-                let path = segment_path(self.directory, segment);
+                let path = reader.path().to_owned();
                 return Err(Error::UnsupportedFormat { path, found, supported: FORMAT_VERSION });
             }
         };
-        let mut offset = SEGMENT_HEADER;
-        let mut link = header.link();
+        if header.database != self.meta.database {
+            return Err(reader.corruption(0, Damage("the segment belongs to another database")));
+        }
+        if header.segment != segment {
+            // A spare that was taken keeps its old header until the new one is durable. It was retired by then.
+            let damage = Damage("the segment bears another segment's number");
+            return if header.segment < self.meta.log_start {
+                Ok(Err(damage))
+            } else {
+                Err(reader.corruption(0, damage))
+            };
+        }
+        Ok(if self.next != Some(segment) {
+            Err(Damage("records before this segment are missing, although they were durable"))
+        } else if header.first != self.latest.next() {
+            Err(Damage("the segment starts with another transaction"))
+        } else if self.link.is_some_and(|link| header.previous != link) {
+            Err(Damage("the segment doesn't follow the record before it"))
+        } else {
+            Ok(header)
+        })
+    }
+
+    /// Replays a segment up to its break.
+    fn segment(
+        &mut self,
+        reader: &mut SegmentReader,
+        apply: &mut impl FnMut(TxnId, Mutations<'_>),
+    ) -> Result<()> {
+        let longest_key = max_key_bytes(self.meta.page_size as usize);
         loop {
-            match parse_record(bytes, offset, segment, link) {
-                Parsed::End => {
-                    self.empty = (self.replayed == 0).then_some(header);
-                    return Ok(End::Clean);
-                }
-                Parsed::Broken(damage) => {
-                    if durable_header_after(bytes, offset + 1, segment, self.latest.next()) {
-                        return Err(self.corruption(segment, offset, damage));
+            let (offset, wrong) = match reader.step()? {
+                Step::Record { offset, header, mutations } => {
+                    if header.txn != self.latest.next() {
+                        (offset, "a record's transaction doesn't follow the one before it")
+                    } else if mutations.clone().flatten().any(|(key, _)| key.len() > longest_key) {
+                        (offset, "a record holds a key that is longer than any can be")
+                    } else {
+                        apply(header.txn, mutations);
+                        self.latest = header.txn;
+                        self.replayed += 1;
+                        continue;
                     }
-                    return Ok(End::Broken);
                 }
-                Parsed::Record { txn, mutations, end, link: next_link } => {
-                    if txn != self.latest.next() {
-                        let damage = Damage("a record's transaction doesn't follow the one before it");
-                        return Err(self.corruption(segment, offset, damage));
+                Step::Break(damage) => {
+                    if reader.proves_durable(self.meta.database, self.latest.next())? {
+                        return Err(reader.corruption(reader.offset(), damage));
                     }
-                    let longest = max_key_bytes(self.meta.page_size as usize);
-                    if mutations.clone().flatten().any(|(key, _)| key.len() > longest) {
-                        let damage = Damage("a record holds a key that is longer than any can be");
-                        return Err(self.corruption(segment, offset, damage));
-                    }
-                    apply(txn, mutations);
-                    self.latest = txn;
-                    self.replayed += 1;
-                    offset = end;
-                    link = next_link;
+                    self.next = self.next.map(SegmentId::next);
+                    self.link = Some(reader.link());
+                    return Ok(());
                 }
-            }
+            };
+            return Err(reader.corruption(offset, Damage(wrong)));
         }
     }
-
-    /// A segment without a proper header was never used, unless it is the first (a meta page names it, so its header
-    /// was durable) or holds records.
-    fn unusable(&self, segment: SegmentId, bytes: &[u8], is_first: bool, damage: Damage) -> Result<End> {
-        if is_first || holds_record(bytes, segment) {
-            return Err(self.corruption(segment, 0, damage));
-        }
-        Ok(End::Broken)
-    }
-
-    fn corruption(&self, segment: SegmentId, offset: usize, damage: Damage) -> Error {
-        Error::corruption(&segment_path(self.directory, segment), offset as u64, damage)
-    }
-}
-
-/// All bytes of a segment.
-pub(crate) fn read_segment(vfs: &dyn Vfs, directory: &Path, segment: SegmentId) -> Result<Vec<u8>> {
-    let path = segment_path(directory, segment);
-    let file = vfs.open(&path, OpenMode::Read).map_err(|source| Error::io("open", &path, source))?;
-    let size = file.size().map_err(|source| Error::io("measure", &path, source))?;
-    let damage = || Error::corruption(&path, 0, Damage("the segment is larger than memory"));
-    let size = usize::try_from(size).map_err(|_| damage())?;
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size).map_err(|_| damage())?;
-    bytes.resize(size, 0);
-    file.read_exact_at(&mut bytes, 0).map_err(|source| Error::io("read", &path, source))?;
-    Ok(bytes)
 }

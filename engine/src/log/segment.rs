@@ -1,28 +1,29 @@
 //! One segment, open for appending: where its records are and where its room ends.
 //!
-//! From its start, the file holds written records, then room (zeros, whose blocks are allocated, or soon will be), and
-//! behind its end nothing. Gathered records are in memory only, but their room is in the file already. Writing into
-//! room can't fail for want of space, and needs no change of the file's size, which makes the sync cheaper.
+//! From its start, the file holds written records, then room: zeros, or what an earlier life of the file has left
+//! over. The room's blocks are allocated, or soon will be. Gathered records are in memory only, but their room is in the
+//! file already. Writing into room can't fail for want of space, and needs no change of the file's size, which makes the
+//! sync cheaper.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proofmark_vfs::{OpenMode, Vfs, VfsFile};
 
+use super::files::{Begun, segment_path};
 use super::{LogOptions, in_doubt};
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEADER, SEGMENT_HEADER, SegmentHeader};
-use crate::ids::SegmentId;
 use crate::sync::Arc;
 
 /// Room is written in pieces of this size at most.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Room ends at a multiple of this many bytes where it can, so that no block is allocated in part.
-const BLOCK_BYTES: u64 = 4096;
+pub(super) const BLOCK_BYTES: u64 = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Segment {
-    id: SegmentId,
+    header: SegmentHeader,
     path: Arc<Path>,
     file: Arc<dyn VfsFile>,
     /// Records that are not written yet. They end at `tail`.
@@ -36,21 +37,29 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// A segment of which only the header is written.
-    pub(super) fn empty(header: SegmentHeader, path: PathBuf, file: Box<dyn VfsFile>) -> Segment {
+    pub(super) fn new(begun: Begun) -> Segment {
+        let Begun { header, file, path, size, .. } = begun;
         Segment {
-            id: header.segment,
+            header,
             path: path.into(),
             file: file.into(),
             pending: Vec::new(),
             tail: SEGMENT_HEADER as u64,
-            reserved: SEGMENT_HEADER as u64,
+            reserved: size,
             link: header.link(),
         }
     }
 
-    pub(super) fn id(&self) -> SegmentId {
-        self.id
+    /// Opens a segment without records.
+    pub(super) fn open(vfs: &dyn Vfs, directory: &Path, header: SegmentHeader) -> Result<Segment> {
+        let path = segment_path(directory, header.segment);
+        let file = vfs.open(&path, OpenMode::ReadWrite).map_err(|source| Error::io("open", &path, source))?;
+        let size = file.size().map_err(|source| Error::io("measure", &path, source))?;
+        Ok(Segment::new(Begun { header, file, path, size, is_recycled: true }))
+    }
+
+    pub(super) fn header(&self) -> SegmentHeader {
+        self.header
     }
 
     pub(super) fn tail(&self) -> u64 {
@@ -80,8 +89,9 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes a record that is too large to have its room written twice. Its header is written last: without it, none
-    /// of the record can be read, and there is nothing left then that could fail for want of space.
+    /// Writes a record that is too large to have its room written twice. Its header is written last, into room: without
+    /// it none of the record can be read, not even after another record's header took its place, because a header says
+    /// the checksum of what follows. Then there is nothing left that could fail for want of space.
     pub(super) fn write_large(&mut self, record: &[u8], link: u64) -> Result<()> {
         self.flush()?;
         let (header, body) = record.split_at(RECORD_HEADER);
@@ -122,8 +132,7 @@ impl Segment {
         if end <= self.reserved {
             return Ok(());
         }
-        let limit = options.segment_bytes.next_multiple_of(BLOCK_BYTES);
-        let ahead = end.next_multiple_of(options.chunk_bytes).min(limit).max(end);
+        let ahead = end.next_multiple_of(options.chunk_bytes).min(options.segment_limit()).max(end);
         match self.extend(ahead) {
             Err(Error::OutOfSpace { .. }) => self.extend(end),
             outcome => outcome,
@@ -141,19 +150,4 @@ impl Segment {
         }
         Ok(())
     }
-}
-
-pub(crate) fn segment_path(directory: &Path, segment: SegmentId) -> PathBuf {
-    directory.join(format!("log-{:016x}", segment.0))
-}
-
-/// Creates a segment: when this returns, its header and its name are durable.
-pub(crate) fn create_segment(vfs: &dyn Vfs, directory: &Path, header: SegmentHeader) -> Result<Segment> {
-    let path = segment_path(directory, header.segment);
-    let file =
-        vfs.open(&path, OpenMode::CreateTruncate).map_err(|source| Error::io("create", &path, source))?;
-    file.write_all_at(&header.encode(), 0).map_err(|source| Error::io("write", &path, source))?;
-    file.sync_data().map_err(|source| in_doubt("sync", &path, source))?;
-    vfs.sync_directory(directory).map_err(|source| in_doubt("sync", directory, source))?;
-    Ok(Segment::empty(header, path, file))
 }

@@ -62,7 +62,7 @@ fn files(path: &Path) -> (PathBuf, PathBuf, usize) {
     let mut segments: Vec<PathBuf> = fs::read_dir(path)
         .expect("the directory can be read")
         .map(|entry| entry.expect("an entry").path())
-        .filter(|file| *file != data)
+        .filter(|file| file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"log-")))
         .collect();
     assert_eq!(segments.len(), 1);
     let segment = segments.remove(0);

@@ -1,21 +1,27 @@
 //! The log by itself: what it accepts, what it refuses, and what is there afterwards.
 
 mod disk;
+mod recycled;
 
 use std::path::Path;
 
 use disk::Disk;
 
+use super::files::{retire, segment_path};
+use super::replay::Replay;
 use super::{Log, LogOptions, replay};
 use crate::error::{Error, Result};
-use crate::format::Meta;
+use crate::format::{Meta, SegmentHeader};
 use crate::ids::{DatabaseId, Generation, SegmentId, TxnId};
 use crate::sync::Arc;
 
-const TINY: LogOptions = LogOptions { segment_bytes: 4096, chunk_bytes: 512 };
+const TINY: LogOptions = LogOptions { segment_bytes: 4096, chunk_bytes: 512, spare_count: 2 };
+
+const FIRST: SegmentHeader =
+    SegmentHeader { database: DatabaseId(1), segment: SegmentId(1), first: TxnId(1), previous: 0 };
 
 fn create(disk: &Disk, directory: &Path, options: LogOptions) -> Log {
-    Log::create(Arc::new(disk.clone()), directory, options, SegmentId(1), TxnId(1)).unwrap()
+    Log::create(Arc::new(disk.clone()), directory, options, FIRST).unwrap()
 }
 
 /// Appends one pair whose value has `bytes` bytes.
@@ -24,8 +30,11 @@ fn append(log: &mut Log, txn: u64, bytes: usize) -> Result<()> {
     log.append(TxnId(txn), [(key.as_slice(), Some(value.as_slice()))])
 }
 
-/// The transactions that are there, with the sizes of their values.
-fn replayed(directory: &Path) -> Vec<(u64, usize)> {
+fn replay_from(
+    directory: &Path,
+    (log_start, checkpoint): (u64, u64),
+    mut apply: impl FnMut(u64, usize),
+) -> Result<Replay> {
     let meta = Meta {
         database: DatabaseId(1),
         page_size: 4096,
@@ -33,11 +42,10 @@ fn replayed(directory: &Path) -> Vec<(u64, usize)> {
         page_count: 2,
         root: None,
         free_list: None,
-        log_start: SegmentId(1),
-        checkpoint: TxnId(0),
+        log_start: SegmentId(log_start),
+        checkpoint: TxnId(checkpoint),
         oldest: TxnId(0),
     };
-    let mut found = vec![];
     replay(&Disk::new(), directory, &meta, |txn, mutations| {
         let [(key, value)] = mutations.map(|mutation| mutation.unwrap()).collect::<Vec<_>>()[..] else {
             panic!("every transaction makes one change");
@@ -45,9 +53,14 @@ fn replayed(directory: &Path) -> Vec<(u64, usize)> {
         assert_eq!(key, txn.0.to_le_bytes());
         let value = value.unwrap();
         assert!(value.iter().all(|byte| *byte == txn.0 as u8));
-        found.push((txn.0, value.len()));
+        apply(txn.0, value.len());
     })
-    .unwrap();
+}
+
+/// The transactions that are there, with the sizes of their values.
+fn replayed(directory: &Path) -> Vec<(u64, usize)> {
+    let mut found = vec![];
+    replay_from(directory, (1, 0), |txn, bytes| found.push((txn, bytes))).unwrap();
     found
 }
 
@@ -55,7 +68,11 @@ fn replayed(directory: &Path) -> Vec<(u64, usize)> {
 fn records_gather_until_one_write_and_one_sync_for_all() {
     let directory = tempfile::tempdir().unwrap();
     let disk = Disk::new();
-    let mut log = create(&disk, directory.path(), LogOptions { segment_bytes: 1 << 16, chunk_bytes: 4096 });
+    let mut log = create(
+        &disk,
+        directory.path(),
+        LogOptions { segment_bytes: 1 << 16, chunk_bytes: 4096, spare_count: 2 },
+    );
     let syncs_before = disk.sync_count();
     for txn in 1..=5 {
         append(&mut log, txn, 100).unwrap();
@@ -98,8 +115,11 @@ fn a_segment_outgrows_its_size_only_while_a_sync_is_under_way() {
 #[test]
 fn room_is_made_ahead_and_within_the_segment() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log =
-        create(&Disk::new(), directory.path(), LogOptions { segment_bytes: 10_000, chunk_bytes: 4096 });
+    let mut log = create(
+        &Disk::new(),
+        directory.path(),
+        LogOptions { segment_bytes: 10_000, chunk_bytes: 4096, spare_count: 2 },
+    );
     let file = directory.path().join("log-0000000000000001");
     let size = || file.metadata().unwrap().len();
     let sizes: Vec<u64> = (1..=3)

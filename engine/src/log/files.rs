@@ -1,0 +1,168 @@
+//! The names of the log's files, and how a segment begins and ends its life.
+//!
+//! A segment that no meta page needs any more is kept as a *spare*: under a name that says that it is none, until it is
+//! taken as the next segment. Its blocks are allocated already, so that the records of its next life overwrite what the
+//! file has, instead of making it grow. What is left over in it can't be read as a record of its next life, because the
+//! checksums of its records are seeded with the segment they were written in.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proofmark_vfs::{OpenMode, Vfs, VfsFile};
+
+use super::{LogOptions, in_doubt};
+use crate::error::{Error, Result};
+use crate::format::{SEGMENT_HEADER, SEGMENT_START, SegmentHeader};
+use crate::ids::{DatabaseId, SegmentId};
+
+/// A segment that has begun: its header and its name are durable.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(super) header: SegmentHeader,
+    pub(super) file: Box<dyn VfsFile>,
+    pub(super) path: PathBuf,
+    /// The bytes that the file has already.
+    pub(super) size: u64,
+    pub(super) is_recycled: bool,
+}
+
+pub(crate) fn segment_path(directory: &Path, segment: SegmentId) -> PathBuf {
+    directory.join(format!("log-{:016x}", segment.0))
+}
+
+pub(super) fn spare_path(directory: &Path, segment: SegmentId) -> PathBuf {
+    directory.join(format!("spare-{:016x}", segment.0))
+}
+
+/// The segments in the directory, in order.
+pub(crate) fn list_segments(vfs: &dyn Vfs, directory: &Path) -> Result<Vec<SegmentId>> {
+    Ok(list(vfs, directory)?.0)
+}
+
+/// The segments and the spares in the directory, each in order.
+pub(super) fn list(vfs: &dyn Vfs, directory: &Path) -> Result<(Vec<SegmentId>, Vec<SegmentId>)> {
+    let names = vfs.list(directory).map_err(|source| Error::io("list", directory, source))?;
+    let named = |prefix: &str, path: fn(&Path, SegmentId) -> PathBuf| {
+        let parse = |name: &Path| {
+            let digits = name.to_str()?.strip_prefix(prefix)?;
+            let id = SegmentId(u64::from_str_radix(digits, 16).ok()?);
+            (path(Path::new(""), id) == name).then_some(id)
+        };
+        let mut ids: Vec<SegmentId> = names.iter().filter_map(|name| parse(name)).collect();
+        ids.sort_unstable();
+        ids
+    };
+    Ok((named("log-", segment_path), named("spare-", spare_path)))
+}
+
+/// Begins a segment, in a spare if there is one: when this returns, its header and its name are durable.
+pub(crate) fn begin_segment(
+    vfs: &dyn Vfs,
+    directory: &Path,
+    options: LogOptions,
+    header: SegmentHeader,
+) -> Result<Begun> {
+    let path = segment_path(directory, header.segment);
+    let spare = take_spare(vfs, directory, options, header)?;
+    let is_recycled = spare.is_some();
+    let (file, size) = match spare {
+        Some(spare) => spare,
+        // The name may be taken by an earlier attempt that found no space.
+        None => (vfs.open(&path, OpenMode::CreateTruncate).map_err(|e| Error::io("create", &path, e))?, 0),
+    };
+    let mut start = [0; SEGMENT_START];
+    start[..SEGMENT_HEADER].copy_from_slice(&header.encode());
+    file.write_all_at(&start, 0).map_err(|source| Error::io("write", &path, source))?;
+    file.sync_data().map_err(|source| in_doubt("sync", &path, source))?;
+    vfs.sync_directory(directory).map_err(|source| in_doubt("sync", directory, source))?;
+    Ok(Begun { header, file, path, size: size.max(SEGMENT_START as u64), is_recycled })
+}
+
+/// Renames a spare to what `header` says, and returns the file and its size.
+fn take_spare(
+    vfs: &dyn Vfs,
+    directory: &Path,
+    options: LogOptions,
+    header: SegmentHeader,
+) -> Result<Option<(Box<dyn VfsFile>, u64)>> {
+    let path = segment_path(directory, header.segment);
+    for id in list(vfs, directory)?.1 {
+        let spare = spare_path(directory, id);
+        let file = match vfs.open(&spare, OpenMode::ReadWrite) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            outcome => outcome.map_err(|source| Error::io("open", &spare, source))?,
+        };
+        if !is_what_it_was(&*file, header.database, id).map_err(|e| Error::io("read", &spare, e))? {
+            remove(vfs, &spare)?;
+            continue;
+        }
+        let limit = options.segment_limit();
+        let size = file.size().map_err(|source| Error::io("measure", &spare, source))?;
+        if size > limit {
+            file.set_size(limit).map_err(|source| Error::io("cut", &spare, source))?;
+        }
+        vfs.rename(&spare, &path).map_err(|source| Error::io("rename", &spare, source))?;
+        return Ok(Some((file, size.min(limit))));
+    }
+    Ok(None)
+}
+
+/// Whether a spare holds the segment whose name it bears, so that it is certainly not in use under another name.
+fn is_what_it_was(file: &dyn VfsFile, database: DatabaseId, segment: SegmentId) -> io::Result<bool> {
+    if file.size()? < SEGMENT_START as u64 {
+        return Ok(false);
+    }
+    let mut bytes = [0; SEGMENT_HEADER];
+    file.read_exact_at(&mut bytes, 0)?;
+    let header = SegmentHeader::decode(&bytes);
+    Ok(header.is_ok_and(|header| header.database == database && header.segment == segment))
+}
+
+/// Makes spares of the segments before `log_start`, and removes those that are too many. None of this need be durable:
+/// segments before the log's start are ignored if they come back.
+pub(crate) fn retire(
+    vfs: &dyn Vfs,
+    directory: &Path,
+    options: LogOptions,
+    log_start: SegmentId,
+) -> Result<()> {
+    let (segments, spares) = list(vfs, directory)?;
+    let mut spare_count = spares.len();
+    for segment in segments.into_iter().filter(|segment| *segment < log_start) {
+        let path = segment_path(directory, segment);
+        if spare_count < options.spare_count {
+            let spare = spare_path(directory, segment);
+            vfs.rename(&path, &spare).map_err(|source| Error::io("rename", &path, source))?;
+            spare_count += 1;
+        } else {
+            remove(vfs, &path)?;
+        }
+    }
+    for spare in spares {
+        if spare_count > options.spare_count {
+            remove(vfs, &spare_path(directory, spare))?;
+            spare_count -= 1;
+        }
+    }
+    Ok(())
+}
+
+fn remove(vfs: &dyn Vfs, path: &Path) -> Result<()> {
+    match vfs.remove(path) {
+        // A spare may be taken as a segment meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome.map_err(|source| Error::io("remove", path, source)),
+    }
+}
+
+/// Removes what an attempt at a database left of its log.
+///
+/// # Errors
+/// `Corruption` if a segment may hold records: then there was a database, whose data file is missing.
+pub(crate) fn clear_unused(vfs: &dyn Vfs, directory: &Path) -> Result<()> {
+    for segment in list_segments(vfs, directory)? {
+        super::reader::SegmentReader::open(vfs, directory, segment)?.refuse_records()?;
+        remove(vfs, &segment_path(directory, segment))?;
+    }
+    Ok(())
+}
