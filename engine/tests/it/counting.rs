@@ -71,7 +71,8 @@ impl Calls {
 impl FileKind {
     fn of(path: &Path) -> FileKind {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("log-") { FileKind::Log } else { FileKind::Data }
+        let is_log = name.starts_with("log-") || name.starts_with("spare-");
+        if is_log { FileKind::Log } else { FileKind::Data }
     }
 }
 
