@@ -1,7 +1,6 @@
 //! Segments in files that were segments before, and what ends a log then.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
+use proofmark_vfs::{OpenMode, RealVfs, Vfs, VfsFile};
 
 use super::*;
 
@@ -33,9 +32,17 @@ fn txns(directory: &Path, from: (u64, u64)) -> Result<Vec<u64>> {
     replay_from(directory, from, |txn, _| found.push(txn)).map(|_| found)
 }
 
+fn open(path: &Path) -> Box<dyn VfsFile> {
+    RealVfs.open(path, OpenMode::Create).unwrap()
+}
+
+fn rename(from: &Path, to: &Path) {
+    RealVfs.rename(from, to).unwrap();
+}
+
 /// Changes a byte in place, and returns what undoes it.
 fn flip(path: &Path, at: u64) -> impl FnOnce() + use<> {
-    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let file = open(path);
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
@@ -59,7 +66,7 @@ fn what_is_left_over_is_never_read() {
         [13, 14, 15, 16],
         "one record, and three of an earlier life"
     );
-    let names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names = RealVfs.list(directory).unwrap();
     assert_eq!(names.len(), 3, "{names:?}");
 }
 
@@ -73,7 +80,7 @@ fn an_empty_segment_full_of_leftovers_is_used_further() {
     drop(log);
     retire(&Disk::new(), directory, TINY, SegmentId(6)).unwrap();
     let path = segment_path(directory, SegmentId(6));
-    assert!(fs::metadata(&path).unwrap().len() >= 3 * RECORD, "it was another segment");
+    assert!(open(&path).size().unwrap() >= 3 * RECORD, "it was another segment");
     let header = replay_from(directory, (6, 15), |_, _| ()).unwrap().empty.unwrap();
     // Neither with a trace of a first record, nor with the record that came after it.
     let undo = flip(&path, 64 + 40);
@@ -83,8 +90,7 @@ fn an_empty_segment_full_of_leftovers_is_used_further() {
     append(&mut log, 16, 10).unwrap();
     append(&mut log, 17, 10).unwrap();
     log.flush().unwrap();
-    let file = OpenOptions::new().write(true).open(&path).unwrap();
-    file.write_all_at(&[0; 56], 64).unwrap();
+    open(&path).write_all_at(&[0; 56], 64).unwrap();
     let replay = replay_from(directory, (6, 15), |_, _| panic!("the first record is gone")).unwrap();
     assert_eq!((replay.empty, replay.latest), (None, TxnId(15)));
 }
@@ -136,25 +142,24 @@ fn a_segment_that_was_begun_and_not_used_ends_the_log() {
 
 #[test]
 fn segments_that_are_swapped_or_foreign_are_damage() {
-    let [directory, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     drop(recycled(directory));
     let (four, five) = (segment_path(directory, SegmentId(4)), segment_path(directory, SegmentId(5)));
     let saved = directory.join("saved");
     let is_damage = || matches!(txns(directory, (3, 6)), Err(Error::Corruption { .. }));
-    fs::rename(&four, &saved).unwrap();
+    rename(&four, &saved);
     assert!(is_damage(), "a segment is missing");
-    fs::rename(&five, &four).unwrap();
+    rename(&five, &four);
     assert!(is_damage(), "a segment under the name of the one before");
-    fs::rename(&saved, &five).unwrap();
+    rename(&saved, &five);
     assert!(is_damage(), "two are swapped");
     let foreign = SegmentHeader { database: DatabaseId(2), segment: SegmentId(5), ..FIRST };
-    drop(Log::create(Arc::new(Disk::new()), other.path(), TINY, foreign).unwrap());
-    fs::rename(&five, &saved).unwrap();
-    fs::rename(&four, &five).unwrap();
-    fs::rename(&saved, &four).unwrap();
+    rename(&five, &saved);
+    rename(&four, &five);
+    rename(&saved, &four);
     assert_eq!(txns(directory, (3, 6)).unwrap().len(), 9);
-    fs::copy(segment_path(other.path(), SegmentId(5)), &five).unwrap();
+    open(&five).write_all_at(&foreign.encode(), 0).unwrap();
     assert!(is_damage(), "a segment of another database");
 }
 
@@ -180,7 +185,6 @@ fn records_and_scans_cross_the_read_buffer() {
         at += (56 + 1 + 2 + 8 + 4 + bytes as u64).next_multiple_of(8);
     }
     // A length that goes beyond the file is damage before anything is allocated.
-    let file = OpenOptions::new().write(true).open(&path).unwrap();
-    file.set_len(200_000).unwrap();
+    open(&path).set_size(200_000).unwrap();
     assert_eq!(txns(directory, (1, 0)).unwrap(), [1]);
 }
