@@ -59,6 +59,6 @@ pub use checkpoint::CheckpointReport;
 pub use db::{Database, Stats};
 pub use error::{Error, Result};
 pub use ids::{DatabaseId, Generation, PageId, SegmentId, TxnId};
-pub use inspect::{PageUsage, Survey, VerifyReport};
+pub use inspect::{LogItem, LogOperation, PageUsage, Survey, VerifyReport, scan_log};
 pub use mvcc::{ReadTransaction, Scan, WriteTransaction};
 pub use options::{Durability, Options, Retention};

@@ -72,6 +72,11 @@ impl SegmentReader {
         self.header
     }
 
+    /// The size of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.bytes.size
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

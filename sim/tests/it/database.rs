@@ -170,3 +170,60 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = spawn(command.args(["db", "dump", "db"]).stdout(writer)).wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
 }
+
+#[test]
+fn the_log_is_shown_record_by_record() {
+    let directory = with_database();
+    let verify = look_at_log(&directory, "verify");
+    verify.assert_sound();
+    assert!(verify.out.ends_with("no damage found in the log of db\n"), "{}", verify.out);
+    assert_eq!((verify.count("records"), verify.figure("transactions")), (1, "4 to 4"));
+    let dump = look_at_log(&directory, "dump");
+    dump.assert_sound();
+    let lines: Vec<&str> = dump.out.lines().collect();
+    assert!(
+        lines[0].starts_with(&format!("segment {LOG_FILE} ")) && lines[0].ends_with(" first=4"),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("  record at=64 ") && lines[1].ends_with(" operations=20"), "{lines:?}");
+    assert_eq!(lines[2], "    put \"key 0300\" 10 bytes");
+    assert_eq!(lines.len(), 2 + 20 + 1);
+    let scan = look_at_log(&directory, "scan");
+    assert_eq!(scan.out.lines().collect::<Vec<_>>(), [lines[0], lines[1], lines[22]]);
+}
+
+#[test]
+fn a_damaged_log_can_be_scanned_but_not_verified() {
+    let directory = with_database();
+    {
+        let database = open(&directory.path().join("db"));
+        for key in ["a", "b", "c"] {
+            let mut write = database.begin_write().unwrap();
+            write.put(key.as_bytes(), b"damaged or not").unwrap();
+            write.commit().unwrap();
+        }
+    }
+    let logs = || fs::read_dir(directory.path().join("db")).unwrap().map(|entry| entry.unwrap().path());
+    let log = logs().filter(|path| path.to_string_lossy().contains("/log-")).max().unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    let at = bytes.windows(14).position(|window| window == b"damaged or not").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let verify = look_at_log(&directory, "verify");
+    assert_eq!(verify.code, 1, "{verify:?}");
+    assert!(verify.out.starts_with("damage: db/log-"), "{verify:?}");
+    let scan = look_at_log(&directory, "scan");
+    scan.assert_sound();
+    for line in ["  end at=64: ", "  stray header at=64 transaction=5", " transaction=7 durable-through=6"] {
+        assert!(scan.out.contains(line), "no {line:?} in {}", scan.out);
+    }
+}
+
+/// Runs a `db log` command, and asserts that nothing changes on disk.
+#[track_caller]
+fn look_at_log(directory: &TempDir, what: &str) -> Answer {
+    let before = contents(directory.path());
+    let answer = proofmark(directory.path(), ["db", "log", what, "db"]);
+    assert!(contents(directory.path()) == before, "`db log {what}` changed something");
+    answer
+}

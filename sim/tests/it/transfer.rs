@@ -98,6 +98,9 @@ fn a_load_keeps_what_it_does_not_name() {
     let found = pairs(&directory.path().join("db"));
     assert!(found.contains(&(b"pear".to_vec(), b"yellow".to_vec())));
     assert!(found.contains(&(b"apple".to_vec(), b"red".to_vec())));
+    let past = proofmark(directory.path(), ["db", "export", "--at", "3", "db", "-"]);
+    past.assert_sound();
+    assert!(past.out.contains("\napple\tbrown\n"), "the history is not the command's to drop: {}", past.out);
 }
 
 #[test]

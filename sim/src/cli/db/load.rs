@@ -12,7 +12,7 @@ use proofmark_engine::{Database, Error, Options, TxnId};
 
 use super::lines::{KEY_BYTES_MAX, LineError, LineReader};
 use super::progress::Progress;
-use super::{LoadArguments, check_directory, damage, is_standard_stream, open};
+use super::{LoadArguments, check_directory, damage, is_standard_stream, keeping_history, open};
 use crate::cli::Ending;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{STYLE_NOTABLE, counted};
@@ -38,7 +38,7 @@ pub(super) fn load(arguments: &LoadArguments, out: &mut impl Write) -> anyhow::R
     let Some(key_bytes_max) = key_bytes_max(path, *create, *page_size, out)? else {
         return Ok(Ending::Unsound);
     };
-    let options = Options::new().create(*create).page_size(*page_size);
+    let options = keeping_history().create(*create).page_size(*page_size);
     let interrupt = Interrupt::listen()?;
     let lines: LineReader<Box<dyn BufRead>>;
     let mut size = None;

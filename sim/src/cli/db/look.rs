@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use proofmark_engine::{PageUsage, Stats, Survey, VerifyReport};
 
+use super::log::LogFigures;
 use super::{damage, open_to_look};
 use crate::cli::Ending;
 use crate::cli::output::{Figures, STYLE_GOOD};
@@ -30,7 +31,9 @@ pub(super) fn stats(path: &Path, out: &mut impl Write) -> anyhow::Result<Ending>
     let bytes = bytes_on_disk(path).with_context(|| format!("cannot list {}", path.display()))?;
     match database.survey() {
         Ok(survey) => {
-            writeln!(out, "{}", figures_of_stats(&database.stats(), &survey, bytes).render())?;
+            let mut figures = figures_of_stats(&database.stats(), &survey, bytes);
+            LogFigures::count(path)?.add_to(&mut figures);
+            writeln!(out, "{}", figures.render())?;
             Ok(Ending::Sound)
         }
         Err(error) => damage(error, out),

@@ -7,6 +7,7 @@
 mod export;
 mod lines;
 mod load;
+mod log;
 mod look;
 mod progress;
 
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use proofmark_engine::{Database, Error, Options, TxnId};
+use proofmark_engine::{Database, Error, Options, Retention, TxnId};
 
 use super::Ending;
 use super::output::STYLE_BAD;
@@ -40,6 +41,9 @@ pub(super) enum DbCommand {
     Stats(DbArguments),
     /// Print the meta page, every page with its keys, and every record of the log.
     Dump(DbArguments),
+    /// Look at the files of the log, even where no database can be opened.
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Write every pair of a snapshot to a file, a line each.
     #[command(after_long_help = LINES)]
     Export(ExportArguments),
@@ -105,9 +109,15 @@ pub(super) fn carry_out(command: &DbCommand, out: &mut impl Write) -> anyhow::Re
         DbCommand::Verify(arguments) => look::verify(&arguments.path, out),
         DbCommand::Stats(arguments) => look::stats(&arguments.path, out),
         DbCommand::Dump(arguments) => look::dump(&arguments.path, out),
+        DbCommand::Log(command) => log::carry_out(command, out),
         DbCommand::Export(arguments) => export::export(arguments, out),
         DbCommand::Load(arguments) => load::load(arguments, out),
     }
+}
+
+/// Options that leave it to the owner of a database to say how much of its history is kept.
+fn keeping_history() -> Options {
+    Options::new().retention(Retention::All)
 }
 
 /// Opens a database for reading only; none if it is damaged, which has then been printed.
