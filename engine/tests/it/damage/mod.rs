@@ -1,5 +1,8 @@
 //! Damage on disk: reported, or harmless; never wrong data, never a panic.
 
+mod shapes;
+mod sweep;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Bound;
