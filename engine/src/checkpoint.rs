@@ -1,6 +1,6 @@
 //! Checkpoints: the write tier goes into the base tree, and the log starts anew.
 //!
-//! 1. *Freeze*, under the log's lock: make the log durable, go on in a new segment, and let commits go into a new write
+//! 1. *Freeze*, under the commit lock: make the log durable, go on in a new segment, and let commits go into a new write
 //!    tier. The frozen tier holds exactly what the segments before the new one hold.
 //! 2. *Merge* the frozen tier into new pages, write the free list, sync.
 //! 3. *Flip*: write the meta page of the next generation into the place of the older one, sync. From here on the new
@@ -9,27 +9,40 @@
 //! 5. *Retire* the segments that the new meta page doesn't need.
 //!
 //! A power loss before the flip is durable leaves the old meta page, the old tree and all segments since. A failure
-//! leaves the same on disk, but what was allocated in memory is not taken back: the database is poisoned instead.
+//! leaves the same on disk. If the disk was full, the page accounting is taken back, the frozen tier stays where it is,
+//! and the next checkpoint begins by finishing this one; after any other failure the database is poisoned.
 
 use crate::btree::{Change, Target, merge};
-use crate::db::Shared;
-use crate::error::Result;
+use crate::db::{Published, Shared};
+use crate::error::{Error, Result};
 use crate::format::{Meta, SegmentHeader, VersionKey};
 use crate::ids::{Generation, PageId, SegmentId, TxnId};
 use crate::log::{Log, retire};
 use crate::mvcc::{BaseVersion, View};
-use crate::pager::Allocator;
+use crate::pager::{Allocator, Pager};
 use crate::sync::{Arc, Weak};
 use crate::write_tier::WriteTier;
 
 /// What only checkpoints change.
 #[derive(Debug)]
 pub(crate) struct CheckpointState {
+    pub(crate) pager: Arc<Pager>,
     /// The meta page that counts.
     pub(crate) meta: Meta,
     pub(crate) allocator: Allocator,
     /// Base versions that a reader may still hold, oldest first.
     pub(crate) versions: Vec<(Generation, Weak<BaseVersion>)>,
+    /// A tier that was frozen and is not in the base tree yet.
+    pub(crate) frozen: Option<Frozen>,
+}
+
+/// A write tier that gets no more commits.
+#[derive(Debug, Clone)]
+pub(crate) struct Frozen {
+    pub(crate) tier: Arc<WriteTier>,
+    pub(crate) through: TxnId,
+    /// The segment in which the commits after it begin.
+    pub(crate) log_start: SegmentId,
 }
 
 /// What a checkpoint did.
@@ -41,53 +54,133 @@ pub struct CheckpointReport {
     pub merged_version_count: u64,
 }
 
-/// What is left of the log's lock after a freeze.
-struct Frozen {
-    tier: Arc<WriteTier>,
-    through: TxnId,
-    log_start: SegmentId,
+impl CheckpointState {
+    /// The oldest generation whose pages a reader may need.
+    fn oldest_held(&mut self) -> Generation {
+        self.versions.retain(|(_, version)| version.strong_count() > 0);
+        self.versions.first().map_or(self.meta.generation, |(generation, _)| *generation)
+    }
 }
 
 impl Shared {
-    /// Merges whatever was committed since the last checkpoint.
     pub(crate) fn checkpoint_now(&self) -> Result<CheckpointReport> {
-        let mut state = self.checkpoint.lock();
-        let Some(frozen) = self.freeze()? else {
-            return Ok(CheckpointReport { through: state.meta.checkpoint, merged_version_count: 0 });
+        self.checkpoint_locked(&mut self.checkpoint.lock())
+    }
+
+    /// Runs a checkpoint if the write tier has outgrown its limit, unless one is under way. The commit before this has
+    /// succeeded, whatever happens here: a failure poisons the database, or is met again in [`Shared::make_room`].
+    pub(crate) fn checkpoint_if_full(&self) {
+        if self.active_bytes() <= self.options.write_tier_bytes as u64 {
+            return;
+        }
+        let Some(mut state) = self.checkpoint.try_lock() else { return };
+        // Whoever had the lock before may have done it.
+        if self.active_bytes() > self.options.write_tier_bytes as u64 && self.check_writable().is_ok() {
+            let outcome = self.checkpoint_locked(&mut state);
+            debug_assert!(
+                matches!(outcome, Ok(_) | Err(Error::OutOfSpace { .. })) || self.check_writable().is_err()
+            );
+        }
+    }
+
+    /// Waits until the write tier takes one more commit, or fails. It doesn't take one while it is full and the one before
+    /// it is still being merged, or found no room on the disk; and never beyond twice its limit.
+    pub(crate) fn make_room(&self) -> Result<()> {
+        let limit = self.options.write_tier_bytes as u64;
+        let must_wait = || {
+            let view = &self.published.load().view;
+            let bytes = view.active.bytes();
+            bytes > limit.saturating_mul(2) || (bytes > limit && view.frozen.is_some())
         };
-        self.complete(&mut state, &frozen).inspect_err(|error| self.poison(error))
+        if must_wait() {
+            self.check_writable()?;
+            let mut state = self.checkpoint.lock();
+            if must_wait() {
+                self.checkpoint_locked(&mut state)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges what an earlier checkpoint had to leave, and then whatever was committed since.
+    pub(crate) fn checkpoint_locked(&self, state: &mut CheckpointState) -> Result<CheckpointReport> {
+        let mut merged_version_count = 0;
+        if state.frozen.is_some() {
+            merged_version_count += self.complete(state)?;
+        }
+        if self.freeze(state)? {
+            merged_version_count += self.complete(state)?;
+        }
+        Ok(CheckpointReport { through: state.meta.checkpoint, merged_version_count })
     }
 
     /// The checkpoint that ends a recovery: makes durable what was replayed into the frozen tier, and starts a log with
     /// `next`, so that nothing is ever appended to what the power loss left behind.
     pub(crate) fn checkpoint_recovered(&self, next: SegmentHeader) -> Result<()> {
         let mut state = self.checkpoint.lock();
-        let published = self.snapshot();
-        let tier = published.view.frozen.expect("recovery replays into the frozen tier");
-        let (through, log_start) = (published.latest, next.segment);
-        let log = Log::create(Arc::clone(&self.vfs), &self.directory, self.options.log(), next)?;
-        *self.log.lock() = Some(log);
-        self.complete(&mut state, &Frozen { tier, through, log_start })?;
+        let mut commits = self.commits.lock();
+        let tier = self.published.load().view.frozen.clone().expect("recovery replays into the frozen tier");
+        let (through, log_start) = (commits.installed, next.segment);
+        commits.log = Some(Log::create(Arc::clone(&self.vfs), &self.directory, self.options.log(), next)?);
+        drop(commits);
+        state.frozen = Some(Frozen { tier, through, log_start });
+        self.complete(&mut state)?;
         Ok(())
     }
 
-    /// Swaps the write tiers; none if there is nothing to merge, and then everything is durable too.
-    fn freeze(&self) -> Result<Option<Frozen>> {
-        self.with_log(|log| {
-            if self.published.read().view.active.is_empty() {
-                log.sync()?;
-                return Ok(None);
-            }
-            let log_start = log.rotate()?;
-            let mut published = self.published.write();
-            assert!(published.view.frozen.is_none(), "one checkpoint at a time");
-            let tier = std::mem::take(&mut published.view.active);
-            published.view.frozen = Some(Arc::clone(&tier));
-            Ok(Some(Frozen { tier, through: published.latest, log_start }))
-        })
+    /// Swaps the write tiers; `false` if there is nothing to merge, and then everything is durable too.
+    pub(crate) fn freeze(&self, state: &mut CheckpointState) -> Result<bool> {
+        assert!(state.frozen.is_none(), "one checkpoint at a time");
+        let mut commits = self.lock_commits_unsynced()?;
+        let is_empty = self.published.load().view.active.is_empty();
+        let log = commits.log_mut()?;
+        let outcome = if is_empty { log.sync().map(|()| None) } else { log.rotate().map(Some) };
+        // Even where the next segment could not be had, this one may have been synced.
+        self.note_durable(&mut commits);
+        let Some(log_start) = outcome.inspect_err(|error| self.poison_unless_out_of_space(error))? else {
+            return Ok(false);
+        };
+        let published = self.published.load();
+        assert_eq!(published.latest, commits.installed, "everything is durable, and so visible");
+        let tier = Arc::clone(&published.view.active);
+        let active: Arc<WriteTier> = Arc::default();
+        commits.era = commits.era.begin_next(Arc::clone(&active));
+        let base = Arc::clone(&published.view.base);
+        let view = Arc::new(View { active, frozen: Some(Arc::clone(&tier)), base });
+        self.published.store(Arc::new(Published { latest: published.latest, view }));
+        state.frozen = Some(Frozen { tier, through: commits.installed, log_start });
+        Ok(true)
     }
 
-    fn complete(&self, state: &mut CheckpointState, frozen: &Frozen) -> Result<CheckpointReport> {
+    /// Merges the frozen tier, and returns how many versions it held.
+    fn complete(&self, state: &mut CheckpointState) -> Result<u64> {
+        let frozen = state.frozen.clone().expect("the caller has frozen a tier");
+        let accounts = state.allocator.clone();
+        let (meta, count) = match self.merge_frozen(state, &frozen) {
+            Ok(merged) => merged,
+            Err(error) => {
+                self.poison_unless_out_of_space(&error);
+                state.allocator = accounts;
+                return Err(error);
+            }
+        };
+        let flip = || {
+            state.pager.sync()?;
+            state.pager.write_meta(&meta)?;
+            state.pager.sync()
+        };
+        flip().inspect_err(|error| self.poison(error))?;
+        state.meta = meta;
+        state.frozen = None;
+        let base = BaseVersion::new(Arc::clone(&state.pager), &meta);
+        self.publish_base(state, Arc::new(base));
+        retire(&*self.vfs, &self.directory, self.options.log(), frozen.log_start)
+            .inspect_err(|error| self.poison_unless_out_of_space(error))?;
+        Ok(count)
+    }
+
+    /// Writes the pages of the next generation, and returns the meta page with which they will count.
+    fn merge_frozen(&self, state: &mut CheckpointState, frozen: &Frozen) -> Result<(Meta, u64)> {
         let versions = frozen.tier.versions();
         let changes: Vec<Change<'_>> = versions
             .iter()
@@ -99,14 +192,15 @@ impl Shared {
         let current = state.meta;
         let generation = current.generation.next();
         let oldest = self.options.retention.oldest(frozen.through).max(current.oldest);
+        let oldest_held = state.oldest_held();
+        let pager = &*state.pager;
         state
             .allocator
-            .begin(current.generation, &mut state.versions)
-            .map_err(|damage| self.pager.corruption(PageId(0), damage))?;
-        let target =
-            Target { pager: &self.pager, allocator: &mut state.allocator, generation, horizon: oldest };
+            .begin(current.generation, oldest_held)
+            .map_err(|damage| pager.corruption(PageId(0), damage))?;
+        let target = Target { pager, allocator: &mut state.allocator, generation, horizon: oldest };
         let root = merge(target, current.root, &changes)?;
-        let free_list = state.allocator.finish(&self.pager, generation)?;
+        let free_list = state.allocator.finish(pager, generation)?;
         let meta = Meta {
             database: current.database,
             page_size: current.page_size,
@@ -118,20 +212,27 @@ impl Shared {
             checkpoint: frozen.through,
             oldest,
         };
-        self.pager.reserve(meta.page_count)?;
-        self.pager.sync()?;
-        self.pager.write_meta(&meta)?;
-        self.pager.sync()?;
-        state.meta = meta;
-        self.publish(state, Arc::new(BaseVersion { generation, root, oldest }));
-        retire(&*self.vfs, &self.directory, self.options.log(), frozen.log_start)?;
-        Ok(CheckpointReport { through: frozen.through, merged_version_count: changes.len() as u64 })
+        pager.reserve(meta.page_count)?;
+        Ok((meta, changes.len() as u64))
     }
 
-    fn publish(&self, state: &mut CheckpointState, base: Arc<BaseVersion>) {
+    /// Shows new snapshots the new base, in place of the old one and the frozen tier.
+    pub(crate) fn publish_base(&self, state: &mut CheckpointState, base: Arc<BaseVersion>) {
         state.versions.push((base.generation, Arc::downgrade(&base)));
-        let mut published = self.published.write();
-        let active = Arc::clone(&published.view.active);
-        published.view = View { active, frozen: None, base };
+        let _commits = self.commits.lock();
+        let published = self.published.load();
+        let view = Arc::new(View { active: Arc::clone(&published.view.active), frozen: None, base });
+        self.published.store(Arc::new(Published { latest: published.latest, view }));
+    }
+
+    /// A full disk leaves everything as it was; after any other failure nobody knows.
+    pub(crate) fn poison_unless_out_of_space(&self, error: &Error) {
+        if !matches!(error, Error::OutOfSpace { .. }) {
+            self.poison(error);
+        }
+    }
+
+    fn active_bytes(&self) -> u64 {
+        self.published.load().view.active.bytes()
     }
 }

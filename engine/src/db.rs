@@ -1,26 +1,25 @@
-//! The database: what its handles share, and how a commit goes through it.
+//! The database: what its handles share, and where its transactions begin.
 //!
-//! Locks, in the order in which they are taken: `checkpoint` (one checkpoint at a time), `log` (one commit at a time),
-//! `published` (for as long as it takes to copy or replace a few pointers). Below them, each for the length of one
-//! look-up, lie the locks of the write tier and of the page cache. A reader takes `published` once, and those as it reads.
+//! Locks, in the order in which they are taken: `checkpoint` (one checkpoint at a time), `commits` (one at a time into the
+//! log and the write tier). Below them, each for the length of one look-up, lie the locks of the write tier and of the
+//! page cache. What a snapshot sees is published through one atomic pointer: beginning to read takes no lock.
 
 use std::path::{Path, PathBuf};
 
 use proofmark_vfs::{RealVfs, Vfs};
 
 use crate::checkpoint::{CheckpointReport, CheckpointState};
+use crate::commit::CommitState;
 use crate::error::{Error, Result};
 use crate::ids::{Generation, TxnId};
-use crate::log::Log;
-use crate::mvcc::{Mutations, ReadTransaction, View, WriteTransaction};
-use crate::options::{Durability, Options};
-use crate::pager::Pager;
+use crate::mvcc::{Era, ReadTransaction, View, WriteTransaction, WriterKind};
+use crate::options::Options;
 use crate::recovery;
-use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, RwLock};
+use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Condvar, Mutex, OnceLock, Ordering};
 
 /// An open database. Clones share one handle; the database is closed when the last of them and of their transactions
-/// is gone. Closing writes nothing: what was committed with [`Durability::Sync`] is durable already, and
-/// [`Database::sync`] makes the rest so.
+/// is gone. Closing writes nothing: what was committed with [`Durability::Sync`](crate::Durability::Sync) is durable
+/// already, and [`Database::sync`] makes the rest so.
 #[derive(Debug, Clone)]
 pub struct Database {
     pub(crate) shared: Arc<Shared>,
@@ -32,21 +31,24 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) directory: PathBuf,
-    pub(crate) pager: Pager,
     pub(crate) checkpoint: Mutex<CheckpointState>,
-    /// None if the database was opened for reading only.
-    pub(crate) log: Mutex<Option<Log>>,
-    pub(crate) published: RwLock<Published>,
-    writer_open: AtomicBool,
+    pub(crate) commits: Mutex<CommitState>,
+    /// Notified when a sync of the log has ended.
+    pub(crate) progressed: Condvar,
+    /// Replaced under the commit lock only.
+    pub(crate) published: ArcSwap<Published>,
+    /// An exclusive writer is open. Set under the commit lock.
+    pub(crate) writer_open: AtomicBool,
+    savepoints: AtomicU64,
     /// Set once, with the cause.
     poisoned: OnceLock<String>,
 }
 
 /// What a new snapshot sees.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) latest: TxnId,
-    pub(crate) view: View,
+    pub(crate) view: Arc<View>,
 }
 
 /// The right to be the only writer. Given back on drop.
@@ -83,8 +85,8 @@ impl Database {
     /// options say so.
     ///
     /// # Errors
-    /// `NotFound`, `Locked`, `UnsupportedFormat`, `InvalidArgument`, `Io`; `Corruption` if what is there can't be made
-    /// sense of without losing something that was durable. Nothing that was durable is changed then.
+    /// `NotFound`, `Locked`, `UnsupportedFormat`, `InvalidArgument`, `OutOfSpace`, `Io`; `Corruption` if what is there
+    /// can't be made sense of without losing something that was durable. Nothing that was durable is changed then.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Database> {
         Database::open_on(Arc::new(RealVfs), path.as_ref(), options)
     }
@@ -96,15 +98,17 @@ impl Database {
     pub fn open_on(vfs: Arc<dyn Vfs>, path: &Path, options: &Options) -> Result<Database> {
         options.validate()?;
         let opened = recovery::open(vfs, path, options)?;
+        let era = Era::new(Arc::clone(&opened.published.view.active));
         let shared = Shared {
             options: options.clone(),
             vfs: opened.vfs,
             directory: path.to_owned(),
-            pager: opened.pager,
             checkpoint: Mutex::new(opened.checkpoint),
-            log: Mutex::new(opened.log),
-            published: RwLock::new(opened.published),
+            commits: Mutex::new(CommitState::new(opened.log, opened.published.latest, era)),
+            progressed: Condvar::default(),
+            published: ArcSwap::from_pointee(opened.published),
             writer_open: AtomicBool::new(false),
+            savepoints: AtomicU64::new(0),
             poisoned: OnceLock::new(),
         };
         let database = Database { shared: Arc::new(shared) };
@@ -114,13 +118,14 @@ impl Database {
         Ok(database)
     }
 
-    /// A snapshot of the latest committed state.
+    /// A snapshot of the latest committed state. Takes no lock, and nobody waits for it.
     ///
     /// # Errors
     /// None at present; the signature leaves room for a limit on readers.
     pub fn begin_read(&self) -> Result<ReadTransaction> {
-        let Published { latest, view } = self.shared.snapshot();
-        Ok(ReadTransaction::new(Arc::clone(&self.shared), view, latest))
+        let published = self.shared.published.load();
+        let view = Arc::clone(&published.view);
+        Ok(ReadTransaction::new(Arc::clone(&self.shared), view, published.latest))
     }
 
     /// A snapshot of the state right after transaction `txn`.
@@ -128,32 +133,49 @@ impl Database {
     /// # Errors
     /// `SnapshotNotFound` if `txn` is no longer retained or lies in the future.
     pub fn begin_read_at(&self, txn: TxnId) -> Result<ReadTransaction> {
-        let Published { latest, view } = self.shared.snapshot();
-        let oldest = view.base.oldest;
+        let published = self.shared.published.load();
+        let (oldest, latest) = (published.view.base.oldest, published.latest);
         if txn < oldest || txn > latest {
             return Err(Error::SnapshotNotFound { requested: txn, oldest, latest });
         }
-        Ok(ReadTransaction::new(Arc::clone(&self.shared), view, txn))
+        Ok(ReadTransaction::new(Arc::clone(&self.shared), Arc::clone(&published.view), txn))
     }
 
-    /// The exclusive writer.
+    /// The exclusive writer: it never conflicts. While it is open, optimistic transactions can begin and work, but not
+    /// commit.
     ///
     /// # Errors
     /// `WriteBusy` if there is one already, `Poisoned`, `ReadOnly`.
     pub fn begin_write(&self) -> Result<WriteTransaction> {
-        self.shared.check_writable()?;
+        // Under the lock, so that no optimistic transaction commits between the look at the slot and the snapshot.
+        let state = self.shared.lock_commits()?;
         let slot = WriterSlot::take(&self.shared)?;
-        let Published { latest, view } = self.shared.snapshot();
-        Ok(WriteTransaction::new(Arc::clone(&self.shared), view, latest, slot))
+        let view = Arc::clone(&self.shared.published.load().view);
+        let kind = WriterKind::Exclusive(slot);
+        Ok(WriteTransaction::new(Arc::clone(&self.shared), view, state.installed, kind))
     }
 
-    /// Makes every commit so far durable.
+    /// A writer beside others. If a key that it writes is committed by another transaction before it commits itself, its
+    /// commit fails with [`Error::Conflict`]: the first committer wins. Every commit since its snapshot is kept in memory
+    /// for as long as it is open.
+    ///
+    /// # Errors
+    /// `Poisoned`, `ReadOnly`.
+    pub fn begin_optimistic(&self) -> Result<WriteTransaction> {
+        // Under the lock, so that the era is the one of the snapshot.
+        let state = self.shared.lock_commits()?;
+        let published = self.shared.published.load();
+        let kind = WriterKind::Optimistic(Arc::clone(&state.era));
+        let view = Arc::clone(&published.view);
+        Ok(WriteTransaction::new(Arc::clone(&self.shared), view, published.latest, kind))
+    }
+
+    /// Makes every commit so far durable, and visible if it was only submitted.
     ///
     /// # Errors
     /// `Io` if the log can't be synced; the database is poisoned then. `Poisoned`, `ReadOnly`.
     pub fn sync(&self) -> Result<()> {
-        self.shared.check_writable()?;
-        self.shared.with_log(Log::sync)
+        self.shared.sync_all()
     }
 
     /// Merges what was committed since the last checkpoint into the base tree, which shortens the log and frees memory.
@@ -161,8 +183,9 @@ impl Database {
     /// writers go on meanwhile.
     ///
     /// # Errors
-    /// `Io` if something can't be written, or `Corruption` if a page can't be read; the database is poisoned then, and
-    /// whole on disk. `Poisoned`, `ReadOnly`.
+    /// `OutOfSpace` if there is no room for the new pages: everything is as before, and it can be tried again. `Io` if
+    /// something can't be written, or `Corruption` if a page can't be read; the database is poisoned then, and whole on
+    /// disk. `Poisoned`, `ReadOnly`.
     pub fn checkpoint(&self) -> Result<CheckpointReport> {
         self.shared.check_writable()?;
         self.shared.checkpoint_now()
@@ -171,13 +194,13 @@ impl Database {
     /// The latest committed transaction.
     #[must_use]
     pub fn latest(&self) -> TxnId {
-        self.shared.published.read().latest
+        self.shared.published.load().latest
     }
 
     /// The oldest transaction as of which can be read.
     #[must_use]
     pub fn oldest_retained(&self) -> TxnId {
-        self.shared.published.read().view.base.oldest
+        self.shared.published.load().view.base.oldest
     }
 
     /// Some figures. Waits for a checkpoint that is under way.
@@ -185,7 +208,8 @@ impl Database {
     pub fn stats(&self) -> Stats {
         let checkpoint = self.shared.checkpoint.lock();
         let census = checkpoint.allocator.census();
-        let Published { latest, view } = self.shared.snapshot();
+        let published = self.shared.published.load();
+        let view = &published.view;
         Stats {
             page_size: checkpoint.meta.page_size,
             page_count: census.page_count,
@@ -193,7 +217,7 @@ impl Database {
             waiting_page_count: census.waiting,
             generation: checkpoint.meta.generation,
             checkpoint: checkpoint.meta.checkpoint,
-            latest,
+            latest: published.latest,
             oldest: view.base.oldest,
             write_tier_bytes: view.tiers().map(|tier| tier.bytes()).sum(),
         }
@@ -201,60 +225,6 @@ impl Database {
 }
 
 impl Shared {
-    pub(crate) fn snapshot(&self) -> Published {
-        self.published.read().clone()
-    }
-
-    /// Commits what an exclusive writer gathered on top of `snapshot`.
-    pub(crate) fn commit(
-        &self,
-        snapshot: TxnId,
-        mutations: Mutations,
-        durability: Durability,
-    ) -> Result<TxnId> {
-        self.with_log(|log| {
-            if mutations.is_empty() {
-                // There is nothing to log, but Sync also promises that everything before is durable.
-                if durability == Durability::Sync {
-                    log.sync()?;
-                }
-                return Ok(snapshot);
-            }
-            let txn = snapshot.next();
-            log.append(txn, mutations.iter().map(|(key, value)| (&**key, value.as_deref())))?;
-            match durability {
-                Durability::Sync => log.sync()?,
-                Durability::Buffered => log.flush()?,
-            }
-            // A checkpoint swaps tiers under the log's lock, so that this is the tier the transaction belongs to.
-            let active = Arc::clone(&self.published.read().view.active);
-            active.install(txn, mutations);
-            let mut published = self.published.write();
-            assert_eq!(published.latest, snapshot, "an exclusive writer commits onto its snapshot");
-            published.latest = txn;
-            Ok(txn)
-        })
-    }
-
-    /// Runs a checkpoint if the write tier has outgrown its limit. The commit that calls this has succeeded, whatever
-    /// happens here: a failure poisons the database, which the next write reports.
-    pub(crate) fn checkpoint_if_full(&self) {
-        let bytes = self.published.read().view.active.bytes();
-        if bytes > self.options.write_tier_bytes as u64 && self.check_writable().is_ok() {
-            let outcome = self.checkpoint_now();
-            debug_assert!(outcome.is_ok() || self.poisoned.get().is_some());
-        }
-    }
-
-    /// Runs `work` on the log. An error leaves unknown what is on disk, so it poisons the database.
-    pub(crate) fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> Result<T>) -> Result<T> {
-        let mut log = self.log.lock();
-        let log = log.as_mut().ok_or(Error::ReadOnly)?;
-        // Whoever held the lock before may have failed.
-        self.check_writable()?;
-        work(log).inspect_err(|error| self.poison(error))
-    }
-
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
@@ -268,6 +238,12 @@ impl Shared {
     /// Refuses every change from here on. The first cause is kept.
     pub(crate) fn poison(&self, cause: &Error) {
         let _ = self.poisoned.set(cause.to_string());
+    }
+
+    /// A number that no other savepoint has.
+    pub(crate) fn savepoint_number(&self) -> u64 {
+        // Relaxed: the number only has to differ from all others.
+        self.savepoints.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -93,6 +93,12 @@ pub enum Error {
         /// The database directory.
         path: PathBuf,
     },
+    /// There is something already where something new was to be made.
+    #[error("{} exists already, and is not empty", path.display())]
+    AlreadyExists {
+        /// The directory.
+        path: PathBuf,
+    },
     /// There is no database in the directory, and none was to be created.
     #[error("there is no database in {}", path.display())]
     NotFound {
@@ -130,6 +136,11 @@ impl Error {
             }
             _ => Error::Io { operation, path, source },
         }
+    }
+
+    /// A failed sync. Whatever the reason, even a full disk, what is on disk is unknown.
+    pub(crate) fn sync(path: &Path, source: io::Error) -> Error {
+        Error::Io { operation: "sync", path: path.to_owned(), source }
     }
 
     pub(crate) fn corruption(path: &Path, offset: u64, damage: Damage) -> Error {

@@ -38,9 +38,14 @@
 
 #![deny(missing_docs)]
 
+mod backup;
 mod btree;
 mod bytes;
+mod changes;
 mod checkpoint;
+mod commit;
+mod compact;
+mod create;
 mod db;
 mod error;
 mod format;
@@ -54,11 +59,14 @@ mod recovery;
 mod sync;
 mod write_tier;
 
+pub use backup::BackupReport;
 pub use bytes::Bytes;
+pub use changes::{Change, Changes};
 pub use checkpoint::CheckpointReport;
+pub use compact::CompactReport;
 pub use db::{Database, Stats};
 pub use error::{Error, Result};
 pub use ids::{DatabaseId, Generation, PageId, SegmentId, TxnId};
 pub use inspect::{LogItem, LogOperation, PageUsage, Survey, VerifyReport, scan_log};
-pub use mvcc::{ReadTransaction, Scan, WriteTransaction};
+pub use mvcc::{ReadTransaction, Savepoint, Scan, Ticket, WriteTransaction};
 pub use options::{Durability, Options, Retention};

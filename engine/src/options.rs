@@ -52,6 +52,7 @@ pub struct Options {
     pub(crate) log_chunk_bytes: u64,
     pub(crate) spare_segments: usize,
     pub(crate) write_tier_bytes: usize,
+    pub(crate) stream_bytes: usize,
     pub(crate) retention: Retention,
     pub(crate) create: bool,
     pub(crate) read_only: bool,
@@ -66,6 +67,7 @@ impl Default for Options {
             log_chunk_bytes: 1 << 20,
             spare_segments: 2,
             write_tier_bytes: 64 << 20,
+            stream_bytes: 16 << 20,
             retention: Retention::Latest,
             create: true,
             read_only: false,
@@ -125,6 +127,14 @@ impl Options {
     #[must_use]
     pub fn write_tier_bytes(mut self, bytes: usize) -> Options {
         self.write_tier_bytes = bytes;
+        self
+    }
+
+    /// The most bytes that a stream of [`changes`](crate::Database::changes) gathers from the base tree at a time. A single
+    /// larger transaction still fits. A smaller buffer means more walks over the tree.
+    #[must_use]
+    pub fn stream_bytes(mut self, bytes: usize) -> Options {
+        self.stream_bytes = bytes;
         self
     }
 

@@ -1,39 +1,34 @@
 //! Opening a database: finding the meta page that counts, and bringing back what the log holds beyond it.
 //!
-//! The data file's own lock is the database's: there is no lock file to be left behind. A database is created under
-//! another name and renamed into place when all of it is durable, so that a power loss during the creation leaves no
-//! database, or a whole one.
+//! The data file's own lock is the database's: there is no lock file to be left behind, or missing from a copy. Since
+//! compaction replaces the data file, the lock counts only while the file has its name.
 //!
 //! Recovery trusts nothing that may live in the page cache only. Whatever it replays, and whatever a crash may have
 //! kept from being finished, it makes durable with a checkpoint of its own before anything new is acknowledged; until
 //! that checkpoint's meta page is durable every byte of the old state is left alone, so that a power loss during a
 //! recovery is followed by the same recovery.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proofmark_vfs::{LockMode, OpenMode, Vfs, VfsFile};
 
 use crate::checkpoint::CheckpointState;
+use crate::create::{DATA_FILE, create_empty, exists, lock, make_names_durable};
 use crate::db::Published;
 use crate::error::{Error, Result};
 use crate::format::{Damage, Meta, SegmentHeader};
-use crate::ids::{DatabaseId, Generation, SegmentId, TxnId};
-use crate::log::{Log, begin_segment, clear_unused, replay};
+use crate::ids::Generation;
+use crate::log::{Log, replay};
 use crate::mvcc::{BaseVersion, View};
 use crate::options::Options;
-use crate::pager::{Allocator, Pager, read_meta_pages};
+use crate::pager::{Allocator, MetaPages, Pager, read_meta_pages};
 use crate::sync::Arc;
 use crate::write_tier::WriteTier;
-
-const DATA_FILE: &str = "data";
-const NEW_DATA_FILE: &str = "data.new";
 
 /// A database as it was found.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) vfs: Arc<dyn Vfs>,
-    pub(crate) pager: Pager,
     pub(crate) checkpoint: CheckpointState,
     /// None until the recovery's checkpoint has started a new one, or for good if nothing is to be written.
     pub(crate) log: Option<Log>,
@@ -50,7 +45,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
         if !options.create || options.read_only {
             return Err(Error::NotFound { path: directory.to_owned() });
         }
-        create(&*vfs, directory, options)?;
+        create_empty(&*vfs, directory, options)?;
     }
     let (open_mode, lock_mode) = if options.read_only {
         (OpenMode::Read, LockMode::Shared)
@@ -59,13 +54,18 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
     };
     let file = vfs.open(&data_path, open_mode).map_err(|source| Error::io("open", &data_path, source))?;
     lock(&*file, directory, &data_path, lock_mode)?;
-    let meta = read_meta_pages(&*file, &data_path)?.newest;
+    if !is_in_place(&*vfs, &*file, &data_path)? {
+        // Another handle has put a compacted file in its place, and has the lock of that one.
+        return Err(Error::Locked { path: directory.to_owned() });
+    }
+    let meta_pages = read_meta_pages(&*file, &data_path)?;
+    let meta = meta_pages.newest;
     let size = file.size().map_err(|source| Error::io("measure", &data_path, source))?;
     if size < meta.page_count * u64::from(meta.page_size) {
         let damage = Damage("the data file is shorter than its meta page says");
         return Err(Error::corruption(&data_path, size, damage));
     }
-    if meta.generation == Generation(0) && !options.read_only {
+    if !options.read_only && may_be_unnamed(&meta_pages) {
         make_names_durable(&*vfs, directory)?;
     }
     let pager = Pager::new(file, data_path, meta.database, meta.page_size as usize, options.cache_bytes);
@@ -84,7 +84,8 @@ fn recover(
     let replay = replay(&*vfs, directory, &meta, |txn, mutations| {
         tier.replay(txn, mutations);
     })?;
-    let base = Arc::new(BaseVersion { generation: meta.generation, root: meta.root, oldest: meta.oldest });
+    let pager = Arc::new(pager);
+    let base = Arc::new(BaseVersion::new(Arc::clone(&pager), &meta));
     if replay.has_stale_segments && !options.read_only {
         // They are still there, so that the checkpoint that wrote the meta page may have died before it was durable. Its
         // bytes are written anew, because a sync that failed may have marked them as clean; a power loss that tears
@@ -103,83 +104,24 @@ fn recover(
     let view = View { active: Arc::default(), frozen, base };
     Ok(Opened {
         vfs,
-        pager,
-        checkpoint: CheckpointState { meta, allocator, versions },
+        checkpoint: CheckpointState { pager, meta, allocator, versions, frozen: None },
         log,
-        published: Published { latest: replay.latest, view },
+        published: Published { latest: replay.latest, view: Arc::new(view) },
         needs_checkpoint,
         next_segment: replay.next,
     })
 }
 
-/// Creates an empty database. A power loss anywhere in here leaves files that the next attempt overwrites. The names are
-/// not durable yet when this returns.
-fn create(vfs: &dyn Vfs, directory: &Path, options: &Options) -> Result<()> {
-    vfs.create_directory(directory).map_err(|source| Error::io("create", directory, source))?;
-    let new_path = directory.join(NEW_DATA_FILE);
-    let data_path = directory.join(DATA_FILE);
-    let file =
-        vfs.open(&new_path, OpenMode::Create).map_err(|source| Error::io("create", &new_path, source))?;
-    lock(&*file, directory, &new_path, LockMode::Exclusive)?;
-    if exists(vfs, directory, DATA_FILE)? {
-        // Another process finished creating the database before this one had the lock.
-        return match vfs.remove(&new_path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            outcome => outcome.map_err(|source| Error::io("remove", &new_path, source)),
-        };
-    }
-    clear_unused(vfs, directory)?;
-    let log_start = SegmentId(1);
-    let database = vfs.unique_id().map_err(|source| Error::io("draw a number for", directory, source))?;
-    let meta = Meta {
-        database: DatabaseId(database),
-        page_size: options.page_size,
-        generation: Generation(0),
-        page_count: 2,
-        root: None,
-        free_list: None,
-        log_start,
-        checkpoint: TxnId(0),
-        oldest: TxnId(0),
-    };
-    file.set_size(0).map_err(|source| Error::io("empty", &new_path, source))?;
-    let pager = Pager::new(file, new_path.clone(), meta.database, options.page_size as usize, 0);
-    pager.write_meta(&meta)?;
-    pager.reserve(meta.page_count)?;
-    pager.sync()?;
-    let first = SegmentHeader { database: meta.database, segment: log_start, first: TxnId(1), previous: 0 };
-    begin_segment(vfs, directory, options.log(), first)?;
-    vfs.rename(&new_path, &data_path).map_err(|source| Error::io("rename", &new_path, source))
+/// Whether the data file was created or compacted, and not checkpointed since: whoever did it may have died before the
+/// names of its files and directory were durable, which they must be before the log that goes with them is given up.
+fn may_be_unnamed(meta_pages: &MetaPages) -> bool {
+    let MetaPages { newest, fallback } = meta_pages;
+    let is_compacted =
+        fallback.is_some_and(|fallback| Meta { generation: newest.generation, ..fallback } == *newest);
+    newest.generation == Generation(0) || is_compacted
 }
 
-/// Makes durable that the database's files and directory have their names, up to the root of the path.
-///
-/// Done when a database is opened that has seen no checkpoint, and not only when it is created: whoever created the
-/// directory or renamed the data file may have died before saying so to the disk.
-fn make_names_durable(vfs: &dyn Vfs, directory: &Path) -> Result<()> {
-    for path in directory.ancestors() {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        match vfs.sync_directory(path) {
-            // A directory that may not be read was not made by an earlier attempt, which would have made it readable.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path != directory => {}
-            outcome => outcome.map_err(|source| Error::io("sync", path, source))?,
-        }
-    }
-    Ok(())
-}
-
-fn exists(vfs: &dyn Vfs, directory: &Path, name: &str) -> Result<bool> {
-    match vfs.list(directory) {
-        Ok(names) => Ok(names.contains(&PathBuf::from(name))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::io("list", directory, source)),
-    }
-}
-
-fn lock(file: &dyn VfsFile, directory: &Path, path: &Path, mode: LockMode) -> Result<()> {
-    match file.try_lock(mode) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::Locked { path: directory.to_owned() }),
-        Err(source) => Err(Error::io("lock", path, source)),
-    }
+fn is_in_place(vfs: &dyn Vfs, file: &dyn VfsFile, path: &Path) -> Result<bool> {
+    let identify = || Ok(vfs.file_id(path)? == file.file_id()?);
+    identify().map_err(|source| Error::io("identify", path, source))
 }

@@ -7,7 +7,7 @@
 
 use std::sync as imp;
 
-pub(crate) use arc_swap::{ArcSwapOption, Guard};
+pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 pub(crate) use imp::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub(crate) use imp::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
@@ -25,6 +25,15 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().expect(PANICKED)
     }
+
+    /// The lock, unless somebody holds it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(imp::TryLockError::WouldBlock) => None,
+            Err(imp::TryLockError::Poisoned(_)) => panic!("{PANICKED}"),
+        }
+    }
 }
 
 /// Many readers or one writer.
@@ -32,15 +41,26 @@ impl<T> Mutex<T> {
 pub(crate) struct RwLock<T>(imp::RwLock<T>);
 
 impl<T> RwLock<T> {
-    pub(crate) fn new(value: T) -> RwLock<T> {
-        RwLock(imp::RwLock::new(value))
-    }
-
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().expect(PANICKED)
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().expect(PANICKED)
+    }
+}
+
+/// Waiting for what another thread does under a [`Mutex`].
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(imp::Condvar);
+
+impl Condvar {
+    /// Gives up the lock, waits to be notified, and takes the lock again. May return without a notification.
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).expect(PANICKED)
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
     }
 }

@@ -7,7 +7,7 @@
 //! The interface is narrow on purpose: install, look up, step, iterate. Nothing else of the engine knows how the map
 //! is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use crate::format::Mutations;
@@ -15,7 +15,7 @@ use crate::ids::TxnId;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 
 /// What a version costs beyond its key and its value, in memory and in the log, roughly.
-const VERSION_BYTES: usize = 96;
+const VERSION_BYTES: usize = 112;
 
 /// A value, or none where the key was deleted.
 pub(crate) type TierValue = Option<Arc<[u8]>>;
@@ -25,8 +25,22 @@ pub(crate) type TierEntry = (Arc<[u8]>, TierValue);
 
 #[derive(Debug, Default)]
 pub(crate) struct WriteTier {
-    by_key: RwLock<BTreeMap<Arc<[u8]>, Vec<Version>>>,
+    contents: RwLock<Contents>,
     bytes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    by_key: BTreeMap<Arc<[u8]>, Vec<Version>>,
+    /// The keys that each transaction wrote, in the order of the transactions, which has no gaps.
+    by_txn: VecDeque<Written>,
+}
+
+/// The keys that one transaction wrote.
+#[derive(Debug)]
+struct Written {
+    txn: TxnId,
+    keys: Box<[Arc<[u8]>]>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,20 +52,28 @@ struct Version {
 impl WriteTier {
     /// Adds the versions of one transaction. `txn` is later than all that were installed before.
     pub(crate) fn install(&self, txn: TxnId, mutations: impl IntoIterator<Item = (Arc<[u8]>, TierValue)>) {
-        let mut by_key = self.by_key.write();
+        let mut contents = self.contents.write();
+        let Contents { by_key, by_txn } = &mut *contents;
         let mut bytes = 0;
+        let mut keys = Vec::new();
         for (key, value) in mutations {
             bytes += VERSION_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
-            let versions = by_key.entry(key).or_default();
+            let entry = by_key.entry(key);
+            let key = Arc::clone(entry.key());
+            let versions = entry.or_default();
             match versions.last_mut() {
                 Some(last) if last.txn == txn => last.value = value,
-                Some(last) => {
-                    assert!(last.txn < txn, "transactions are installed in their order");
+                last => {
+                    assert!(
+                        last.is_none_or(|last| last.txn < txn),
+                        "transactions are installed in their order"
+                    );
                     versions.push(Version { txn, value });
+                    keys.push(key);
                 }
-                None => versions.push(Version { txn, value }),
             }
         }
+        by_txn.push_back(Written { txn, keys: keys.into() });
         // Relaxed: the sum only decides when to run a checkpoint.
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -67,34 +89,56 @@ impl WriteTier {
 
     /// The version of `key` that `snapshot` sees, if the tier has one.
     pub(crate) fn get(&self, key: &[u8], snapshot: TxnId) -> Option<TierValue> {
-        visible(self.by_key.read().get(key)?, snapshot)
+        if self.bytes() == 0 {
+            // Whoever sees a snapshot sees what was installed before it was published. This one is of before.
+            return None;
+        }
+        visible(self.contents.read().by_key.get(key)?, snapshot)
+    }
+
+    /// The last transaction that wrote `key`, if any in this tier did.
+    pub(crate) fn newest(&self, key: &[u8]) -> Option<TxnId> {
+        Some(self.contents.read().by_key.get(key)?.last()?.txn)
+    }
+
+    /// What `txn` wrote, by key; none if it isn't of this tier.
+    pub(crate) fn transaction(&self, txn: TxnId) -> Option<Vec<TierEntry>> {
+        let contents = self.contents.read();
+        let first = contents.by_txn.front()?.txn;
+        let index = usize::try_from(txn.0.checked_sub(first.0)?).ok()?;
+        let keys = &contents.by_txn.get(index)?.keys;
+        let entry = |key: &Arc<[u8]>| {
+            let value = visible(&contents.by_key[key], txn).expect("the transaction wrote this key");
+            (Arc::clone(key), value)
+        };
+        Some(keys.iter().map(entry).collect())
     }
 
     /// The first key within the bounds of which `snapshot` sees a version.
     pub(crate) fn first(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>), snapshot: TxnId) -> Option<TierEntry> {
-        let by_key = self.by_key.read();
-        by_key.range::<[u8], _>(bounds).find_map(|entry| visible_entry(entry, snapshot))
+        let contents = self.contents.read();
+        contents.by_key.range::<[u8], _>(bounds).find_map(|entry| visible_entry(entry, snapshot))
     }
 
     /// The last key within the bounds of which `snapshot` sees a version.
     pub(crate) fn last(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>), snapshot: TxnId) -> Option<TierEntry> {
-        let by_key = self.by_key.read();
-        by_key.range::<[u8], _>(bounds).rev().find_map(|entry| visible_entry(entry, snapshot))
+        let contents = self.contents.read();
+        contents.by_key.range::<[u8], _>(bounds).rev().find_map(|entry| visible_entry(entry, snapshot))
     }
 
     /// Every version, by key and then from the newest to the oldest: the order of the base tree.
     pub(crate) fn versions(&self) -> Vec<(Arc<[u8]>, TxnId, TierValue)> {
-        let by_key = self.by_key.read();
+        let contents = self.contents.read();
         let flatten = |(key, versions): (&Arc<[u8]>, &Vec<Version>)| {
             let key = Arc::clone(key);
             let versions = versions.iter().rev().cloned().collect::<Vec<_>>();
             versions.into_iter().map(move |version| (Arc::clone(&key), version.txn, version.value))
         };
-        by_key.iter().flat_map(flatten).collect()
+        contents.by_key.iter().flat_map(flatten).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_key.read().is_empty()
+        self.contents.read().by_key.is_empty()
     }
 
     /// Bytes of everything that was installed, roughly.

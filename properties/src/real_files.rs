@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use proofmark_sim::plan::Config;
 use proofmark_sim::store::{Promises, Store, StoreError, StoreFactory};
-use proofmark_vfs::{OpenMode, RealVfs, Vfs, VfsFile};
+use proofmark_vfs::{FileId, OpenMode, RealVfs, Vfs, VfsFile};
 
 /// The real file system below one directory, which is the `/` of every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,10 @@ impl Vfs for RootedVfs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealVfs.rename(&self.real(from), &self.real(to))
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        RealVfs.file_id(&self.real(path))
     }
 
     fn unique_id(&self) -> io::Result<u64> {

@@ -75,7 +75,7 @@ impl Tree {
     /// Merges the transactions after `after` into the tree, as a checkpoint does.
     fn merge_since(&mut self, after: u64, horizon: u64) {
         self.horizon = self.horizon.max(horizon);
-        self.allocator.begin(self.generation, &mut Vec::new()).expect("pages are freed once");
+        self.allocator.begin(self.generation, self.generation).expect("pages are freed once");
         self.generation = self.generation.next();
         let new = self.model.iter().filter(|((_, Reverse(txn)), _)| *txn > after);
         let changes: Vec<Change<'_>> = new

@@ -4,10 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::btree::{child, load};
-use crate::db::{Database, Shared};
+use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::format::{LeafValue, Mutations, Page, PageReference};
 use crate::log::replay;
+use crate::pager::Pager;
 
 impl Database {
     /// Writes the meta page, every page of the base tree with its entries, and every record of the log to `out`, a line
@@ -21,16 +22,16 @@ impl Database {
         let shared = &self.shared;
         let state = shared.checkpoint.lock();
         let meta = state.meta;
-        let mut printer = Printer { shared, out };
+        let mut printer = Printer { pager: &state.pager, out };
         printer.line(format_args!(
             "meta generation={} page-size={} pages={} checkpoint={} oldest={} log-start={}",
             meta.generation, meta.page_size, meta.page_count, meta.checkpoint, meta.oldest, meta.log_start
         ))?;
         if let Some(root) = meta.root {
-            let page = load(&shared.pager, root.page, None)?;
+            let page = load(&state.pager, root.page, None)?;
             printer.page(&page, 0)?;
         }
-        let _no_commits = shared.log.lock();
+        let _no_commits = shared.lock_log_file()?;
         let mut outcome = Ok(());
         replay(&*shared.vfs, &shared.directory, &meta, |txn, mutations| {
             if outcome.is_ok() {
@@ -44,7 +45,7 @@ impl Database {
 }
 
 struct Printer<'a> {
-    shared: &'a Shared,
+    pager: &'a Pager,
     out: &'a mut dyn io::Write,
 }
 
@@ -84,7 +85,7 @@ impl Printer<'_> {
                     ))?,
                 }
             } else {
-                let child = child(&self.shared.pager, page, index)?;
+                let child = child(self.pager, page, index)?;
                 self.page(&child, depth + 1)?;
             }
         }

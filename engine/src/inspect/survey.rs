@@ -56,8 +56,7 @@ impl Database {
     /// # Errors
     /// `Io` if a page can't be read, `Corruption` if it isn't what was written.
     pub fn survey(&self) -> Result<Survey> {
-        let shared = &self.shared;
-        let state = shared.checkpoint.lock();
+        let state = self.shared.checkpoint.lock();
         let census = state.allocator.census();
         let unused: u64 = census.unused.iter().map(|(_, count)| count).sum();
         let survey = Survey {
@@ -68,7 +67,7 @@ impl Database {
             waiting_page_count: census.waiting,
             ..Survey::default()
         };
-        let mut walk = Walk { pager: &shared.pager, oldest: state.meta.oldest, survey, above: None };
+        let mut walk = Walk { pager: &state.pager, oldest: state.meta.oldest, survey, above: None };
         if let Some(root) = state.meta.root {
             let page = load(walk.pager, root.page, None)?;
             walk.survey.height = page.level() + 1;

@@ -7,9 +7,10 @@ use crate::checkpoint::CheckpointState;
 use crate::db::{Database, Shared};
 use crate::error::{Error, Result};
 use crate::format::{Damage, Meta};
-use crate::ids::PageId;
+use crate::ids::{PageId, TxnId};
 use crate::log::replay;
 use crate::pager::Allocator;
+use crate::sync::Arc;
 use crate::write_tier::WriteTier;
 
 /// What [`Database::verify`] went through.
@@ -46,17 +47,17 @@ impl Database {
     pub fn verify(&self) -> Result<VerifyReport> {
         let shared = &self.shared;
         let state = shared.checkpoint.lock();
-        let _no_commits = shared.log.lock();
+        let commits = shared.lock_log_file()?;
         if !shared.options.read_only {
             shared.check_writable()?;
         }
-        let on_disk = shared.pager.read_meta_pages()?;
+        let on_disk = state.pager.read_meta_pages()?;
         if on_disk.newest != state.meta {
-            return Err(shared
+            return Err(state
                 .pager
                 .corruption(PageId(0), Damage("the meta page on disk is not the one that counts")));
         }
-        let tree = btree::verify(&shared.pager, state.meta.root, state.meta.checkpoint)?;
+        let tree = btree::verify(&state.pager, state.meta.root, state.meta.checkpoint)?;
         let mut report = VerifyReport {
             page_count: state.meta.page_count,
             leaf_count: tree.leaf_count,
@@ -66,23 +67,18 @@ impl Database {
             extent_count: tree.extent_count,
             ..VerifyReport::default()
         };
-        account(shared, &state, &tree.pages, &mut report)?;
+        account(&state, &tree.pages, &mut report)?;
         if let Some(fallback) = on_disk.fallback {
-            verify_fallback(shared, &state, &fallback)?;
+            verify_fallback(&state, &fallback)?;
         }
-        report.log_record_count = compare_log(shared, &state)?;
+        report.log_record_count = compare_log(shared, &state, commits.installed)?;
         Ok(report)
     }
 }
 
 /// Checks that tree, free pages and free list are all pages there are, by the account in memory and by the one on disk.
-fn account(
-    shared: &Shared,
-    state: &CheckpointState,
-    tree: &[(PageId, u64)],
-    report: &mut VerifyReport,
-) -> Result<()> {
-    let on_disk = Allocator::load(&shared.pager, &state.meta)?.census();
+fn account(state: &CheckpointState, tree: &[(PageId, u64)], report: &mut VerifyReport) -> Result<()> {
+    let on_disk = Allocator::load(&state.pager, &state.meta)?.census();
     let in_memory = state.allocator.census();
     report.free_page_count = in_memory.free;
     report.waiting_page_count = in_memory.waiting;
@@ -94,15 +90,15 @@ fn account(
         let mut next = 0;
         for (start, count) in runs {
             if start.0 > next {
-                return Err(shared.pager.corruption(PageId(next), Damage("a page is used for nothing")));
+                return Err(state.pager.corruption(PageId(next), Damage("a page is used for nothing")));
             }
             if start.0 < next {
-                return Err(shared.pager.corruption(start, Damage("a page is used for two things")));
+                return Err(state.pager.corruption(start, Damage("a page is used for two things")));
             }
             next = start.0.saturating_add(count);
         }
         if next != state.meta.page_count {
-            return Err(shared.pager.corruption(PageId(next), Damage("the last pages are used for nothing")));
+            return Err(state.pager.corruption(PageId(next), Damage("the last pages are used for nothing")));
         }
     }
     Ok(())
@@ -110,35 +106,35 @@ fn account(
 
 /// Checks that the state to which the database falls back, should its newest meta page be torn, is whole, and that no
 /// page of it may be used for anything else.
-fn verify_fallback(shared: &Shared, state: &CheckpointState, fallback: &Meta) -> Result<()> {
-    let tree = btree::verify(&shared.pager, fallback.root, fallback.checkpoint)?;
-    Allocator::load(&shared.pager, fallback)?;
-    let on_disk = Allocator::load(&shared.pager, &state.meta)?;
+fn verify_fallback(state: &CheckpointState, fallback: &Meta) -> Result<()> {
+    let tree = btree::verify(&state.pager, fallback.root, fallback.checkpoint)?;
+    Allocator::load(&state.pager, fallback)?;
+    let on_disk = Allocator::load(&state.pager, &state.meta)?;
     for allocator in [&state.allocator, &on_disk] {
         if let Some(page) = tree.pages.iter().find_map(|(start, count)| allocator.first_free(*start, *count))
         {
-            return Err(shared.pager.corruption(page, Damage("a page that the fallback needs is free")));
+            return Err(state.pager.corruption(page, Damage("a page that the fallback needs is free")));
         }
     }
     Ok(())
 }
 
 /// Replays the log into a tier of its own and compares that with what is in memory.
-fn compare_log(shared: &Shared, state: &CheckpointState) -> Result<u64> {
+fn compare_log(shared: &Shared, state: &CheckpointState, installed: TxnId) -> Result<u64> {
     let tier = WriteTier::default();
     let replay = replay(&*shared.vfs, &shared.directory, &state.meta, |txn, mutations| {
         tier.replay(txn, mutations);
     })?;
-    let published = shared.snapshot();
-    // A frozen tier outlives its checkpoint only if the database was opened for reading; nothing is active then.
-    let in_memory = published.view.frozen.unwrap_or(published.view.active);
-    if replay.latest != published.latest {
+    let view = Arc::clone(&shared.published.load().view);
+    let mut in_memory: Vec<_> = view.tiers().flat_map(|tier| tier.versions()).collect();
+    in_memory.sort_by(|(a, a_txn, _), (b, b_txn, _)| a.cmp(b).then(b_txn.cmp(a_txn)));
+    if replay.latest != installed {
         return Err(log_corruption(
             &shared.directory,
             "the log ends with another transaction than the database",
         ));
     }
-    if tier.versions() != in_memory.versions() {
+    if tier.versions() != in_memory {
         return Err(log_corruption(&shared.directory, "the log holds something else than the write tier"));
     }
     Ok(replay.replayed)

@@ -230,7 +230,6 @@ impl Log {
     }
 
     /// The last transaction that is known to be durable.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the commit pipeline"))]
     pub(crate) fn durable_through(&self) -> TxnId {
         self.durable_through
     }

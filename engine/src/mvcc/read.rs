@@ -16,14 +16,15 @@ use crate::sync::Arc;
 /// It blocks nobody; what it costs is that pages and versions it may still need are kept.
 #[derive(Debug)]
 pub struct ReadTransaction {
-    shared: Arc<Shared>,
-    view: View,
+    /// Keeps the database open, and so its lock.
+    _shared: Arc<Shared>,
+    view: Arc<View>,
     snapshot: TxnId,
 }
 
 impl ReadTransaction {
-    pub(crate) fn new(shared: Arc<Shared>, view: View, snapshot: TxnId) -> ReadTransaction {
-        ReadTransaction { shared, view, snapshot }
+    pub(crate) fn new(shared: Arc<Shared>, view: Arc<View>, snapshot: TxnId) -> ReadTransaction {
+        ReadTransaction { _shared: shared, view, snapshot }
     }
 
     /// The last transaction that this one sees.
@@ -37,7 +38,7 @@ impl ReadTransaction {
     /// # Errors
     /// `Io` if a page can't be read, `Corruption` if it isn't what was written.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.view.get(&self.shared.pager, key, self.snapshot)
+        self.view.get(key, self.snapshot)
     }
 
     /// The pairs within `bounds`, by ascending keys.
@@ -45,7 +46,7 @@ impl ReadTransaction {
     /// # Errors
     /// As for [`ReadTransaction::get`], here and at each step.
     pub fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Scan<'_>> {
-        Scan::new(&self.shared.pager, &self.view, self.snapshot, None, bounds, Direction::Ascending)
+        Scan::new(&self.view, self.snapshot, None, bounds, Direction::Ascending)
     }
 
     /// The pairs within `bounds`, by descending keys.
@@ -53,7 +54,7 @@ impl ReadTransaction {
     /// # Errors
     /// As for [`ReadTransaction::get`], here and at each step.
     pub fn range_reverse(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Scan<'_>> {
-        Scan::new(&self.shared.pager, &self.view, self.snapshot, None, bounds, Direction::Descending)
+        Scan::new(&self.view, self.snapshot, None, bounds, Direction::Descending)
     }
 
     /// The pairs whose keys start with `prefix`, by ascending keys.

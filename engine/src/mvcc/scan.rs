@@ -4,10 +4,9 @@
 //! tree. Each holds one entry ready. A step takes the nearest key; where several sources have it, the newest one's
 //! version counts, and all of them move on.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::View;
+use super::{Mutations, View};
 use crate::btree::{BaseEntry, BaseScan};
 use crate::bytes::Bytes;
 use crate::error::Result;
@@ -15,9 +14,6 @@ use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
 use crate::write_tier::{TierEntry, TierValue, WriteTier};
-
-/// A transaction's own mutations.
-pub(crate) type Mutations = BTreeMap<Arc<[u8]>, TierValue>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -52,7 +48,6 @@ enum SourceKind<'t> {
 
 impl<'t> Scan<'t> {
     pub(crate) fn new(
-        pager: &'t Pager,
         view: &'t View,
         snapshot: TxnId,
         own: Option<&'t Mutations>,
@@ -63,6 +58,7 @@ impl<'t> Scan<'t> {
             Direction::Ascending => bounds,
             Direction::Descending => (bounds.1, bounds.0),
         };
+        let pager: &'t Pager = &view.base.pager;
         let mut scan = Scan {
             pager,
             snapshot,

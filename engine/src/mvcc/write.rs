@@ -1,9 +1,10 @@
-//! The exclusive write transaction.
+//! Write transactions, exclusive and optimistic.
 
 use std::ops::Bound;
 
-use super::View;
-use super::scan::{Direction, Mutations, Scan, prefix_bounds};
+use super::own::{OwnWrites, Savepoint};
+use super::scan::{Direction, Scan, prefix_bounds};
+use super::{Era, Mutations, View};
 use crate::bytes::Bytes;
 use crate::db::{Shared, WriterSlot};
 use crate::error::{Error, Result};
@@ -11,30 +12,63 @@ use crate::format::{MAX_VALUE_BYTES, max_key_bytes};
 use crate::ids::TxnId;
 use crate::options::Durability;
 use crate::sync::Arc;
+use crate::write_tier::TierValue;
 
-/// A transaction that can change the database. There is one at a time; it sees its own changes, and nobody else does
-/// until it commits. Dropping it aborts it.
+/// A transaction that can change the database. It sees its own changes, and nobody else does until it commits. Dropping
+/// it aborts it.
+///
+/// An *exclusive* one ([`Database::begin_write`](crate::Database::begin_write)) is alone for as long as it lives and never
+/// conflicts. *Optimistic* ones ([`Database::begin_optimistic`](crate::Database::begin_optimistic)) run side by side; of two
+/// that write one key, the first to commit wins. Reads are not checked: two transactions may each read what the other
+/// writes and both commit (write skew), as is usual under snapshot isolation.
 #[derive(Debug)]
 pub struct WriteTransaction {
     shared: Arc<Shared>,
-    view: View,
+    view: Arc<View>,
     snapshot: TxnId,
-    mutations: Mutations,
+    own: OwnWrites,
+    kind: WriterKind,
+}
+
+/// What keeps a writer apart from others.
+#[derive(Debug)]
+pub(crate) enum WriterKind {
     /// Keeps other writers out for as long as it lives.
-    slot: WriterSlot,
+    Exclusive(#[expect(dead_code, reason = "held for its drop")] WriterSlot),
+    /// The era of the snapshot, from which all later commits can be reached.
+    Optimistic(Arc<Era>),
+}
+
+/// What a transaction hands over when it commits.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) snapshot: TxnId,
+    pub(crate) mutations: Mutations,
+    pub(crate) kind: WriterKind,
+}
+
+/// A transaction that was handed to the log with [`WriteTransaction::submit`] and is on its way to the disk.
+///
+/// Dropping a ticket takes nothing back: the transaction becomes durable and visible with the next commit that syncs.
+#[derive(Debug)]
+#[must_use = "a submitted transaction is durable and visible only once somebody waited for it"]
+pub struct Ticket {
+    shared: Arc<Shared>,
+    txn: TxnId,
 }
 
 impl WriteTransaction {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        view: View,
+        view: Arc<View>,
         snapshot: TxnId,
-        slot: WriterSlot,
+        kind: WriterKind,
     ) -> WriteTransaction {
-        WriteTransaction { shared, view, snapshot, mutations: Mutations::new(), slot }
+        WriteTransaction { shared, view, snapshot, own: OwnWrites::default(), kind }
     }
 
-    /// The last committed transaction that this one sees.
+    /// The last transaction that this one sees. For an exclusive writer that may be one that was submitted and is not
+    /// durable yet; what builds on it is durable only after it.
     #[must_use]
     pub fn snapshot(&self) -> TxnId {
         self.snapshot
@@ -45,9 +79,9 @@ impl WriteTransaction {
     /// # Errors
     /// `Io` if a page can't be read, `Corruption` if it isn't what was written.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        match self.mutations.get(key) {
+        match self.own.mutations().get(key) {
             Some(value) => Ok(value.clone().map(Bytes::shared)),
-            None => self.view.get(&self.shared.pager, key, self.snapshot),
+            None => self.view.get(key, self.snapshot),
         }
     }
 
@@ -88,7 +122,7 @@ impl WriteTransaction {
                 expected: "at most 16777216 bytes",
             });
         }
-        self.mutate(key, Some(value.into()))
+        self.set(key, Some(value.into()))
     }
 
     /// Removes `key`; no error if it is absent.
@@ -96,15 +130,51 @@ impl WriteTransaction {
     /// # Errors
     /// `InvalidArgument` if the key is longer than 4096 bytes or a quarter of a page.
     pub fn delete(&mut self, key: &[u8]) -> Result<()> {
-        self.mutate(key, None)
+        self.set(key, None)
+    }
+
+    /// Removes the pairs within `bounds` that this transaction sees, and returns how many they were. A key that another
+    /// transaction puts there meanwhile is none of them: it is neither removed nor a conflict.
+    ///
+    /// Takes memory for each of these keys, as that many calls of [`WriteTransaction::delete`] would.
+    ///
+    /// # Errors
+    /// As for [`WriteTransaction::get`]; nothing was removed then.
+    pub fn delete_range(&mut self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<u64> {
+        let keys =
+            self.range(bounds)?.map(|pair| Ok(Arc::from(&*pair?.0))).collect::<Result<Vec<Arc<[u8]>>>>()?;
+        let count = keys.len() as u64;
+        for key in keys {
+            self.own.set(key, None);
+        }
+        Ok(count)
+    }
+
+    /// Marks this point, so that everything after it can be undone. From the first savepoint on, each change keeps what
+    /// it replaced until the transaction ends.
+    pub fn savepoint(&mut self) -> Savepoint {
+        self.own.savepoint(self.shared.savepoint_number())
+    }
+
+    /// Undoes every change since `savepoint`. It can be used again; those made after it can't.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the savepoint is of another transaction, or was made after one that was rolled back to.
+    pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        self.own.rollback_to(savepoint)
     }
 
     /// Commits durably: when this returns, the transaction and all before it survive power loss. Returns its TxnId, or
-    /// that of the snapshot if nothing was changed.
+    /// that of the snapshot if nothing was changed. Commits of several threads share a sync.
     ///
     /// # Errors
-    /// `Io` if the log can't be written or synced. Whether the transaction is durable is unknown then, and the database
-    /// is [`Error::Poisoned`] until it is opened again. `Poisoned` if that has happened before; nothing is committed then.
+    /// Nothing was committed: `Conflict` if the transaction is optimistic and a key that it wrote was committed by
+    /// another one since its snapshot; `WriteBusy` if it is optimistic and an exclusive writer is open; `OutOfSpace`;
+    /// `ReadOnly`; `Poisoned` if an earlier commit failed for good.
+    ///
+    /// Unknown whether it is durable: `Io` if the log can't be written or synced, or `Poisoned` if the sync that this
+    /// commit shared with others failed. The database is [`Error::Poisoned`] until it is opened again; then it is there
+    /// or it isn't.
     pub fn commit(self) -> Result<TxnId> {
         self.commit_with(Durability::Sync)
     }
@@ -114,31 +184,65 @@ impl WriteTransaction {
     /// # Errors
     /// As for [`WriteTransaction::commit`].
     pub fn commit_with(self, durability: Durability) -> Result<TxnId> {
-        let WriteTransaction { shared, snapshot, mutations, slot, view } = self;
-        // The view goes first, so that a checkpoint after this commit can use the pages it held.
-        drop(view);
-        let txn = shared.commit(snapshot, mutations, durability)?;
-        drop(slot);
+        let (shared, commit) = self.into_commit();
+        let txn = shared.commit(commit, durability)?;
         shared.checkpoint_if_full();
         Ok(txn)
+    }
+
+    /// Hands the transaction to the log and returns at once: it is neither durable nor visible to readers until
+    /// [`Ticket::wait`] returned, or a later commit with [`Durability::Sync`]. The next exclusive writer can begin
+    /// meanwhile and sees it. One thread can so have many transactions share one sync.
+    ///
+    /// # Errors
+    /// As for [`WriteTransaction::commit`].
+    pub fn submit(self) -> Result<Ticket> {
+        let (shared, commit) = self.into_commit();
+        let txn = shared.submit(commit)?;
+        Ok(Ticket { shared, txn })
     }
 
     /// Ends the transaction without effect, as dropping it does.
     pub fn abort(self) {}
 
-    fn scan(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>), direction: Direction) -> Result<Scan<'_>> {
-        Scan::new(&self.shared.pager, &self.view, self.snapshot, Some(&self.mutations), bounds, direction)
+    /// Lets go of the view, so that a checkpoint after the commit can use the pages it held.
+    fn into_commit(self) -> (Arc<Shared>, Commit) {
+        let WriteTransaction { shared, snapshot, own, kind, view: _ } = self;
+        (shared, Commit { snapshot, mutations: own.into_mutations(), kind })
     }
 
-    fn mutate(&mut self, key: &[u8], value: Option<Arc<[u8]>>) -> Result<()> {
-        if key.len() > max_key_bytes(self.shared.pager.page_size()) {
+    fn scan(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>), direction: Direction) -> Result<Scan<'_>> {
+        Scan::new(&self.view, self.snapshot, Some(self.own.mutations()), bounds, direction)
+    }
+
+    fn set(&mut self, key: &[u8], value: TierValue) -> Result<()> {
+        if key.len() > max_key_bytes(self.view.base.pager.page_size()) {
             return Err(Error::InvalidArgument {
                 what: "the key's length",
                 found: key.len() as u64,
                 expected: "at most 4096 bytes and a quarter of a page",
             });
         }
-        self.mutations.insert(key.into(), value);
+        self.own.set(key.into(), value);
         Ok(())
+    }
+}
+
+impl Ticket {
+    /// The transaction's place in the order of all commits.
+    #[must_use]
+    pub fn txn(&self) -> TxnId {
+        self.txn
+    }
+
+    /// Waits until the transaction is durable and visible, and returns its TxnId. Whoever comes first syncs for all who
+    /// wait.
+    ///
+    /// # Errors
+    /// `Io` or `Poisoned` if the log can't be written or synced: it is unknown whether the transaction is durable.
+    pub fn wait(self) -> Result<TxnId> {
+        self.shared.wait_durable(self.txn)?;
+        self.shared.checkpoint_if_full();
+        Ok(self.txn)
     }
 }

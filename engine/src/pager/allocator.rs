@@ -11,9 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::error::Result;
 use crate::format::{Damage, FreeListPage, FreeRun, Meta, PageReference, runs_per_page};
 use crate::ids::{Generation, PageId};
-use crate::mvcc::BaseVersion;
 use crate::pager::Pager;
-use crate::sync::Weak;
 
 /// Page accounting. Owned by the checkpoint; one that fails puts back the copy that it made before.
 #[derive(Debug, Clone)]
@@ -47,8 +45,13 @@ struct Batch {
 impl Allocator {
     /// The allocator of an empty database: nothing but the two meta pages.
     pub(crate) fn new() -> Allocator {
+        Allocator::with_pages(2)
+    }
+
+    /// The allocator of a file of which every page is in use.
+    pub(crate) fn with_pages(page_count: u64) -> Allocator {
         Allocator {
-            page_count: 2,
+            page_count,
             free: Runs::default(),
             freed: Runs::default(),
             waiting: VecDeque::new(),
@@ -92,15 +95,9 @@ impl Allocator {
     }
 
     /// Starts building the generation after `current`: frees what neither the fallback nor a reader needs any more.
-    /// `versions` are the base versions that readers may still hold, oldest first.
-    pub(crate) fn begin(
-        &mut self,
-        current: Generation,
-        versions: &mut Vec<(Generation, Weak<BaseVersion>)>,
-    ) -> Result<(), Damage> {
+    /// `oldest_held` is the oldest generation that a reader may still hold, or `current`.
+    pub(crate) fn begin(&mut self, current: Generation, oldest_held: Generation) -> Result<(), Damage> {
         assert!(self.freed.is_empty(), "the checkpoint before this one was finished");
-        versions.retain(|(_, version)| version.strong_count() > 0);
-        let oldest_held = versions.first().map_or(current, |(generation, _)| *generation);
         while let Some(batch) = self.waiting.front() {
             if batch.generation >= current || batch.generation > oldest_held {
                 break;
@@ -276,8 +273,6 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::TxnId;
-    use crate::sync::Arc;
 
     fn runs(pairs: &[(u64, u64)]) -> Runs {
         Runs { by_start: pairs.iter().map(|(start, count)| (PageId(*start), *count)).collect() }
@@ -323,15 +318,11 @@ mod tests {
         assert!(allocator.release(page, 1).is_err());
         let freed = std::mem::take(&mut allocator.freed);
         allocator.waiting.push_back(Batch { generation: Generation(3), runs: freed });
-        let mut versions = vec![];
-        assert_eq!(allocator.begin(Generation(3), &mut versions), Ok(()));
+        assert_eq!(allocator.begin(Generation(3), Generation(3)), Ok(()));
         assert_ne!(allocator.allocate(1), page, "generation 2 is still the fallback");
-        let reader = Arc::new(BaseVersion { generation: Generation(2), root: None, oldest: TxnId(0) });
-        versions.push((Generation(2), Arc::downgrade(&reader)));
-        assert_eq!(allocator.begin(Generation(4), &mut versions), Ok(()));
+        assert_eq!(allocator.begin(Generation(4), Generation(2)), Ok(()));
         assert_ne!(allocator.allocate(1), page, "a reader holds generation 2");
-        drop(reader);
-        assert_eq!(allocator.begin(Generation(5), &mut versions), Ok(()));
+        assert_eq!(allocator.begin(Generation(5), Generation(5)), Ok(()));
         assert_eq!(allocator.allocate(1), page);
     }
 }

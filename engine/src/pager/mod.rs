@@ -143,13 +143,27 @@ impl Pager {
         read_meta_pages(&*self.file, &self.path)
     }
 
+    /// The size of the file in bytes.
+    pub(crate) fn file_bytes(&self) -> Result<u64> {
+        self.file.size().map_err(|source| Error::io("measure", &self.path, source))
+    }
+
+    /// Gives the file the size of exactly `page_count` pages.
+    pub(crate) fn fit(&self, page_count: u64) -> Result<()> {
+        let mut room = self.room.lock();
+        let size = page_count * self.page_size as u64;
+        self.file.set_size(size).map_err(|source| Error::io("extend", &self.path, source))?;
+        *room = Some(page_count);
+        Ok(())
+    }
+
     /// Extends the file, if need be, to hold at least `page_count` pages, so that every page of it can be read.
     pub(crate) fn reserve(&self, page_count: u64) -> Result<()> {
         let page_size = self.page_size as u64;
         let mut room = self.room.lock();
         let mut pages = match *room {
             Some(pages) => pages,
-            None => self.file.size().map_err(|source| Error::io("measure", &self.path, source))? / page_size,
+            None => self.file_bytes()? / page_size,
         };
         if pages < page_count {
             pages = grown(page_count, page_size);
@@ -161,7 +175,7 @@ impl Pager {
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|source| Error::io("sync", &self.path, source))
+        self.file.sync_data().map_err(|source| Error::sync(&self.path, source))
     }
 
     pub(crate) fn corruption(&self, page: PageId, damage: Damage) -> Error {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use proofmark_vfs::{LockMode, OpenMode, RealVfs, Vfs, VfsFile};
+use proofmark_vfs::{FileId, LockMode, OpenMode, RealVfs, Vfs, VfsFile};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,10 @@ impl Vfs for CountingVfs {
         RealVfs.rename(from, to)
     }
 
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        RealVfs.file_id(path)
+    }
+
     fn unique_id(&self) -> io::Result<u64> {
         RealVfs.unique_id()
     }
@@ -149,6 +153,10 @@ impl VfsFile for CountingFile {
     fn sync_all(&self) -> io::Result<()> {
         self.calls.note(self.kind, Operation::Sync, 0);
         self.file.sync_all()
+    }
+
+    fn file_id(&self) -> io::Result<FileId> {
+        self.file.file_id()
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {

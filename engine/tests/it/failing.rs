@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use proofmark_engine::{Database, Error, Options};
-use proofmark_vfs::{LockMode, OpenMode, RealVfs, Vfs, VfsFile};
+use proofmark_vfs::{FileId, LockMode, OpenMode, RealVfs, Vfs, VfsFile};
 
 /// The real file system, with a switch.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,10 @@ impl Vfs for Failing {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealVfs.rename(from, to)
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        RealVfs.file_id(path)
     }
 
     fn unique_id(&self) -> io::Result<u64> {
@@ -77,6 +81,10 @@ impl VfsFile for FailingFile {
     fn sync_all(&self) -> io::Result<()> {
         self.1.check()?;
         self.0.sync_all()
+    }
+
+    fn file_id(&self) -> io::Result<FileId> {
+        self.0.file_id()
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {

@@ -5,5 +5,8 @@ mod counters;
 mod counting;
 mod damage;
 mod failing;
+mod history;
 mod random;
+mod scratch;
 mod survey;
+mod transactions;

@@ -50,6 +50,15 @@ pub enum LockMode {
     Exclusive,
 }
 
+/// Tells a file from every other, whatever its name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    /// The file system on which it lies.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
 /// A file system, as far as a storage engine needs one.
 pub trait Vfs: Debug + Send + Sync {
     /// Opens the file at `path`.
@@ -66,6 +75,9 @@ pub trait Vfs: Debug + Send + Sync {
 
     /// Renames a file, atomically replacing `to` if it exists. Both names lie in one directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Which file has the name `path`. `NotFound` if none has.
+    fn file_id(&self, path: &Path) -> io::Result<FileId>;
 
     /// A number that nothing else was ever given: 64 random bits, or what a deterministic file system draws in their place.
     fn unique_id(&self) -> io::Result<u64>;
@@ -93,6 +105,9 @@ pub trait VfsFile: Debug + Send + Sync {
 
     /// Makes bytes, size and all other metadata durable.
     fn sync_all(&self) -> io::Result<()>;
+
+    /// Which file this is.
+    fn file_id(&self) -> io::Result<FileId>;
 
     /// Takes an advisory lock on the whole file without waiting; `false` if another open file holds it.
     /// The lock ends when this file is dropped.

@@ -1,11 +1,11 @@
 //! The operating system's own files.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::{LockMode, OpenMode, Vfs, VfsFile};
+use crate::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 
 /// The real file system. Syncs are `fdatasync` and `fsync`; directories are synced through a descriptor of their own.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,6 +51,10 @@ impl Vfs for RealVfs {
         fs::rename(from, to)
     }
 
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        Ok(file_id(&fs::metadata(path)?))
+    }
+
     fn unique_id(&self) -> io::Result<u64> {
         let mut bytes = [0; 8];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -60,6 +64,10 @@ impl Vfs for RealVfs {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
+}
+
+fn file_id(metadata: &Metadata) -> FileId {
+    FileId { device: metadata.dev(), inode: metadata.ino() }
 }
 
 #[derive(Debug)]
@@ -88,6 +96,10 @@ impl VfsFile for RealFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.0.sync_all()
+    }
+
+    fn file_id(&self) -> io::Result<FileId> {
+        Ok(file_id(&self.0.metadata()?))
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {

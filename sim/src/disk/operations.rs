@@ -229,7 +229,7 @@ impl State {
         self.inodes.get_mut(&id).expect("a file that is named or open has an inode")
     }
 
-    fn find_file(&self, path: &Path) -> io::Result<(DirectoryId, Name, InodeId)> {
+    pub(super) fn find_file(&self, path: &Path) -> io::Result<(DirectoryId, Name, InodeId)> {
         let (directory, name) = self.tree.find_parent(path)?;
         match self.tree.get(directory).volatile.get(&name) {
             None => fail(ENOENT),

@@ -102,13 +102,19 @@ impl State {
         result
     }
 
-    /// A number that no earlier call on this disk returned. No I/O: it is neither counted nor traced.
-    pub(super) fn unique_id(&mut self, incarnation: u64) -> io::Result<u64> {
-        if self.power_lost || incarnation != self.incarnation {
-            return fail(EIO);
-        }
+    /// A question that is no I/O: it is neither counted nor traced, and only refused after a power loss.
+    pub(super) fn ask<T>(
+        &mut self,
+        incarnation: u64,
+        answer: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.power_lost || incarnation != self.incarnation { fail(EIO) } else { answer(self) }
+    }
+
+    /// A number that no earlier call on this disk returned.
+    pub(super) fn unique_id(&mut self) -> u64 {
         self.unique_ids += 1;
-        Ok(xxh3_64_with_seed(&self.unique_ids.to_le_bytes(), 0))
+        xxh3_64_with_seed(&self.unique_ids.to_le_bytes(), 0)
     }
 
     pub(super) fn arm(&mut self, point: CrashPoint) {

@@ -4,9 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proofmark_vfs::{LockMode, OpenMode, Vfs, VfsFile};
+use proofmark_vfs::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 
 use super::SimDisk;
+use super::effect::InodeId;
 use super::errno::{EBADF, fail};
 use super::operations::Opened;
 use super::trace::{IoOperation, Request};
@@ -51,8 +52,12 @@ impl Vfs for SimVfs {
         self.disk.lock().call(self.incarnation, &request, |state| state.rename(from, to))
     }
 
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        self.disk.lock().ask(self.incarnation, |state| Ok(file_id(state.find_file(path)?.2)))
+    }
+
     fn unique_id(&self) -> io::Result<u64> {
-        self.disk.lock().unique_id(self.incarnation)
+        self.disk.lock().ask(self.incarnation, |state| Ok(state.unique_id()))
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
@@ -116,6 +121,10 @@ impl VfsFile for SimFile {
         self.disk.lock().call(self.incarnation, &request, |state| state.sync(self.opened.inode))
     }
 
+    fn file_id(&self) -> io::Result<FileId> {
+        self.disk.lock().ask(self.incarnation, |_| Ok(file_id(self.opened.inode)))
+    }
+
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
         let request = self.request(IoOperation::Lock(mode));
         self.disk.lock().call(self.incarnation, &request, |state| {
@@ -131,4 +140,8 @@ impl Drop for SimFile {
             state.close(self.opened.inode, self.opened.handle);
         }
     }
+}
+
+fn file_id(inode: InodeId) -> FileId {
+    FileId { device: 0, inode: inode.0 }
 }

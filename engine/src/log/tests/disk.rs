@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use proofmark_vfs::{LockMode, OpenMode, RealVfs, Vfs, VfsFile};
+use proofmark_vfs::{FileId, LockMode, OpenMode, RealVfs, Vfs, VfsFile};
 
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -64,6 +64,10 @@ impl Vfs for Disk {
         RealVfs.rename(from, to)
     }
 
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        RealVfs.file_id(path)
+    }
+
     fn unique_id(&self) -> io::Result<u64> {
         Ok(1)
     }
@@ -103,6 +107,10 @@ impl VfsFile for DiskFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn file_id(&self) -> io::Result<FileId> {
+        self.0.file_id()
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {

@@ -1,0 +1,97 @@
+//! Backups: a snapshot, with the history it retains, as a database of its own.
+
+use std::path::Path;
+
+use crate::btree::{Builder, for_each_version};
+use crate::create::{Contents, NewDataFile, create_database, make_names_durable};
+use crate::db::Database;
+use crate::error::{Error, Result};
+use crate::format::VersionKey;
+use crate::ids::{Generation, TxnId};
+use crate::mvcc::View;
+use crate::pager::Pager;
+use crate::sync::Arc;
+use crate::write_tier::TierValue;
+
+/// What a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupReport {
+    /// The snapshot: the last transaction in the backup.
+    pub through: TxnId,
+    /// The oldest snapshot that can be read from it.
+    pub oldest: TxnId,
+    /// Bytes of its data file.
+    pub bytes: u64,
+}
+
+impl Database {
+    /// Writes the latest snapshot, with all the history that is retained, to a new database in the directory `target`.
+    /// It is durable when this returns. Readers and writers go on meanwhile. The backup numbers its transactions on from
+    /// those of this database, but it is another database: neither reads the files of the other.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is something in `target`. `OutOfSpace` or `Io` if it can't be written, `Io` or `Corruption`
+    /// if a page can't be read: then there is no database in `target`.
+    pub fn backup(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
+        let shared = &self.shared;
+        let (vfs, target) = (&*shared.vfs, target.as_ref());
+        match vfs.list(target) {
+            Ok(names) if !names.is_empty() => {
+                return Err(Error::AlreadyExists { path: target.to_owned() });
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("list", target, error));
+            }
+            _ => {}
+        }
+        let (latest, view) = {
+            let published = shared.published.load();
+            (published.latest, Arc::clone(&published.view))
+        };
+        vfs.create_directory(target).map_err(|source| Error::io("create", target, source))?;
+        let new = NewDataFile::create(vfs, target)?;
+        let new_path = new.path().to_owned();
+        let mut bytes = 0;
+        let page_size = u32::try_from(view.base.pager.page_size()).expect("a page has at most 65536 bytes");
+        let created = create_database(vfs, target, new, &shared.options, page_size, |pager| {
+            let contents = copy(&view, latest, pager)?;
+            bytes = contents.page_count * u64::from(page_size);
+            Ok(contents)
+        });
+        if let Err(error) = created {
+            // There is no database without a data file; what is left of this one only takes room.
+            let _ = vfs.remove(&new_path);
+            return Err(error);
+        }
+        make_names_durable(vfs, target)?;
+        Ok(BackupReport { through: latest, oldest: view.base.oldest, bytes })
+    }
+}
+
+/// A version of a write tier.
+type TierVersion = (Arc<[u8]>, TxnId, TierValue);
+
+/// Copies every version that the view retains, up to `latest`.
+fn copy(view: &View, latest: TxnId, target: &Pager) -> Result<Contents> {
+    let oldest = view.base.oldest;
+    let mut recent: Vec<TierVersion> = view.tiers().flat_map(|tier| tier.versions()).collect();
+    recent.retain(|(_, txn, _)| *txn <= latest);
+    recent.sort_by(|a, b| version_key(a).cmp(&version_key(b)));
+    let mut recent = recent.into_iter().peekable();
+    let mut builder = Builder::new(target, oldest, Generation(0));
+    for_each_version(&view.base.pager, view.base.root, |version, value| {
+        while let Some(newer) = recent.next_if(|newer| version_key(newer) < version) {
+            builder.push(version_key(&newer), newer.2.as_deref())?;
+        }
+        builder.push(version, value)
+    })?;
+    for newer in recent {
+        builder.push(version_key(&newer), newer.2.as_deref())?;
+    }
+    let (root, page_count) = builder.finish()?;
+    Ok(Contents { root, page_count, checkpoint: latest, oldest })
+}
+
+fn version_key((key, txn, _): &TierVersion) -> VersionKey<'_> {
+    VersionKey { key, txn: *txn }
+}

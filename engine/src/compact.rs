@@ -1,0 +1,94 @@
+//! Compaction: the base tree, and nothing else, in a data file of its own.
+//!
+//! After a checkpoint the tree is written anew, in order and without gaps, to a file that is then renamed over the old
+//! one. Commits go on in the log and the write tier, which both files agree on; readers that began before keep the old
+//! file, which is gone when the last of them is. A failure before the rename changes nothing.
+//!
+//! Both meta pages of the new file describe the same state, one generation apart, so that there is something to fall back
+//! to. A database opened with two such pages doesn't know whether the rename was made durable, and sees to it.
+
+use crate::btree::{Builder, for_each_version};
+use crate::checkpoint::CheckpointState;
+use crate::create::{NewDataFile, rename_into_place};
+use crate::db::{Database, Shared};
+use crate::error::{Error, Result};
+use crate::format::Meta;
+use crate::mvcc::BaseVersion;
+use crate::pager::{Allocator, Pager};
+use crate::sync::Arc;
+
+/// What a compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Bytes of the data file before.
+    pub bytes_before: u64,
+    /// Bytes of the data file after.
+    pub bytes_after: u64,
+}
+
+impl Database {
+    /// Runs a checkpoint, and then writes the data file anew without free pages and with full ones. Takes as much room on
+    /// the disk as the data that is kept, until the old file is gone. Readers and writers go on meanwhile.
+    ///
+    /// # Errors
+    /// `OutOfSpace`, `Io` or `Corruption` if the new file can't be written or the old one not be read: everything is as
+    /// before. `Io` if the new file can't take the old one's place: the database is poisoned then, and whole on disk.
+    /// `Poisoned`, `ReadOnly`.
+    pub fn compact(&self) -> Result<CompactReport> {
+        let shared = &self.shared;
+        shared.check_writable()?;
+        let mut state = shared.checkpoint.lock();
+        shared.checkpoint_locked(&mut state)?;
+        let bytes_before = state.pager.file_bytes()?;
+        let new = NewDataFile::create(&*shared.vfs, &shared.directory)?;
+        let new_path = new.path().to_owned();
+        let (pager, meta) = match write_anew(shared, &state, new) {
+            Ok(written) => written,
+            Err(error) => {
+                // What is left is overwritten by the next attempt; the room it takes is wanted now.
+                let _ = shared.vfs.remove(&new_path);
+                return Err(error);
+            }
+        };
+        let bytes_after = pager.file_bytes()?;
+        let take_its_place = || {
+            rename_into_place(&*shared.vfs, &shared.directory, &new_path)?;
+            let directory = &shared.directory;
+            shared.vfs.sync_directory(directory).map_err(|source| Error::sync(directory, source))
+        };
+        take_its_place().inspect_err(|error| shared.poison(error))?;
+        shared.go_on_in(&mut state, pager, meta);
+        Ok(CompactReport { bytes_before, bytes_after })
+    }
+}
+
+impl Shared {
+    /// Uses another data file from here on.
+    fn go_on_in(&self, state: &mut CheckpointState, pager: Pager, meta: Meta) {
+        let pager = Arc::new(pager);
+        state.pager = Arc::clone(&pager);
+        state.meta = meta;
+        state.allocator = Allocator::with_pages(meta.page_count);
+        // Whoever reads the old file does not care what becomes of the pages of this one.
+        state.versions.clear();
+        self.publish_base(state, Arc::new(BaseVersion::new(pager, &meta)));
+    }
+}
+
+/// Writes the tree that `state` describes to a file of its own, and makes it durable there.
+fn write_anew(shared: &Shared, state: &CheckpointState, new: NewDataFile) -> Result<(Pager, Meta)> {
+    let current = state.meta;
+    let pager =
+        new.into_pager(&shared.directory, current.database, current.page_size, shared.options.cache_bytes)?;
+    let older = current.generation.next();
+    let mut builder = Builder::new(&pager, current.oldest, older);
+    for_each_version(&state.pager, current.root, |version, value| builder.push(version, value))?;
+    let (root, page_count) = builder.finish()?;
+    let fallback = Meta { generation: older, root, page_count, free_list: None, ..current };
+    let meta = Meta { generation: older.next(), ..fallback };
+    pager.fit(page_count)?;
+    pager.write_meta(&fallback)?;
+    pager.write_meta(&meta)?;
+    pager.sync()?;
+    Ok((pager, meta))
+}
