@@ -1,6 +1,7 @@
 //! The engine through its public interface, on the real file system.
 
 mod api;
+mod bad_disk;
 mod counters;
 mod counting;
 mod damage;
@@ -8,5 +9,6 @@ mod failing;
 mod history;
 mod random;
 mod scratch;
+mod space;
 mod survey;
 mod transactions;
