@@ -7,4 +7,5 @@ mod command;
 mod database;
 mod replay;
 mod run;
+mod space;
 mod transfer;

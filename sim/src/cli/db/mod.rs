@@ -4,12 +4,14 @@
 //! stays as it is, and a directory without a database stays without one. What changes something checks first whatever
 //! it was given, and then says what it changed.
 
+mod changes;
 mod export;
 mod lines;
 mod load;
 mod log;
 mod look;
 mod progress;
+mod space;
 
 use std::fs;
 use std::io::{self, Write};
@@ -29,6 +31,7 @@ Exit code: 0 if nothing is wrong, 1 if the database is damaged, 2 if there is no
 Examples:
   proofmark db verify /var/lib/app/db
   proofmark db dump /var/lib/app/db | head
+  proofmark db backup /var/lib/app/db /mnt/backup/db
   proofmark db export /var/lib/app/db pairs.txt
   proofmark db load --create /var/lib/app/copy pairs.txt";
 
@@ -44,6 +47,12 @@ pub(super) enum DbCommand {
     /// Look at the files of the log, even where no database can be opened.
     #[command(subcommand)]
     Log(log::LogCommand),
+    /// Print what each transaction changed: its number, `put` or `delete`, the key and the value, with tabs between.
+    Changes(ChangesArguments),
+    /// Write the data file anew without free pages.
+    Compact(UseArguments),
+    /// Write the latest snapshot, with all the history that is retained, to a new database.
+    Backup(BackupArguments),
     /// Write every pair of a snapshot to a file, a line each.
     #[command(after_long_help = LINES)]
     Export(ExportArguments),
@@ -57,6 +66,32 @@ pub(super) enum DbCommand {
 pub(super) struct DbArguments {
     /// The database directory. It must not be in use for writing.
     path: PathBuf,
+}
+
+/// A database to change.
+#[derive(Debug, Args)]
+pub(super) struct UseArguments {
+    /// The database directory. It must not be in use.
+    path: PathBuf,
+}
+
+/// Where in the history to begin.
+#[derive(Debug, Args)]
+pub(super) struct ChangesArguments {
+    /// The database directory. It must not be in use for writing.
+    path: PathBuf,
+    /// The transaction to begin with [default: the first one whose changes are retained].
+    #[arg(long, value_name = "TXN", value_parser = parse_txn)]
+    from: Option<TxnId>,
+}
+
+/// A database, and where its copy goes.
+#[derive(Debug, Args)]
+pub(super) struct BackupArguments {
+    /// The database directory. It must not be in use for writing.
+    path: PathBuf,
+    /// The directory of the copy, which must be empty or not exist yet.
+    target: PathBuf,
 }
 
 /// A snapshot, and where it goes.
@@ -110,6 +145,9 @@ pub(super) fn carry_out(command: &DbCommand, out: &mut impl Write) -> anyhow::Re
         DbCommand::Stats(arguments) => look::stats(&arguments.path, out),
         DbCommand::Dump(arguments) => look::dump(&arguments.path, out),
         DbCommand::Log(command) => log::carry_out(command, out),
+        DbCommand::Changes(arguments) => changes::changes(arguments, out),
+        DbCommand::Compact(arguments) => space::compact(&arguments.path, out),
+        DbCommand::Backup(arguments) => space::backup(&arguments.path, &arguments.target, out),
         DbCommand::Export(arguments) => export::export(arguments, out),
         DbCommand::Load(arguments) => load::load(arguments, out),
     }
