@@ -37,11 +37,11 @@ const KEYS: u64 = 1_000_000;
 
 /// A life whose store is forgotten.
 trait AnyLife {
-    fn take_step(&mut self, index: usize) -> Option<Measurement>;
+    fn take_step(&mut self, index: usize) -> Measurement;
 }
 
 impl<S: Store> AnyLife for Life<S> {
-    fn take_step(&mut self, index: usize) -> Option<Measurement> {
+    fn take_step(&mut self, index: usize) -> Measurement {
         steps::<S>()[index].1(self)
     }
 }
@@ -80,17 +80,15 @@ fn main() {
     writeln!(out, "\nwhat was written\n{}", writes(&names, &rows)).unwrap();
 }
 
-type Row = (&'static str, Vec<Option<Measurement>>);
+type Row = (&'static str, Vec<Measurement>);
 
 fn figures(names: &[&str], rows: &[Row]) -> Table {
     let mut table = new_table(&[&["step"], names, &["ratio"]].concat());
     for (name, found) in rows {
         let mut cells = vec![(*name).to_owned()];
-        cells.extend(
-            found.iter().map(|found| found.map_or_else(|| "-".to_owned(), |found| show(found.figure))),
-        );
+        cells.extend(found.iter().map(|found| show(found.figure)));
         let ratio = match found.as_slice() {
-            [Some(ours), Some(theirs)] => format!("{:.2}", goodness(ours.figure) / goodness(theirs.figure)),
+            [ours, theirs] => format!("{:.2}", goodness(ours.figure) / goodness(theirs.figure)),
             _ => String::new(),
         };
         cells.push(ratio);
@@ -105,7 +103,7 @@ fn writes(names: &[&str], rows: &[Row]) -> Table {
     let mut table = new_table(&[vec!["step".to_owned()], columns.collect()].concat());
     for (name, found) in rows {
         let mut cells = vec![(*name).to_owned()];
-        for writes in found.iter().flatten().filter_map(|found| found.writes) {
+        for writes in found.iter().filter_map(|found| found.writes) {
             cells.push(format!("{:.3}", writes.syncs as f64 / writes.commits as f64));
             cells.push(format!("{:.2}", writes.written_bytes as f64 / writes.user_bytes as f64));
         }

@@ -2,9 +2,9 @@
 
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use proofmark_engine::{Database, Durability, Options, ReadTransaction};
+use proofmark_engine::{Database, Durability, Error, Options, ReadTransaction, WriteTransaction};
 use proofmark_vfs::Vfs;
 
 use crate::store::{CACHE_BYTES, Change, Snapshot, Store};
@@ -12,8 +12,6 @@ use crate::store::{CACHE_BYTES, Change, Snapshot, Store};
 /// The engine, with its default options but for the cache.
 pub(crate) struct Proofmark {
     database: Database,
-    /// Writers that must not meet.
-    turn: Mutex<()>,
 }
 
 impl Store for Proofmark {
@@ -24,19 +22,29 @@ impl Store for Proofmark {
     fn open(vfs: Arc<dyn Vfs>, directory: &Path) -> Proofmark {
         let options = Options::new().cache_bytes(CACHE_BYTES);
         let database = Database::open_on(vfs, directory, &options).unwrap();
-        Proofmark { database, turn: Mutex::default() }
+        Proofmark { database }
     }
 
     fn commit(&self, changes: &mut dyn Iterator<Item = Change>, is_durable: bool) {
-        let _turn = self.turn.lock().unwrap();
         let mut write = self.database.begin_write().unwrap();
         for (key, value) in changes {
-            match value {
-                Some(value) => write.put(&key, &value).unwrap(),
-                None => write.delete(&key).unwrap(),
-            }
+            write_all(&mut write, std::iter::once((key.as_slice(), value.as_deref())));
         }
         write.commit_with(if is_durable { Durability::Sync } else { Durability::Buffered }).unwrap();
+    }
+
+    fn commit_concurrently(&self, changes: &mut dyn Iterator<Item = Change>) {
+        let changes: Vec<Change> = changes.collect();
+        loop {
+            let mut write = self.database.begin_optimistic().unwrap();
+            write_all(&mut write, changes.iter().map(|(key, value)| (key.as_slice(), value.as_deref())));
+            match write.commit() {
+                Ok(_) => return,
+                // Another one committed the same key first.
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn settle(&self) {
@@ -55,8 +63,17 @@ impl Store for Proofmark {
         self.database.verify().unwrap();
     }
 
-    fn compact(&mut self) -> bool {
-        false
+    fn compact(&mut self) {
+        self.database.compact().unwrap();
+    }
+}
+
+fn write_all<'a>(write: &mut WriteTransaction, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => write.put(key, value).unwrap(),
+            None => write.delete(key).unwrap(),
+        }
     }
 }
 

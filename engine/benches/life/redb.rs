@@ -65,9 +65,8 @@ impl Store for Redb {
         assert!(self.0.check_integrity().unwrap());
     }
 
-    fn compact(&mut self) -> bool {
+    fn compact(&mut self) {
         self.0.compact().unwrap();
-        true
     }
 }
 

@@ -52,8 +52,8 @@ pub(crate) struct Writes {
     pub(crate) written_bytes: u64,
 }
 
-/// A step: its name, and how to take it. None if the store can't.
-pub(crate) type Step<S> = (&'static str, fn(&mut Life<S>) -> Option<Measurement>);
+/// A step: its name, and how to take it.
+pub(crate) type Step<S> = (&'static str, fn(&mut Life<S>) -> Measurement);
 
 /// The steps that need the loaded database find it in place; the first one makes it.
 pub(crate) const fn steps<S: Store>() -> [Step<S>; 19] {
@@ -107,7 +107,7 @@ impl<S: Store> Life<S> {
         self.store.as_ref().expect("the first step opens it")
     }
 
-    fn load_at_once(&mut self) -> Option<Measurement> {
+    fn load_at_once(&mut self) -> Measurement {
         let keys = self.keys;
         let store = self.open("main");
         let measurement = self.writing(keys, 1, || {
@@ -115,10 +115,10 @@ impl<S: Store> Life<S> {
             store.settle();
         });
         self.store = Some(store);
-        Some(measurement)
+        measurement
     }
 
-    fn load_in_batches(&mut self) -> Option<Measurement> {
+    fn load_in_batches(&mut self) -> Measurement {
         let keys = self.keys;
         let store = self.open("batches");
         let measurement = self.writing(keys, keys.div_ceil(BATCH), || {
@@ -129,21 +129,21 @@ impl<S: Store> Life<S> {
         });
         drop(store);
         fs::remove_dir_all(self.directory.join("batches")).unwrap();
-        Some(measurement)
+        measurement
     }
 
-    fn bytes_on_disk(&mut self) -> Option<Measurement> {
+    fn bytes_on_disk(&mut self) -> Measurement {
         let entries = fs::read_dir(self.directory.join("main")).unwrap();
         let bytes = entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
-        Some(Measurement { figure: Figure::Bytes(bytes), writes: None })
+        Measurement { figure: Figure::Bytes(bytes), writes: None }
     }
 
-    fn verify(&mut self) -> Option<Measurement> {
+    fn verify(&mut self) -> Measurement {
         let store = self.store.as_mut().expect("the first step opens it");
-        Some(time(|| store.verify()))
+        time(|| store.verify())
     }
 
-    fn reopen(&mut self) -> Option<Measurement> {
+    fn reopen(&mut self) -> Measurement {
         self.store = None;
         let mut opened = None;
         let measurement = time(|| {
@@ -152,26 +152,26 @@ impl<S: Store> Life<S> {
             opened = Some(store);
         });
         self.store = opened;
-        Some(measurement)
+        measurement
     }
 
-    fn snapshot(&mut self) -> Option<Measurement> {
+    fn snapshot(&mut self) -> Measurement {
         let store = self.store();
-        Some(median(|| {
+        median(|| {
             for _ in 0..SNAPSHOTS {
                 store.touch();
             }
             SNAPSHOTS
-        }))
+        })
     }
 
-    fn gets(&mut self, threads: u64) -> Option<Measurement> {
+    fn gets(&mut self, threads: u64) -> Measurement {
         let keys = self.keys;
         let get = |snapshot: &S::Snapshot, draw: u64| snapshot.get(&key(draw % keys)).expect("it was loaded");
-        Some(reads(self.store(), threads, keys, get))
+        reads(self.store(), threads, keys, get)
     }
 
-    fn hot_gets(&mut self, threads: u64) -> Option<Measurement> {
+    fn hot_gets(&mut self, threads: u64) -> Measurement {
         let keys = HOT_KEYS.min(self.keys);
         if self.hot.is_none() {
             let store = self.open("hot");
@@ -183,28 +183,28 @@ impl<S: Store> Life<S> {
         let get = |snapshot: &S::Snapshot, draw: u64| {
             snapshot.get(&mix(draw % keys).to_be_bytes()).expect("it was loaded")
         };
-        Some(reads(store, threads, self.keys, get))
+        reads(store, threads, self.keys, get)
     }
 
-    fn seek(&mut self) -> Option<Measurement> {
+    fn seek(&mut self) -> Measurement {
         let keys = self.keys;
         let seek = |snapshot: &S::Snapshot, draw: u64| snapshot.scan(&key(draw % keys), SEEK_PAIRS).1;
-        Some(reads(self.store(), 1, keys.div_ceil(2), seek))
+        reads(self.store(), 1, keys.div_ceil(2), seek)
     }
 
-    fn scan(&mut self) -> Option<Measurement> {
+    fn scan(&mut self) -> Measurement {
         let (store, keys) = (self.store(), self.keys);
-        Some(median(|| {
+        median(|| {
             let (pairs, _) = store.snapshot().scan(b"", usize::MAX);
             assert_eq!(pairs as u64, keys);
             keys
-        }))
+        })
     }
 
-    fn commits(&mut self, threads: u64) -> Option<Measurement> {
+    fn commits(&mut self, threads: u64) -> Measurement {
         let (store, each) = (self.store(), (self.keys / 50 / threads).max(1));
         let keys = self.keys;
-        Some(self.writing(threads * each, threads * each, || {
+        self.writing(threads * each, threads * each, || {
             thread::scope(|scope| {
                 for number in 0..threads {
                     scope.spawn(move || {
@@ -214,22 +214,22 @@ impl<S: Store> Life<S> {
                     });
                 }
             });
-        }))
+        })
     }
 
-    fn buffered_commits(&mut self) -> Option<Measurement> {
+    fn buffered_commits(&mut self) -> Measurement {
         let (store, keys, count) = (self.store(), self.keys, self.keys.div_ceil(5));
-        Some(self.writing(count, count, || {
+        self.writing(count, count, || {
             for index in 0..count {
                 store.commit(&mut std::iter::once(pair(mix(!index) % keys)), false);
             }
             store.settle();
-        }))
+        })
     }
 
     /// Copies the files of an open database, as the death of its process would leave them, and opens the copy. The log
     /// holds what fits into it before a checkpoint shortens it.
-    fn reopen_after_crash(&mut self) -> Option<Measurement> {
+    fn reopen_after_crash(&mut self) -> Measurement {
         let (store, keys, count) = (self.store(), self.keys, self.keys.div_ceil(5));
         store.settle();
         for first in (0..count).step_by(BATCH as usize) {
@@ -247,25 +247,23 @@ impl<S: Store> Life<S> {
             assert!(store.snapshot().get(&key(0)).is_some());
         });
         fs::remove_dir_all(crashed).unwrap();
-        Some(measurement)
+        measurement
     }
 
-    fn delete_half(&mut self) -> Option<Measurement> {
+    fn delete_half(&mut self) -> Measurement {
         let (store, keys) = (self.store(), self.keys);
-        Some(self.changing(keys / 2, key(0).len() as u64, (keys / 2).div_ceil(BATCH), || {
+        self.changing(keys / 2, key(0).len() as u64, (keys / 2).div_ceil(BATCH), || {
             for first in (0..keys / 2).step_by(BATCH as usize) {
                 let last = (keys / 2).min(first + BATCH);
                 store.commit(&mut (first..last).map(|index| (key(2 * index), None)), true);
             }
             store.settle();
-        }))
+        })
     }
 
-    fn compact(&mut self) -> Option<Measurement> {
+    fn compact(&mut self) -> Measurement {
         let store = self.store.as_mut().expect("the first step opens it");
-        let started = Instant::now();
-        let can = store.compact();
-        can.then(|| Measurement { figure: Figure::Time(started.elapsed()), writes: None })
+        time(|| store.compact())
     }
 
     /// Measures `work`, which commits `count` pairs of the usual size in so many transactions.

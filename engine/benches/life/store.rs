@@ -39,8 +39,8 @@ pub(crate) trait Store: Sized + Send + Sync {
     /// Reads everything and checks it.
     fn verify(&mut self);
 
-    /// Gives back the space that nothing needs; `false` if the store can't.
-    fn compact(&mut self) -> bool;
+    /// Gives back the space that nothing needs.
+    fn compact(&mut self);
 }
 
 /// A snapshot of a store. What is read is given back as a number that depends on it, so that no read is optimised away.

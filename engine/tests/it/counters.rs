@@ -10,6 +10,9 @@ use crate::counting::{Call, Calls, CountingVfs, FileKind, Operation};
 /// The header and the padding of a record, and what each mutation adds to key and value.
 const RECORD_OVERHEAD: u64 = 56 + 8 + 7;
 
+/// A meta page.
+const META_BYTES: u64 = 128;
+
 struct Counted {
     _directory: tempfile::TempDir,
     path: PathBuf,
@@ -36,6 +39,10 @@ fn commit(database: &Database, number: u64, durability: Durability) {
 /// Each call by its name, without how many bytes it wrote.
 fn names(calls: &[Call]) -> Vec<(FileKind, Operation)> {
     calls.iter().map(|call| (call.kind, call.operation)).collect()
+}
+
+fn is(call: &Call, kind: FileKind, operation: Operation) -> bool {
+    call.kind == kind && call.operation == operation
 }
 
 fn syncs(calls: &[Call]) -> Vec<FileKind> {
@@ -70,6 +77,48 @@ fn one_sync_makes_all_buffered_commits_durable() {
 }
 
 #[test]
+fn all_who_wait_for_one_group_share_one_write_and_one_sync() {
+    let Counted { calls, database, _directory, .. } = open(&Options::new());
+    commit(&database, 0, Durability::Sync);
+    calls.take();
+    for group in 0..10 {
+        let submit = |number: u64| {
+            let mut write = database.begin_write().expect("nobody else writes");
+            write.put(&number.to_be_bytes(), &[1; 100]).expect("legal");
+            write.submit().expect("the disk is fine")
+        };
+        let tickets: Vec<_> = (0..50).map(|number| submit(50 * group + number)).collect();
+        assert_eq!(calls.take(), [], "nothing is written before somebody waits");
+        for ticket in tickets {
+            ticket.wait().expect("the disk is fine");
+        }
+        let made = calls.take();
+        assert_eq!(names(&made), [(FileKind::Log, Operation::Write), (FileKind::Log, Operation::Sync)]);
+        assert!(made[0].bytes <= 50 * (8 + 100 + RECORD_OVERHEAD), "{} bytes for 50 pairs", made[0].bytes);
+    }
+}
+
+#[test]
+fn concurrent_commits_need_no_more_than_one_sync_each_and_touch_no_page() {
+    let Counted { calls, database, _directory, .. } = open(&Options::new());
+    std::thread::scope(|scope| {
+        for thread in 0..8u64 {
+            let database = &database;
+            scope.spawn(move || {
+                for number in 0..25 {
+                    let mut write = database.begin_optimistic().expect("writable");
+                    write.put(&(25 * thread + number).to_be_bytes(), &[1; 100]).expect("legal");
+                    write.commit().expect("every thread has keys of its own");
+                }
+            });
+        }
+    });
+    let made = calls.take();
+    assert!(made.iter().all(|call| call.kind == FileKind::Log), "{made:?}");
+    assert!(syncs(&made).len() <= 200, "{} syncs for 200 commits", syncs(&made).len());
+}
+
+#[test]
 fn a_transaction_that_changes_nothing_costs_nothing() {
     let Counted { calls, database, _directory, .. } = open(&Options::new());
     commit(&database, 1, Durability::Sync);
@@ -91,6 +140,16 @@ fn a_checkpoint_syncs_the_new_segment_its_name_the_pages_and_the_meta_page() {
         let made = calls.take();
         let expected = [FileKind::Log, FileKind::Directory, FileKind::Data, FileKind::Data];
         assert_eq!(syncs(&made), expected, "{made:?}");
+        let pages_synced = made.iter().position(|call| is(call, FileKind::Data, Operation::Sync));
+        let after_pages: Vec<Call> = made[pages_synced.expect("a checkpoint writes pages") + 1..].to_vec();
+        let to_data = after_pages.into_iter().filter(|call| call.kind == FileKind::Data);
+        let meta = Call { kind: FileKind::Data, operation: Operation::Write, bytes: META_BYTES };
+        let sync = Call { operation: Operation::Sync, bytes: 0, ..meta };
+        assert_eq!(
+            to_data.collect::<Vec<_>>(),
+            [meta, sync],
+            "the meta page, and nothing else, comes after the pages"
+        );
         // The retired segment becomes a spare, and the one of the checkpoint before becomes the new segment.
         let renamed = made.iter().filter(|call| call.operation == Operation::Rename).count();
         assert_eq!(renamed, if round == 0 { 1 } else { 2 });
