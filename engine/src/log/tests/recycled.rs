@@ -164,6 +164,24 @@ fn segments_that_are_swapped_or_foreign_are_damage() {
 }
 
 #[test]
+fn a_segment_that_follows_other_records_is_damage() {
+    // Two that have the database's number in common, as a database and its copy have, and then part.
+    let directories = [900, 1000].map(|bytes| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = create(&Disk::new(), directory.path(), TINY);
+        append(&mut log, 1, bytes).unwrap();
+        log.rotate().unwrap();
+        append(&mut log, 2, 10).unwrap();
+        log.sync().unwrap();
+        directory
+    });
+    let [one, other] = directories.each_ref().map(|directory| segment_path(directory.path(), SegmentId(2)));
+    rename(&one, &other);
+    let damage = txns(directories[1].path(), (1, 0));
+    assert!(matches!(damage, Err(Error::Corruption { .. })), "{damage:?}");
+}
+
+#[test]
 fn records_and_scans_cross_the_read_buffer() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
