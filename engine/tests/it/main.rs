@@ -6,6 +6,7 @@ mod counters;
 mod counting;
 mod damage;
 mod failing;
+mod full_disk;
 mod history;
 mod random;
 mod scratch;
