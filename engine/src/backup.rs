@@ -93,5 +93,5 @@ fn copy(view: &View, latest: TxnId, target: &Pager) -> Result<Contents> {
 }
 
 fn version_key((key, txn, _): &TierVersion) -> VersionKey<'_> {
-    VersionKey { key, txn: *txn }
+    VersionKey::new(key, *txn)
 }

@@ -13,9 +13,13 @@ pub struct Bytes(Repr);
 
 #[derive(Clone)]
 enum Repr {
+    Short { length: u8, bytes: [u8; SHORT_BYTES] },
     Shared(Arc<[u8]>),
-    InPage { page: Arc<Page>, range: Range<usize> },
+    InPage { page: Arc<Page>, start: u32, end: u32 },
 }
+
+/// As many as make the whole no larger than four words.
+const SHORT_BYTES: usize = 30;
 
 impl Bytes {
     pub(crate) fn shared(bytes: Arc<[u8]>) -> Bytes {
@@ -23,8 +27,20 @@ impl Bytes {
     }
 
     pub(crate) fn in_page(page: Arc<Page>, range: Range<usize>) -> Bytes {
-        assert!(range.end <= page.bytes().len());
-        Bytes(Repr::InPage { page, range })
+        assert!(range.start <= range.end && range.end <= page.bytes().len());
+        let [start, end] =
+            [range.start, range.end].map(|at| u32::try_from(at).expect("a page has at most 65536 bytes"));
+        Bytes(Repr::InPage { page, start, end })
+    }
+
+    /// The parts in one piece, copied; none if that is not short.
+    pub(crate) fn short(parts: [&[u8]; 2]) -> Option<Bytes> {
+        let [start, rest] = parts;
+        let length = start.len() + rest.len();
+        let mut bytes = [0; SHORT_BYTES];
+        bytes.get_mut(..length)?[start.len()..].copy_from_slice(rest);
+        bytes[..start.len()].copy_from_slice(start);
+        Some(Bytes(Repr::Short { length: u8::try_from(length).ok()?, bytes }))
     }
 }
 
@@ -34,7 +50,8 @@ impl Deref for Bytes {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Repr::Shared(bytes) => bytes,
-            Repr::InPage { page, range } => &page.bytes()[range.clone()],
+            Repr::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Repr::InPage { page, start, end } => &page.bytes()[*start as usize..*end as usize],
         }
     }
 }

@@ -184,10 +184,7 @@ impl Shared {
         let versions = frozen.tier.versions();
         let changes: Vec<Change<'_>> = versions
             .iter()
-            .map(|(key, txn, value)| Change {
-                version: VersionKey { key, txn: *txn },
-                value: value.as_deref(),
-            })
+            .map(|(key, txn, value)| Change { version: VersionKey::new(key, *txn), value: value.as_deref() })
             .collect();
         let current = state.meta;
         let generation = current.generation.next();

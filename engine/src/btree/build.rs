@@ -4,13 +4,12 @@
 //! as soon as the next one of its level is full, so that what is kept in memory is at most two pages for each level and
 //! one value. Pages are taken one after the other: the file has no holes, and no free list.
 
-use super::draft::{Child, LeafRoom, branch_page, leaf_page, pack_children};
+use super::draft::{Child, branch_page, leaf_page};
+use super::pack::{Item, Room, leaf_bytes_beside_key, pack};
 use super::retain::{Sieve, Summary};
 use super::{Cursor, capacity, is_inline};
 use crate::error::Result;
-use crate::format::{
-    BRANCH_CELL_HEADER, Damage, Extent, LeafCell, LeafValue, Page, SLOT_BYTES, Separator, Subtree, VersionKey,
-};
+use crate::format::{Damage, Extent, LeafCell, LeafValue, Page, Separator, Subtree, VersionKey};
 use crate::ids::{Generation, PageId, TxnId};
 use crate::pager::Pager;
 use crate::sync::Arc;
@@ -26,7 +25,7 @@ pub(crate) fn for_each_version(
     while let Some((page, index)) = cursor.forward(pager)? {
         let LeafCell { version, value } = page.leaf(index);
         // Within a leaf the order was checked when it was read, but not between leaves.
-        if previous.is_some_and(|(page, index)| page.leaf(index).version >= version) {
+        if previous.is_some_and(|(page, index)| page.version(index) >= version) {
             let damage = Damage("a leaf's entries overlap its neighbour's");
             return Err(pager.corruption(page.reference().page, damage));
         }
@@ -55,9 +54,9 @@ pub(crate) struct Builder<'a> {
 }
 
 /// The entries of one leaf, with their bytes in one place.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct PendingLeaf {
-    room: LeafRoom,
+    room: Room,
     bytes: Vec<u8>,
     cells: Vec<PendingCell>,
 }
@@ -84,7 +83,7 @@ enum PendingValue {
 struct PendingBranch {
     full: Vec<Child>,
     children: Vec<Child>,
-    used: usize,
+    room: Room,
 }
 
 impl<'a> Builder<'a> {
@@ -96,11 +95,7 @@ impl<'a> Builder<'a> {
             generation,
             sieve: Sieve::new(horizon, &Separator::lowest()),
             next_page: PageId(2),
-            leaf: PendingLeaf {
-                room: LeafRoom::new(pager.page_size()),
-                bytes: Vec::new(),
-                cells: Vec::new(),
-            },
+            leaf: PendingLeaf::default(),
             lower: Separator::lowest(),
             levels: Vec::new(),
         }
@@ -117,7 +112,7 @@ impl<'a> Builder<'a> {
         let page_size = self.pager.page_size();
         let value = match value {
             None => LeafValue::Tombstone,
-            Some(bytes) if is_inline(page_size, version.key, bytes) => LeafValue::Inline(bytes),
+            Some(bytes) if is_inline(page_size, version.key.len(), bytes) => LeafValue::Inline(bytes),
             Some(bytes) => {
                 let start = self.take_pages((bytes.len() as u64).div_ceil(page_size as u64));
                 LeafValue::Extent(self.pager.write_extent(start, bytes)?)
@@ -127,7 +122,7 @@ impl<'a> Builder<'a> {
         if let Some(last) = self.leaf.cells.last() {
             let last = self.leaf.cell(last).version;
             assert!(last < version, "versions come in the order of the tree");
-            if !self.leaf.room.fits(&cell) {
+            if self.leaf.with(&cell) > capacity(page_size) {
                 let lower = Separator::between(last, version);
                 self.end_leaf(Some(lower))?;
             }
@@ -149,7 +144,7 @@ impl<'a> Builder<'a> {
             if is_top && full.len() == 1 {
                 return Ok((Some(full[0].tree), self.next_page.0));
             }
-            for children in pack_children(self.pager.page_size(), full) {
+            for children in pack(self.pager.page_size(), full) {
                 self.write_branch(level, &children)?;
             }
             level += 1;
@@ -163,7 +158,7 @@ impl<'a> Builder<'a> {
         let id = self.take_pages(1);
         let page = leaf_page(self.pager, id, self.generation, self.leaf.cells());
         let tree = summary.at(self.pager.write(page)?);
-        self.leaf.clear(self.pager.page_size());
+        self.leaf.clear();
         let lower = std::mem::replace(&mut self.lower, upper.unwrap_or_else(Separator::lowest));
         self.add_child(0, Child { lower, tree })
     }
@@ -174,16 +169,20 @@ impl<'a> Builder<'a> {
             self.levels.push(PendingBranch::default());
         }
         let branch = &mut self.levels[level];
-        let size = BRANCH_CELL_HEADER + SLOT_BYTES + child.lower.key.len();
-        if branch.used + size > capacity(self.pager.page_size()) {
-            branch.used = 0;
+        let first = branch.children.get(1).map(Item::key);
+        if branch.room.with(first, child.key(), child.bytes_beside_key()) > capacity(self.pager.page_size()) {
+            branch.room = Room::default();
             let before = std::mem::replace(&mut branch.full, std::mem::take(&mut branch.children));
             if !before.is_empty() {
                 self.write_branch(level, &before)?;
             }
         }
         let branch = &mut self.levels[level];
-        branch.used += size;
+        if branch.children.is_empty() {
+            branch.room.add_keyless(child.bytes_beside_key());
+        } else {
+            branch.room.add(child.key(), child.bytes_beside_key());
+        }
         branch.children.push(child);
         Ok(())
     }
@@ -206,7 +205,9 @@ impl<'a> Builder<'a> {
 impl PendingLeaf {
     fn push(&mut self, cell: &LeafCell<'_>) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(cell.version.key);
+        for part in cell.version.key.parts() {
+            self.bytes.extend_from_slice(part);
+        }
         let value = match cell.value {
             LeafValue::Inline(bytes) => {
                 self.bytes.extend_from_slice(bytes);
@@ -217,7 +218,13 @@ impl PendingLeaf {
         };
         let key_bytes = cell.version.key.len();
         self.cells.push(PendingCell { start, key_bytes, txn: cell.version.txn, value });
-        self.room.add(cell);
+        self.room.add(cell.version.key, leaf_bytes_beside_key(cell));
+    }
+
+    /// The bytes of the page with one more cell.
+    fn with(&self, cell: &LeafCell<'_>) -> usize {
+        let first = self.cells.first().map(|first| self.cell(first).version.key);
+        self.room.with(first, cell.version.key, leaf_bytes_beside_key(cell))
     }
 
     fn cells(&self) -> impl Iterator<Item = LeafCell<'_>> + Clone {
@@ -231,13 +238,13 @@ impl PendingLeaf {
             PendingValue::Tombstone => LeafValue::Tombstone,
             PendingValue::Extent(extent) => LeafValue::Extent(extent),
         };
-        LeafCell { version: VersionKey { key: &self.bytes[cell.start..key_end], txn: cell.txn }, value }
+        LeafCell { version: VersionKey::new(&self.bytes[cell.start..key_end], cell.txn), value }
     }
 
-    fn clear(&mut self, page_size: usize) {
+    fn clear(&mut self) {
         self.bytes.clear();
         self.cells.clear();
-        self.room = LeafRoom::new(page_size);
+        self.room = Room::default();
     }
 }
 

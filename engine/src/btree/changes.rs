@@ -54,9 +54,9 @@ impl ChangedSince {
             let here = *index;
             *index += 1;
             if page.level() > 0 {
-                let (tree, level) = (page.branch(here).1, page.level());
+                let (tree, level) = (page.child(here), page.level());
                 self.enter(pager, tree, Some(level))?;
-            } else if page.leaf(here).version.txn > self.after {
+            } else if page.version(here).txn > self.after {
                 return Ok(Some(stored_version(page, here)));
             }
         }

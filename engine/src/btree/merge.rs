@@ -194,7 +194,7 @@ impl Target<'_> {
 
     /// Entries come from pages that may be whole and still not fit together, so that their order is checked.
     fn pack_leaf<'c>(&self, lower: &Separator, entries: Vec<Entry<'c>>) -> Result<Vec<Draft<'c>>> {
-        if !entries.is_sorted_by(|a, b| a.cell().version < b.cell().version) {
+        if !entries.is_sorted_by(|a, b| a.version() < b.version()) {
             let page = entries.iter().find_map(|entry| match entry {
                 Entry::Kept { page, .. } => Some(page.reference().page),
                 Entry::New(_) => None,
@@ -211,7 +211,7 @@ impl Target<'_> {
             return Ok(entry);
         };
         let page_size = self.pager.page_size();
-        if is_inline(page_size, version.key, bytes) {
+        if is_inline(page_size, version.key.len(), bytes) {
             return Ok(entry);
         }
         let start = self.allocator.allocate((bytes.len() as u64).div_ceil(page_size as u64));
@@ -261,7 +261,7 @@ impl Target<'_> {
                 return Ok(root);
             }
             self.release_page(&page)?;
-            root = page.branch(0).1;
+            root = page.child(0);
         }
     }
 
@@ -288,9 +288,7 @@ impl Target<'_> {
 fn children_of(page: &Page, lower: &Separator) -> Vec<Child> {
     let child = |index| {
         let (bound, tree) = page.branch(index);
-        let bound =
-            if index == 0 { lower.clone() } else { Separator { key: bound.key.to_vec(), txn: bound.txn } };
-        Child { lower: bound, tree }
+        Child { lower: if index == 0 { lower.clone() } else { bound }, tree }
     };
     (0..page.count()).map(child).collect()
 }
@@ -306,7 +304,7 @@ fn merge_entries<'c>(page: Option<&Arc<Page>>, changes: &[Change<'c>]) -> Vec<En
     };
     if let Some(page) = page {
         for index in 0..count {
-            let version = page.leaf(index).version;
+            let version = page.version(index);
             while let Some(change) = changes.next_if(|change| change.version < version) {
                 entries.push(new(change));
             }

@@ -14,6 +14,7 @@ mod changes;
 mod cursor;
 mod draft;
 mod merge;
+mod pack;
 mod retain;
 mod scan;
 mod verify;
@@ -46,8 +47,8 @@ fn capacity(page_size: usize) -> usize {
 }
 
 /// Whether a value lies in the leaf with its key, and not in pages of its own.
-fn is_inline(page_size: usize, key: &[u8], value: &[u8]) -> bool {
-    let cell = LEAF_CELL_HEADER + key.len() + value.len() + SLOT_BYTES;
+fn is_inline(page_size: usize, key_bytes: usize, value: &[u8]) -> bool {
+    let cell = LEAF_CELL_HEADER + key_bytes + value.len() + SLOT_BYTES;
     cell <= capacity(page_size) / 4 || value.len() <= EXTENT_BYTES
 }
 
@@ -59,20 +60,20 @@ pub(crate) fn get(
     snapshot: TxnId,
 ) -> Result<Option<Option<Bytes>>> {
     let Some(root) = root else { return Ok(None) };
-    let target = VersionKey { key, txn: snapshot };
+    let target = VersionKey::new(key, snapshot);
     let page = leaf_for(pager, root, target)?;
     let index = page.lower_bound(target);
     if index == page.count() {
         // A key with many versions may go on in the next leaf.
         let mut cursor = Cursor::seek(pager, Some(root), target)?;
         return match cursor.forward(pager)? {
-            Some((page, index)) if page.leaf(index).version.key == key => {
+            Some((page, index)) if page.version(index).key == *key => {
                 Ok(Some(value_at(pager, &page, index)?))
             }
             _ => Ok(None),
         };
     }
-    if page.leaf(index).version.key == key { Ok(Some(value_at(pager, &page, index)?)) } else { Ok(None) }
+    if page.version(index).key == *key { Ok(Some(value_at(pager, &page, index)?)) } else { Ok(None) }
 }
 
 /// The leaf that holds `target`, if any does. The branches above it are only passed.
@@ -80,7 +81,7 @@ fn leaf_for(pager: &Pager, root: Subtree, target: VersionKey<'_>) -> Result<Arc<
     let mut page = pager.peek(root.page)?;
     check(pager, &page, None)?;
     while page.level() > 1 {
-        let below = pager.peek(page.branch(page.child_for(target)).1.page)?;
+        let below = pager.peek(page.child(page.child_for(target)).page)?;
         check(pager, &below, Some(page.level()))?;
         page = below;
     }
@@ -97,12 +98,17 @@ fn value_at(pager: &Pager, page: &Arc<Page>, index: usize) -> Result<Option<Byte
 }
 
 fn key_at(page: &Arc<Page>, index: usize) -> Bytes {
-    Bytes::in_page(Arc::clone(page), page.key_range(index))
+    let key = page.version(index).key;
+    match (Bytes::short(key.parts()), page.key_range(index)) {
+        (Some(short), _) => short,
+        (None, Some(range)) => Bytes::in_page(Arc::clone(page), range),
+        (None, None) => Bytes::shared(key.to_vec().into()),
+    }
 }
 
 /// The child at `index` of a branch.
 pub(crate) fn child(pager: &Pager, parent: &Page, index: usize) -> Result<Arc<Page>> {
-    load(pager, parent.branch(index).1.page, Some(parent.level()))
+    load(pager, parent.child(index).page, Some(parent.level()))
 }
 
 /// A page of the tree: a root, or a child of a branch of level `parent_level`.

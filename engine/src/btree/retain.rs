@@ -31,9 +31,11 @@ impl Sieve {
 
     /// Whether a snapshot at the horizon or later needs the version.
     pub(super) fn keeps(&mut self, version: VersionKey<'_>, is_deletion: bool) -> bool {
-        if self.key != version.key {
+        if version.key != self.key[..] {
             self.key.clear();
-            self.key.extend_from_slice(version.key);
+            for part in version.key.parts() {
+                self.key.extend_from_slice(part);
+            }
             self.is_covered = false;
         }
         if version.txn > self.horizon {
@@ -58,7 +60,7 @@ impl Summary {
     /// the horizon; a deletion once it is so old itself.
     pub(super) fn of_cells<'a>(cells: impl Iterator<Item = LeafCell<'a>>, lower: &Separator) -> Summary {
         let mut summary = Summary::NOTHING;
-        let mut key = lower.key.as_slice();
+        let mut key = lower.as_key().key;
         let mut superseding = lower.superseding();
         for LeafCell { version, value } in cells {
             if version.key != key {
@@ -95,7 +97,7 @@ mod tests {
 
     fn cells<'a>(cells: Cells<'a>) -> impl Iterator<Item = LeafCell<'a>> {
         cells.iter().map(|(key, txn, value)| {
-            let version = VersionKey { key: key.as_bytes(), txn: TxnId(*txn) };
+            let version = VersionKey::new(key.as_bytes(), TxnId(*txn));
             let value = value.map_or(LeafValue::Tombstone, |value| LeafValue::Inline(value.as_bytes()));
             LeafCell { version, value }
         })

@@ -31,8 +31,8 @@ impl BaseScan {
         reverse: bool,
     ) -> Result<BaseScan> {
         // TxnIds are at least 1, so that no version comes after (key, 0) and none before (key, MAX).
-        let before = |key| VersionKey { key, txn: TxnId(u64::MAX) };
-        let after = |key| VersionKey { key, txn: TxnId(0) };
+        let before = |key| VersionKey::new(key, TxnId(u64::MAX));
+        let after = |key| VersionKey::new(key, TxnId(0));
         let cursor = match (start, reverse) {
             (Bound::Included(key), false) | (Bound::Excluded(key), true) => {
                 Cursor::seek(pager, root, before(key))?
@@ -53,14 +53,14 @@ impl BaseScan {
     /// Upwards the first version that is old enough is the one.
     fn next_up(&mut self, pager: &Pager) -> Result<Option<BaseEntry>> {
         while let Some((page, index)) = self.cursor.forward(pager)? {
-            let version = page.leaf(index).version;
+            let version = page.version(index);
             if version.txn > self.snapshot {
                 continue;
             }
             let key = key_at(&page, index);
             let value = value_at(pager, &page, index)?;
             while let Some((page, index)) = self.cursor.forward(pager)? {
-                if page.leaf(index).version.key != &*key {
+                if page.version(index).key != *key {
                     self.cursor.backward(pager)?;
                     break;
                 }
@@ -74,9 +74,9 @@ impl BaseScan {
     fn next_down(&mut self, pager: &Pager) -> Result<Option<BaseEntry>> {
         let mut found: Option<(Arc<Page>, usize)> = None;
         while let Some((page, index)) = self.cursor.backward(pager)? {
-            let version = page.leaf(index).version;
+            let version = page.version(index);
             if let Some((found_page, found_index)) = &found
-                && found_page.leaf(*found_index).version.key != version.key
+                && found_page.version(*found_index).key != version.key
             {
                 self.cursor.forward(pager)?;
                 break;

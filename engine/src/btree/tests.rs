@@ -80,7 +80,7 @@ impl Tree {
         let new = self.model.iter().filter(|((_, Reverse(txn)), _)| *txn > after);
         let changes: Vec<Change<'_>> = new
             .map(|((key, Reverse(txn)), value)| Change {
-                version: VersionKey { key, txn: TxnId(*txn) },
+                version: VersionKey::new(key, TxnId(*txn)),
                 value: value.as_deref(),
             })
             .collect();
@@ -165,7 +165,7 @@ impl Tree {
         let mut expected = stored.iter().filter(|((_, Reverse(txn)), _)| *txn > after);
         while let Some(change) = changes.next(&self.pager).expect("the disk is fine") {
             let ((key, Reverse(txn)), value) = expected.next().expect("the walk finds nothing else");
-            assert_eq!((&*change.key, change.txn.0), (key.as_slice(), *txn));
+            assert_eq!((&change.key[..], change.txn.0), (key.as_slice(), *txn));
             let bytes = match change.value {
                 StoredValue::Inline(bytes) => Some(bytes.to_vec()),
                 StoredValue::Extent(extent) => {

@@ -81,23 +81,20 @@ impl Walk<'_> {
             return Ok(());
         }
         self.report.branch_count += 1;
-        let summary = Summary::of_children((0..page.count()).map(|index| page.branch(index).1));
+        let summary = Summary::of_children((0..page.count()).map(|index| page.child(index)));
         if summary.at(at.page) != at {
             return Err(corruption(
                 "a branch's children are newer, or hold other garbage, than its pointer says",
             ));
         }
-        let bound = |index| {
-            let (bound, _) = page.branch(index);
-            Separator { key: bound.key.to_vec(), txn: bound.txn }
-        };
+        let bound = |index| page.branch(index).0;
         for index in 0..page.count() {
             let child_lower = if index == 0 { lower.clone() } else { bound(index) };
             if index > 0 && !is_inside(child_lower.as_key()) {
                 return Err(corruption("a separator lies outside the bounds of its branch"));
             }
             let child_upper = (index + 1 < page.count()).then(|| bound(index + 1));
-            self.node(page.branch(index).1, page.level(), &child_lower, child_upper.as_ref().or(upper))?;
+            self.node(page.child(index), page.level(), &child_lower, child_upper.as_ref().or(upper))?;
         }
         Ok(())
     }

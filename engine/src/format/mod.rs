@@ -4,9 +4,12 @@
 //! has had its checksum, every offset, every length and the order of its cells checked, so that code which holds one
 //! reads it without asking again. All integers are little-endian. `FORMAT.md` is the same in prose.
 
+mod cell;
 mod free_list;
+mod key;
 mod meta;
 mod page;
+mod page_writer;
 mod record;
 mod segment;
 mod version_key;
@@ -15,12 +18,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::ids::{DatabaseId, PageId};
 
+pub(crate) use cell::{EXTENT_BYTES, Extent, LEAF_CELL_HEADER, LeafCell, LeafValue, max_key_bytes};
 pub(crate) use free_list::{FreeListPage, FreeRun, runs_per_page};
+pub(crate) use key::Key;
 pub(crate) use meta::{META_BYTES, Meta, NO_GARBAGE, PageReference, Subtree};
-pub(crate) use page::{
-    BRANCH_CELL_HEADER, EXTENT_BYTES, Extent, LEAF_CELL_HEADER, LeafCell, LeafValue, PAGE_HEADER, Page,
-    PageKind, PageWriter, SLOT_BYTES, max_key_bytes, write_branch_cell, write_leaf_cell,
-};
+pub(crate) use page::{BRANCH_CELL_HEADER, PAGE_HEADER, Page, PageKind, SLOT_BYTES};
+pub(crate) use page_writer::PageWriter;
 pub(crate) use record::{
     MAX_KEY_BYTES, MAX_VALUE_BYTES, Mutations, RECORD_ALIGNMENT, RECORD_HEADER, RecordHeader, RecordPlace,
     RecordWriter, starts_header,

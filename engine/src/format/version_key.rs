@@ -4,18 +4,25 @@
 
 use std::cmp::Ordering;
 
+use super::Key;
 use crate::ids::TxnId;
 
 /// One version of one key, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct VersionKey<'a> {
-    pub(crate) key: &'a [u8],
+    pub(crate) key: Key<'a>,
     pub(crate) txn: TxnId,
+}
+
+impl<'a> VersionKey<'a> {
+    pub(crate) fn new(key: &'a [u8], txn: TxnId) -> VersionKey<'a> {
+        VersionKey { key: key.into(), txn }
+    }
 }
 
 impl Ord for VersionKey<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(other.key).then(other.txn.cmp(&self.txn))
+        self.key.cmp(&other.key).then(other.txn.cmp(&self.txn))
     }
 }
 
@@ -45,12 +52,13 @@ impl Separator {
         if left.key == right.key {
             return Separator { key: left.key.to_vec(), txn: TxnId(left.txn.0 - 1) };
         }
-        let common = left.key.iter().zip(right.key).take_while(|(a, b)| a == b).count();
-        Separator { key: right.key[..=common].to_vec(), txn: TxnId(u64::MAX) }
+        let mut key = right.key.to_vec();
+        key.truncate(left.key.common(right.key) + 1);
+        Separator { key, txn: TxnId(u64::MAX) }
     }
 
     pub(crate) fn as_key(&self) -> VersionKey<'_> {
-        VersionKey { key: &self.key, txn: self.txn }
+        VersionKey::new(&self.key, self.txn)
     }
 
     /// If this separates versions of one key, the last one to its left, which supersedes all to its right.
@@ -64,7 +72,7 @@ mod tests {
     use super::*;
 
     fn version(key: &str, txn: u64) -> VersionKey<'_> {
-        VersionKey { key: key.as_bytes(), txn: TxnId(txn) }
+        VersionKey::new(key.as_bytes(), TxnId(txn))
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Printer<'_> {
         for index in 0..page.count() {
             if page.level() == 0 {
                 let cell = page.leaf(index);
-                let key = cell.version.key.escape_ascii();
+                let key = cell.version.key.to_vec();
+                let key = key.escape_ascii();
                 let txn = cell.version.txn;
                 match cell.value {
                     LeafValue::Inline(bytes) => {

@@ -106,7 +106,7 @@ impl Walk<'_> {
             let cell = page.leaf(index);
             let (key, txn) = (cell.version.key, cell.version.txn);
             // A key's versions follow each other from the newest to the oldest, from leaf to leaf.
-            let newer = self.above.take().filter(|(above, _)| above == key).map(|(_, newer)| newer);
+            let newer = self.above.take().filter(|(above, _)| key == above[..]).map(|(_, newer)| newer);
             let is_deletion = cell.value == LeafValue::Tombstone;
             let is_superseded = newer.is_some_and(|newer| newer <= self.oldest);
             let survey = &mut self.survey;
