@@ -12,8 +12,10 @@ use crate::checkpoint::{CheckpointReport, CheckpointState};
 use crate::commit::CommitState;
 use crate::error::{Error, Result};
 use crate::ids::{Generation, TxnId};
+use crate::log::{Log, LogCounters};
 use crate::mvcc::{Era, ReadTransaction, View, WriteTransaction, WriterKind};
 use crate::options::Options;
+use crate::pager::CacheCounts;
 use crate::recovery;
 use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Condvar, Mutex, OnceLock, Ordering};
 
@@ -78,6 +80,19 @@ pub struct Stats {
     pub oldest: TxnId,
     /// Bytes in the write tier, roughly: keys, values, and what it takes to keep them.
     pub write_tier_bytes: u64,
+    /// How often the page cache had a page that was to be kept, since the data file was opened. A page that was only
+    /// looked at in passing, as in a look-up, counts if it was not there.
+    pub cache_hits: u64,
+    /// How often the page cache did not have what was asked for.
+    pub cache_misses: u64,
+    /// Syncs of records in the log since the database was opened.
+    pub log_sync_count: u64,
+    /// Bytes of records in the log since the database was opened, headers and padding included.
+    pub log_appended_bytes: u64,
+    /// Segments of the log that began as new files since the database was opened.
+    pub log_created_segment_count: u64,
+    /// Segments of the log that began in the file of a retired one since the database was opened.
+    pub log_recycled_segment_count: u64,
 }
 
 impl Database {
@@ -208,6 +223,8 @@ impl Database {
     pub fn stats(&self) -> Stats {
         let checkpoint = self.shared.checkpoint.lock();
         let census = checkpoint.allocator.census();
+        let CacheCounts { hits, misses } = checkpoint.pager.cache_counts();
+        let log = self.shared.commits.lock().log.as_ref().map_or_else(LogCounters::default, Log::counters);
         let published = self.shared.published.load();
         let view = &published.view;
         Stats {
@@ -220,6 +237,12 @@ impl Database {
             latest: published.latest,
             oldest: view.base.oldest,
             write_tier_bytes: view.tiers().map(|tier| tier.bytes()).sum(),
+            cache_hits: hits,
+            cache_misses: misses,
+            log_sync_count: log.sync_count,
+            log_appended_bytes: log.appended_bytes,
+            log_created_segment_count: log.created_segment_count,
+            log_recycled_segment_count: log.recycled_segment_count,
         }
     }
 }

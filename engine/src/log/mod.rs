@@ -234,7 +234,6 @@ impl Log {
         self.durable_through
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the commit pipeline"))]
     pub(crate) fn counters(&self) -> LogCounters {
         self.counters
     }

@@ -23,8 +23,9 @@ use crate::ids::{DatabaseId, PageId};
 use crate::sync::{Arc, Mutex};
 
 pub(crate) use allocator::Allocator;
+use cache::Cache;
+pub(crate) use cache::CacheCounts;
 pub(crate) use cache::PageGuard;
-use cache::{Cache, CacheCounts};
 pub(crate) use meta_pages::{MetaPages, read_meta_pages};
 
 /// The file grows by an eighth, but at least by so many pages ...
@@ -71,7 +72,6 @@ impl Pager {
     }
 
     /// What the cache was asked for.
-    #[allow(dead_code, reason = "the database's figures will show it")]
     pub(crate) fn cache_counts(&self) -> CacheCounts {
         self.cache.counts()
     }

@@ -169,3 +169,30 @@ fn opening_and_closing_a_sound_database_writes_no_pages() {
     drop(Database::open_on(Arc::new(vfs), &path, &Options::new()).expect("it is there"));
     assert_eq!(calls.take(), []);
 }
+
+#[test]
+fn the_figures_of_the_database_are_those_of_the_file_system() {
+    let Counted { calls, database, _directory, .. } = open(&Options::new());
+    commit(&database, 0, Durability::Sync);
+    calls.take();
+    let before = database.stats();
+    for number in 1..20 {
+        commit(&database, number, Durability::Sync);
+    }
+    let (made, after) = (calls.take(), database.stats());
+    assert_eq!(after.log_sync_count - before.log_sync_count, syncs(&made).len() as u64);
+    let written: u64 = made.iter().map(|call| call.bytes).sum();
+    assert_eq!(after.log_appended_bytes - before.log_appended_bytes, written);
+    assert_eq!((after.log_created_segment_count, after.log_recycled_segment_count), (0, 0));
+    for expected in [(1, 0), (1, 1)] {
+        commit(&database, 20, Durability::Sync);
+        database.checkpoint().expect("the disk is fine");
+        let stats = database.stats();
+        assert_eq!((stats.log_created_segment_count, stats.log_recycled_segment_count), expected);
+    }
+    let before = database.stats();
+    database.begin_read().expect("a snapshot").prefix(b"").expect("readable").for_each(drop);
+    let after = database.stats();
+    assert_eq!(after.cache_misses, before.cache_misses, "what was just written is in the cache");
+    assert!(after.cache_hits > before.cache_hits);
+}

@@ -76,7 +76,8 @@ fn figures_of_verify(report: &VerifyReport) -> Figures {
 }
 
 fn figures_of_stats(stats: &Stats, survey: &Survey, bytes_on_disk: u64) -> Figures {
-    let Stats { generation, checkpoint, latest, oldest, write_tier_bytes, .. } = *stats;
+    let Stats { generation, checkpoint, latest, oldest, write_tier_bytes, cache_hits, cache_misses, .. } =
+        *stats;
     let Survey {
         page_size,
         page_count,
@@ -118,7 +119,9 @@ fn figures_of_stats(stats: &Stats, survey: &Survey, bytes_on_disk: u64) -> Figur
         .count("versions of them", version_count)
         .count("  deletions", deletion_count)
         .count("  values in pages of their own", large_value_count)
-        .count("  that nobody needs any more", garbage_count);
+        .count("  that nobody needs any more", garbage_count)
+        .count("pages that were read for this from the disk", cache_misses)
+        .count("pages that were in the cache", cache_hits);
     figures
 }
 
