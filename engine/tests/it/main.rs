@@ -6,7 +6,6 @@ mod counters;
 mod counting;
 mod damage;
 mod failing;
-mod full_disk;
 mod history;
 mod random;
 mod scratch;
