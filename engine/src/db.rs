@@ -174,6 +174,26 @@ impl Database {
     /// commit fails with [`Error::Conflict`]: the first committer wins. Every commit since its snapshot is kept in memory
     /// for as long as it is open.
     ///
+    /// ```
+    /// # use proofmark_engine::{Database, Error, Options};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let database = Database::open(directory.path().join("db"), &Options::new())?;
+    /// loop {
+    ///     let mut write = database.begin_optimistic()?;
+    ///     let count = write.get(b"count")?.map_or(0, |bytes| bytes[0]);
+    ///     write.put(b"count", &[count + 1])?;
+    ///     match write.commit() {
+    ///         Ok(_) => break,
+    ///         Err(Error::Conflict { .. }) => {} // Somebody else counted first: once more, from a new snapshot.
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// # assert_eq!(database.begin_read()?.get(b"count")?.as_deref(), Some(&[1][..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `Poisoned`, `ReadOnly`.
     pub fn begin_optimistic(&self) -> Result<WriteTransaction> {

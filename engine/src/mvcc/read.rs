@@ -43,6 +43,25 @@ impl ReadTransaction {
 
     /// The pairs within `bounds`, by ascending keys.
     ///
+    /// ```
+    /// # use proofmark_engine::{Database, Options};
+    /// # use std::ops::Bound;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let database = Database::open(directory.path().join("db"), &Options::new())?;
+    /// # let mut write = database.begin_write()?;
+    /// # write.put(b"apple", b"red")?;
+    /// # write.put(b"plum", b"blue")?;
+    /// # write.commit()?;
+    /// let read = database.begin_read()?;
+    /// for pair in read.range((Bound::Included(b"a"), Bound::Excluded(b"b")))? {
+    ///     let (key, value) = pair?; // Each step may have to read a page.
+    ///     assert_eq!((&*key, &*value), (&b"apple"[..], &b"red"[..]));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`ReadTransaction::get`], here and at each step.
     pub fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Scan<'_>> {

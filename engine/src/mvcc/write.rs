@@ -152,6 +152,22 @@ impl WriteTransaction {
 
     /// Marks this point, so that everything after it can be undone. From the first savepoint on, each change keeps what
     /// it replaced until the transaction ends.
+    ///
+    /// ```
+    /// # use proofmark_engine::{Database, Options};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let database = Database::open(directory.path().join("db"), &Options::new())?;
+    /// let mut write = database.begin_write()?;
+    /// write.put(b"kept", b"1")?;
+    /// let savepoint = write.savepoint();
+    /// write.put(b"undone", b"2")?;
+    /// write.rollback_to(&savepoint)?;
+    /// assert_eq!(write.get(b"undone")?, None);
+    /// write.commit()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn savepoint(&mut self) -> Savepoint {
         self.own.savepoint(self.shared.savepoint_number())
     }
@@ -193,6 +209,25 @@ impl WriteTransaction {
     /// Hands the transaction to the log and returns at once: it is neither durable nor visible to readers until
     /// [`Ticket::wait`] returned, or a later commit with [`Durability::Sync`]. The next exclusive writer can begin
     /// meanwhile and sees it. One thread can so have many transactions share one sync.
+    ///
+    /// ```
+    /// # use proofmark_engine::{Database, Options};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let database = Database::open(directory.path().join("db"), &Options::new())?;
+    /// let mut tickets = Vec::new();
+    /// for number in 0..100u8 {
+    ///     let mut write = database.begin_write()?;
+    ///     write.put(&[number], b"value")?;
+    ///     tickets.push(write.submit()?);
+    /// }
+    /// for ticket in tickets {
+    ///     ticket.wait()?; // The first one syncs for all.
+    /// }
+    /// # assert_eq!(database.stats().log_sync_count, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`WriteTransaction::commit`].

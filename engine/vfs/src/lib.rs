@@ -62,55 +62,105 @@ pub struct FileId {
 /// A file system, as far as a storage engine needs one.
 pub trait Vfs: Debug + Send + Sync {
     /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// `NotFound` as the mode says, and if the directory is absent.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>>;
 
     /// Creates the directory at `path`, and those above it that are missing. Succeeds if it exists.
+    ///
+    /// # Errors
+    /// `NotADirectory` or `AlreadyExists` if a file is in the way.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
 
-    /// Names in the directory at `path`, sorted, without `.` and `..`. `NotFound` if there is no such directory.
+    /// Names in the directory at `path`, sorted, without `.` and `..`.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such directory, `NotADirectory` if it is a file.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// Removes the file at `path`.
+    /// Removes the file at `path`. Who has it open keeps its bytes until they close it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Renames a file, atomically replacing `to` if it exists. Both names lie in one directory.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no file `from`; then `to` is what it was.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Which file has the name `path`. `NotFound` if none has.
+    /// Which file has the name `path`.
+    ///
+    /// # Errors
+    /// `NotFound` if none has.
     fn file_id(&self, path: &Path) -> io::Result<FileId>;
 
     /// A number that nothing else was ever given: 64 random bits, or what a deterministic file system draws in their place.
+    ///
+    /// # Errors
+    /// If the system has no randomness to give.
     fn unique_id(&self) -> io::Result<u64>;
 
     /// Makes every earlier creation, rename and removal in the directory at `path` durable.
+    ///
+    /// # Errors
+    /// Whatever kept the system from it. It is unknown then which names are durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }
 
 /// An open file. All methods take `&self`: positional I/O needs no cursor, and so no lock.
 pub trait VfsFile: Debug + Send + Sync {
     /// Reads up to `buffer.len()` bytes at `offset`; 0 at the end of the file. May return fewer than asked for.
+    ///
+    /// # Errors
+    /// `Interrupted` if nothing was read and it may be tried again; whatever else kept the system from it.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Writes up to `bytes.len()` bytes at `offset`, growing the file as needed; a gap reads as zeros.
+    /// Writes up to `bytes.len()` bytes at `offset`, growing the file as needed; a gap reads as zeros. Returns how many.
+    ///
+    /// # Errors
+    /// `Interrupted` if nothing was written and it may be tried again; `StorageFull` or `QuotaExceeded` if there is no
+    /// room; whatever else kept the system from it.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
     /// The file's size in bytes.
+    ///
+    /// # Errors
+    /// Whatever kept the system from it.
     fn size(&self) -> io::Result<u64>;
 
     /// Cuts the file off at `size` bytes, or extends it with zeros up to there.
+    ///
+    /// # Errors
+    /// `StorageFull` if there is no room; whatever else kept the system from it.
     fn set_size(&self, size: u64) -> io::Result<()>;
 
     /// Makes bytes and size durable; other metadata (times, permissions) need not be.
+    ///
+    /// # Errors
+    /// Whatever kept the system from it. What was written since the last sync may be lost then, even if a later sync
+    /// succeeds.
     fn sync_data(&self) -> io::Result<()>;
 
     /// Makes bytes, size and all other metadata durable.
+    ///
+    /// # Errors
+    /// As for [`VfsFile::sync_data`].
     fn sync_all(&self) -> io::Result<()>;
 
     /// Which file this is.
+    ///
+    /// # Errors
+    /// Whatever kept the system from it.
     fn file_id(&self) -> io::Result<FileId>;
 
     /// Takes an advisory lock on the whole file without waiting; `false` if another open file holds it.
     /// The lock ends when this file is dropped.
+    ///
+    /// # Errors
+    /// If the file system has no locks.
     fn try_lock(&self, mode: LockMode) -> io::Result<bool>;
 
     /// Fills `buffer` from `offset`.

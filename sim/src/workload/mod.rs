@@ -1,6 +1,6 @@
 //! From a seed to a plan.
 //!
-//! Each seed first draws its own mix ([`Mix`]): which operations it uses and how often, which keys and value sizes,
+//! Each seed first draws its own mix (`Mix`): which operations it uses and how often, which keys and value sizes,
 //! how many clients, how the store is opened and how the disk crashes. Most mixes leave something out, and that is
 //! the point (swarm testing: Groce et al., ISSTA 2012): a bug that needs two hundred inserts in a row hides from a
 //! mix that always deletes as often as it inserts.
