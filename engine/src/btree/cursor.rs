@@ -27,21 +27,32 @@ impl Cursor {
 
     /// Steps over the entry after the gap and returns it.
     pub(crate) fn forward(&mut self, pager: &Pager) -> Result<Option<(Arc<Page>, usize)>> {
-        loop {
-            let Some((leaf, index)) = self.path.last_mut() else { return Ok(None) };
-            if *index < leaf.count() {
-                let entry = (Arc::clone(leaf), *index);
-                *index += 1;
-                return Ok(Some(entry));
-            }
+        let entry = self.ahead(pager)?.map(|(leaf, index)| (Arc::clone(leaf), index));
+        if entry.is_some() {
+            self.step();
+        }
+        Ok(entry)
+    }
+
+    /// The entry after the gap.
+    pub(crate) fn ahead(&mut self, pager: &Pager) -> Result<Option<(&Arc<Page>, usize)>> {
+        if self.path.last().is_some_and(|(leaf, index)| *index == leaf.count()) {
+            // The gap lies at the end of a leaf, so that the turn is in a branch.
             let Some(turn) = self.path.iter().rposition(|(page, index)| index + 1 < page.count()) else {
                 return Ok(None);
             };
-            // A leaf whose gap lies before its last entry was handled above, so the turn is in a branch.
             self.path.truncate(turn + 1);
             self.path[turn].1 += 1;
             self.complete(pager, |_| 0, |_| 0)?;
         }
+        Ok(self.path.last().map(|(leaf, index)| (leaf, *index)))
+    }
+
+    /// Steps over the entry that was seen ahead.
+    pub(crate) fn step(&mut self) {
+        let (leaf, index) = self.path.last_mut().expect("there is an entry ahead");
+        assert!(*index < leaf.count(), "there is an entry ahead");
+        *index += 1;
     }
 
     /// Steps back over the entry before the gap and returns it.

@@ -7,9 +7,7 @@
 //! A child pointer carries the child's checksum, and a child must be exactly one level below its parent, so that no
 //! damage on disk can send a reader in a circle.
 
-#[allow(dead_code, reason = "compaction and backup are built on it")]
 mod build;
-#[allow(dead_code, reason = "the stream of changes is built on it")]
 mod changes;
 mod cursor;
 mod draft;
@@ -32,10 +30,8 @@ use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
 
-#[allow(unused_imports, reason = "compaction and backup are built on it")]
 pub(crate) use build::{Builder, for_each_version};
-#[allow(unused_imports, reason = "the stream of changes is built on it")]
-pub(crate) use changes::{ChangedSince, StoredValue, StoredVersion, changed_since};
+pub(crate) use changes::{StoredValue, StoredVersion, changed_since};
 pub(crate) use cursor::Cursor;
 pub(crate) use merge::{Change, Target, merge};
 pub(crate) use scan::{BaseEntry, BaseScan};

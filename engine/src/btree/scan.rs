@@ -52,18 +52,18 @@ impl BaseScan {
 
     /// Upwards the first version that is old enough is the one.
     fn next_up(&mut self, pager: &Pager) -> Result<Option<BaseEntry>> {
-        while let Some((page, index)) = self.cursor.forward(pager)? {
-            let version = page.version(index);
-            if version.txn > self.snapshot {
+        while let Some((page, index)) = self.cursor.ahead(pager)? {
+            if page.version(index).txn > self.snapshot {
+                self.cursor.step();
                 continue;
             }
-            let key = key_at(&page, index);
-            let value = value_at(pager, &page, index)?;
-            while let Some((page, index)) = self.cursor.forward(pager)? {
-                if page.version(index).key != *key {
-                    self.cursor.backward(pager)?;
-                    break;
-                }
+            let key = key_at(page, index);
+            let value = value_at(pager, page, index)?;
+            self.cursor.step();
+            while let Some((page, index)) = self.cursor.ahead(pager)?
+                && page.version(index).key == *key
+            {
+                self.cursor.step();
             }
             return Ok(Some((key, value)));
         }

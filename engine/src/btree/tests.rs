@@ -9,7 +9,8 @@ use proofmark_vfs::{OpenMode, RealVfs, Vfs};
 
 use super::verify::TreeReport;
 use super::{
-    BaseScan, Builder, Change, StoredValue, Target, changed_since, for_each_version, get, merge, verify,
+    BaseScan, Builder, Change, StoredValue, Target, capacity, changed_since, child, for_each_version, get,
+    load, merge, verify,
 };
 use crate::format::{Subtree, VersionKey};
 use crate::ids::{DatabaseId, Generation, PageId, TxnId};
@@ -326,4 +327,79 @@ fn random_trees_with_all_history() {
 fn random_trees_of_larger_pages() {
     run(30, 16384, 1500, 3, 12);
     run(31, 65536, 3000, 2, 8);
+}
+
+/// The part of their room that leaves, and branches below the root, use: the least of any, and all together.
+fn fill(pager: &Pager, root: Subtree) -> (f64, f64) {
+    let page_size = pager.page_size();
+    let (mut least, mut used, mut pages) = (f64::MAX, 0.0, 0.0);
+    let mut rest = vec![load(pager, root.page, None).expect("the disk is fine")];
+    while let Some(page) = rest.pop() {
+        let part = page.used() as f64 / capacity(page_size) as f64;
+        if page.reference() != root.page {
+            (least, used, pages) = (least.min(part), used + part, pages + 1.0);
+        }
+        if page.level() > 0 {
+            rest.extend((0..page.count()).map(|index| child(pager, &page, index).expect("the disk is fine")));
+        }
+    }
+    (least, used / pages)
+}
+
+/// A tree of keys that were put in at random, in transactions of their own.
+fn grown_at_random(count: u64) -> (Tree, Vec<Vec<u8>>) {
+    let mut numbers = Numbers(5);
+    let mut tree = Tree::new(4096);
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    for round in 0..count / 50 {
+        let mut new: Vec<Vec<u8>> = (0..50)
+            .map(|_| {
+                format!("a/common/beginning/{:016x}", numbers.below(1 << 31) << 31 | numbers.below(1 << 31))
+            })
+            .map(String::into_bytes)
+            .collect();
+        tree.commit(new.iter().map(|key| (key.clone(), Some(vec![round as u8; 60]))));
+        tree.merge_since(round, round + 1);
+        keys.append(&mut new);
+    }
+    (tree, keys)
+}
+
+#[test]
+fn pages_are_filled_well_at_random_and_fully_in_bulk() {
+    let (tree, _) = grown_at_random(8000);
+    let report = tree.check(&mut Numbers(1));
+    assert_eq!((report.height, report.version_count), (3, 8000));
+    let (least, average) = fill(&tree.pager, tree.root.expect("the tree holds something"));
+    assert!(least > 0.3 && average > 0.6, "{least} {average}");
+
+    let copy = pager(&tree.directory, "copy", 4096);
+    let mut builder = Builder::new(&copy, TxnId(tree.horizon), Generation(9));
+    for_each_version(&tree.pager, tree.root, |version, value| builder.push(version, value))
+        .expect("the disk is fine");
+    let (root, _) = builder.finish().expect("the disk is fine");
+    let (_, average) = fill(&copy, root.expect("the tree holds something"));
+    assert!(average > 0.97, "{average}");
+}
+
+#[test]
+fn underfull_pages_are_joined_at_every_level() {
+    let (mut tree, mut keys) = grown_at_random(8000);
+    keys.sort();
+    let full = tree.check(&mut Numbers(1));
+    // Of each stretch of keys few stay, so that no leaf becomes empty, and none can stay as it is.
+    let gone = keys.iter().enumerate().filter(|(index, _)| index % 20 != 0);
+    tree.commit(gone.map(|(_, key)| (key.clone(), None)).collect::<Vec<_>>());
+    tree.merge_since(tree.latest - 1, tree.latest);
+    let few = tree.check(&mut Numbers(1));
+    assert_eq!((full.height, few.height, few.version_count), (3, 2, 400));
+    let (least, _) = fill(&tree.pager, tree.root.expect("the tree holds something"));
+    assert!(least > 0.25, "{least}");
+    // The tree grows again, and shrinks to nothing.
+    tree.commit(keys.iter().map(|key| (key.clone(), Some(vec![1; 60]))).collect::<Vec<_>>());
+    tree.merge_since(tree.latest - 1, tree.latest);
+    assert_eq!(tree.check(&mut Numbers(1)).height, 3);
+    tree.commit(keys.iter().map(|key| (key.clone(), None)).collect::<Vec<_>>());
+    tree.merge_since(tree.latest - 1, tree.latest);
+    assert_eq!((tree.check(&mut Numbers(1)).height, tree.root), (0, None));
 }

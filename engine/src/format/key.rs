@@ -99,6 +99,9 @@ impl PartialOrd for Key<'_> {
 
 impl PartialEq for Key<'_> {
     fn eq(&self, other: &Self) -> bool {
+        if self.start.len() == other.start.len() {
+            return self.start == other.start && self.rest == other.rest;
+        }
         self.len() == other.len() && self.cmp(other).is_eq()
     }
 }
@@ -107,7 +110,8 @@ impl Eq for Key<'_> {}
 
 impl PartialEq<[u8]> for Key<'_> {
     fn eq(&self, other: &[u8]) -> bool {
-        *self == Key::from(other)
+        let split = other.split_at_checked(self.start.len());
+        split.is_some_and(|(start, rest)| self.start == start && self.rest == rest)
     }
 }
 
