@@ -182,21 +182,24 @@ pub fn transactions(count_max: usize) -> BoxedStrategy<Vec<Vec<Operation>>> {
 /// How a store is opened.
 pub fn config() -> BoxedStrategy<Config> {
     (
-        select(&[4096u32, 4096, 8192, 65536][..]),
+        select(&[4096u32, 4096, 4096, 8192, 16384, 32768, 65536][..]),
         select(&[16usize, 64, 1024][..]),
-        select(&[4096u64, 16384, 1 << 20][..]),
+        select(&[4096u64, 8192, 16384, 65536, 1 << 20][..]),
+        (select(&[64u64, 1000, 4096, 256 << 10][..]), select(&[0usize, 500, 16 << 20][..])),
         select(&[4096usize, 16384, 1 << 20][..]),
         retention(),
         any::<bool>(),
     )
-        .prop_map(|(page_size, cache_pages, segment_bytes, write_tier_bytes, retention, two_phase_commit)| {
+        .prop_map(|(page_size, cache_pages, segment_bytes, chunks, write_tier_bytes, retention, two)| {
             Config {
                 page_size,
                 cache_bytes: cache_pages * page_size as usize,
                 segment_bytes,
+                log_chunk_bytes: chunks.0,
+                stream_bytes: chunks.1,
                 write_tier_bytes,
                 retention,
-                two_phase_commit,
+                two_phase_commit: two,
             }
         })
         .boxed()

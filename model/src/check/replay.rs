@@ -21,7 +21,7 @@ use super::retained::{Retained, Statement};
 use super::timeline::{Incarnation, Outcome, Timeline, Transaction};
 use super::{Checker, Violation, crash_prefix};
 use crate::text::{BytesText, ValueText};
-use crate::{Durability, Event, Mvcc, TxnId};
+use crate::{Durability, Event, Mode, Mvcc, TxnId};
 
 /// The model at one incarnation of the store.
 #[derive(Debug)]
@@ -143,19 +143,23 @@ impl<'t, 'h> Replay<'t, 'h> {
     /// The latest commit that the store acknowledged as durable before the incarnation ended.
     pub(super) fn durable_at_end(&self, incarnation: &Incarnation) -> TxnId {
         let (mut durable, mut latest) = (self.durable, self.start());
-        let mut asked_at = BTreeMap::new();
+        let (mut begun_at, mut asked_at) = (BTreeMap::new(), BTreeMap::new());
         let end = incarnation.crash.unwrap_or(incarnation.end);
         for step in incarnation.first..end {
             let transaction = self.timeline.transaction_of(step);
             match (&self.timeline.history.events[step], transaction) {
                 (Event::Durable, _) => durable = durable.max(latest),
+                (Event::Begin { mode: Mode::Optimistic, .. }, Some(index)) => {
+                    begun_at.insert(index, latest);
+                }
                 (Event::Submit { durability: Durability::Sync, .. }, Some(index)) => {
-                    asked_at.insert(index, latest);
+                    asked_at.insert(index, begun_at.get(&index).copied().unwrap_or(latest));
                 }
                 (Event::Committed { .. }, Some(index)) => {
                     let id = self.commit_of(index);
                     latest = id.map_or(latest, |id| latest.max(id));
-                    // An empty commit has no place of its own: it vouches for what was there when it was asked for.
+                    // An empty commit has no place of its own. It vouches for what was there when it was asked for,
+                    // or, beside other writers, when it began: its place is that of its snapshot.
                     let is_writer = self.timeline.transactions[index].mode.writes();
                     if let Some(asked_at) = asked_at.get(&index).filter(|_| is_writer) {
                         durable = durable.max(id.unwrap_or(*asked_at));

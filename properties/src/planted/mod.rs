@@ -4,10 +4,12 @@
 //! find it and the checkers that may report it. [`FAULTS`] is all of them. The engine itself is never touched: without
 //! the fault, the same seeds have to pass, and the wrapper without a bug is [`honest`].
 
+mod commits;
 mod failures;
 mod history;
 mod reads;
 mod recovery;
+mod streams;
 mod wrap;
 mod writes;
 
@@ -133,7 +135,10 @@ const fn disk(sabotage: &'static str, what: &'static str) -> Fault {
 
 /// Every fault.
 pub const FAULTS: &[Fault] = {
-    use Checker::{Availability, BatchEquivalence, Commutativity, CrashPrefix, SnapshotIsolation, Structure};
+    use Checker::{
+        Availability, Backup, BatchEquivalence, CommitStream, Commutativity, CrashPrefix, SnapshotIsolation,
+        Structure,
+    };
     use Examination::{Batchings, Orders, Run};
     &[
         store(
@@ -269,6 +274,95 @@ pub const FAULTS: &[Fault] = {
         }),
         store("full disk", "every twentieth commit fails", Run, &[Availability], || {
             Arc::new(failures::FullDisk::default())
+        }),
+        store(
+            "missed conflict",
+            "of two transactions that wrote one key both commit",
+            Run,
+            &[SnapshotIsolation],
+            || Arc::new(commits::MissedConflict),
+        ),
+        store(
+            "spurious conflict",
+            "every fifth optimistic commit is said to conflict",
+            Run,
+            &[SnapshotIsolation],
+            || Arc::new(commits::SpuriousConflict::default()),
+        ),
+        store(
+            "half rollback",
+            "going back to a savepoint leaves the last write as it is",
+            Run,
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(commits::HalfRollback),
+        ),
+        store(
+            "tolerant rollback",
+            "a savepoint that is gone is gone back to without a word",
+            Run,
+            &[SnapshotIsolation],
+            || Arc::new(commits::TolerantRollback),
+        ),
+        store(
+            "short range",
+            "a range that is removed keeps its last key",
+            Run,
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(commits::ShortRange),
+        ),
+        store(
+            "visible too early",
+            "what is handed in is visible at once",
+            Run,
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(commits::VisibleTooEarly),
+        ),
+        store(
+            "idle wait",
+            "waiting for a commit that was handed in waits for nothing",
+            Run,
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(commits::IdleWait),
+        ),
+        store(
+            "late commit",
+            "a commit that found no space is carried out by the next recovery",
+            Run,
+            &[CrashPrefix],
+            || Arc::new(commits::LateCommit::default()),
+        ),
+        store(
+            "no space lie",
+            "every twentieth commit is said to find no space",
+            Run,
+            &[Availability],
+            || Arc::new(commits::NoSpaceLie::default()),
+        ),
+        store("gap in the stream", "the stream leaves out a transaction", Run, &[CommitStream], || {
+            Arc::new(streams::StreamGap)
+        }),
+        store("stream of puts", "the stream leaves out what was removed", Run, &[CommitStream], || {
+            Arc::new(streams::StreamOfPuts)
+        }),
+        store("silent gap", "who fell behind in the stream is not told", Run, &[CommitStream], || {
+            Arc::new(streams::SilentGap)
+        }),
+        store(
+            "forgetful compaction",
+            "a compaction keeps the latest state only",
+            Run,
+            &[SnapshotIsolation, CommitStream],
+            || Arc::new(streams::ForgetfulCompaction::default()),
+        ),
+        store(
+            "late backup",
+            "a backup holds the states before those that it should hold",
+            Run,
+            &[Backup],
+            || Arc::new(streams::LateBackup),
+        ),
+        store("backup without history", "a backup holds the latest state only", Run, &[Backup], || {
+            Arc::new(streams::BackupWithoutHistory)
         }),
         disk("ignore-sync:every:4", "every fourth file sync makes nothing durable"),
         disk("ignore-sync:20", "one file sync makes nothing durable"),

@@ -107,8 +107,14 @@ impl Bug for ResurrectedAbort {
     }
 }
 
-fn nameless() -> Promises {
-    Promises { transaction_ids: false, time_travel: false, ..Engine.promises() }
+pub(super) fn nameless() -> Promises {
+    Promises {
+        transaction_ids: false,
+        time_travel: false,
+        commit_stream: false,
+        backups: false,
+        ..Engine.promises()
+    }
 }
 
 fn with_history(config: &Config) -> Config {
@@ -127,7 +133,7 @@ fn difference(store: &mut dyn Store, back: u64) -> Result<Vec<Mutation>, StoreEr
     Ok(restored.chain(removed).collect())
 }
 
-fn commit_all(store: &mut dyn Store, mutations: &[Mutation]) -> Result<(), StoreError> {
+pub(super) fn commit_all(store: &mut dyn Store, mutations: &[Mutation]) -> Result<(), StoreError> {
     if mutations.is_empty() {
         return Ok(());
     }

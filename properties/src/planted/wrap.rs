@@ -143,13 +143,18 @@ impl Open {
     /// Ends the transaction, and opens another one in its place.
     pub(super) fn begin_again(&mut self) -> Result<(), StoreError> {
         // The engine has room for one writer: the old one goes first.
-        self.inner = Box::new(Nothing);
+        drop(self.take());
         self.inner = with(&self.store, |store| match self.mode {
             Mode::Write => store.begin_write(),
             Mode::Optimistic => store.begin_optimistic(),
             Mode::Read | Mode::ReadAt(_) => store.begin_read(),
         })?;
         Ok(())
+    }
+
+    /// The transaction of the engine, which is to end.
+    pub(super) fn take(&mut self) -> Box<dyn Transaction> {
+        std::mem::replace(&mut self.inner, Box::new(Nothing))
     }
 
     /// Whether it can write.

@@ -11,6 +11,10 @@ pub struct Config {
     pub cache_bytes: usize,
     /// The size at which the log goes on in a new segment.
     pub segment_bytes: u64,
+    /// How many bytes of room the log makes at a time, and the most that it gathers before it writes.
+    pub log_chunk_bytes: u64,
+    /// The most that a reading of the commit stream gathers at a time.
+    pub stream_bytes: usize,
     /// The size of what was committed since the last checkpoint beyond which a commit runs one.
     pub write_tier_bytes: usize,
     /// How much history survives a checkpoint.
@@ -25,6 +29,8 @@ impl Default for Config {
             page_size: 4096,
             cache_bytes: 1 << 20,
             segment_bytes: 1 << 16,
+            log_chunk_bytes: 4096,
+            stream_bytes: 16 << 20,
             write_tier_bytes: 1 << 20,
             retention: Retention::Txns(16),
             two_phase_commit: false,

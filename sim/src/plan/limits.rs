@@ -3,7 +3,7 @@
 //! A store that refuses more than this keeps its promises, so that a plan that asks for more proves nothing.
 
 use std::fmt;
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
 use proofmark_model::{KeyRange, Operation};
 
@@ -13,6 +13,8 @@ const PAGE_SIZE_MIN: u32 = 4096;
 const PAGE_SIZE_MAX: u32 = 65536;
 /// The smallest segment of the log.
 const SEGMENT_BYTES_MIN: u64 = 4096;
+/// The sizes of a chunk of the log.
+const LOG_CHUNK_BYTES: RangeInclusive<u64> = 64..=1 << 30;
 /// The longest key, if a page is large enough for it.
 const KEY_BYTES_MAX: usize = 4096;
 /// So many of the longest keys fit a page.
@@ -27,6 +29,7 @@ const PLAN_BYTES_MAX: usize = 256 << 20;
 pub(super) enum Excess {
     PageSize,
     SegmentBytes,
+    LogChunkBytes,
     /// The key of a put or a delete, with the most that it may have.
     Key(usize),
     Value,
@@ -41,6 +44,10 @@ impl fmt::Display for Excess {
                 write!(f, "a page size is a power of two from {PAGE_SIZE_MIN} to {PAGE_SIZE_MAX}")
             }
             Excess::SegmentBytes => write!(f, "a segment has at least {SEGMENT_BYTES_MIN} bytes"),
+            Excess::LogChunkBytes => {
+                let (min, max) = (LOG_CHUNK_BYTES.start(), LOG_CHUNK_BYTES.end());
+                write!(f, "a chunk of the log has {min} to {max} bytes")
+            }
             Excess::Key(max) => write!(f, "with this page size a key has at most {max} bytes"),
             Excess::Value => write!(f, "a value has at most {VALUE_BYTES_MAX} bytes"),
             Excess::Plan => {
@@ -57,6 +64,10 @@ pub(super) fn check_page_size(bytes: u32) -> Result<(), Excess> {
 
 pub(super) fn check_segment_bytes(bytes: u64) -> Result<(), Excess> {
     if bytes >= SEGMENT_BYTES_MIN { Ok(()) } else { Err(Excess::SegmentBytes) }
+}
+
+pub(super) fn check_log_chunk_bytes(bytes: u64) -> Result<(), Excess> {
+    if LOG_CHUNK_BYTES.contains(&bytes) { Ok(()) } else { Err(Excess::LogChunkBytes) }
 }
 
 /// Looks at what is to be stored. What is only asked for may be of any size.
@@ -157,6 +168,11 @@ mod tests {
         for segment_bytes in [0, 4095] {
             assert_eq!(check_segment_bytes(segment_bytes), Err(Excess::SegmentBytes));
             assert!(refuses(Config { segment_bytes, ..Config::default() }, &put(1, 8)), "{segment_bytes}");
+        }
+        for log_chunk_bytes in [63, (1 << 30) + 1] {
+            assert_eq!(check_log_chunk_bytes(log_chunk_bytes), Err(Excess::LogChunkBytes));
+            let config = Config { log_chunk_bytes, ..Config::default() };
+            assert!(refuses(config, &put(1, 8)), "{log_chunk_bytes}");
         }
         for operation in [put(1025, 8), put(1, VALUE_BYTES_MAX + 1)] {
             assert!(refuses(Config::default(), &operation));

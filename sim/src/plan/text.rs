@@ -12,8 +12,10 @@ use proofmark_model::text::{self, lines};
 use proofmark_model::{ClientId, Operation, ParseError};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::limits::{Budget, Excess, check_operation, check_page_size, check_segment_bytes};
-use super::{Action, Begin, CrashSpec, Cursor, Plan, Step, Strike};
+use super::limits::{
+    Budget, Excess, check_log_chunk_bytes, check_operation, check_page_size, check_segment_bytes,
+};
+use super::{Action, Begin, Config, CrashSpec, Cursor, Plan, Step, Strike};
 use crate::disk::Moment;
 use crate::store::StoreKind;
 
@@ -32,6 +34,14 @@ impl fmt::Display for Plan {
         writeln!(f, "page-size {}", self.config.page_size)?;
         writeln!(f, "cache-bytes {}", self.config.cache_bytes)?;
         writeln!(f, "segment-bytes {}", self.config.segment_bytes)?;
+        // What came later is written only where it is not the default, so that older plans print as they were written.
+        let default = Config::default();
+        if self.config.log_chunk_bytes != default.log_chunk_bytes {
+            writeln!(f, "log-chunk-bytes {}", self.config.log_chunk_bytes)?;
+        }
+        if self.config.stream_bytes != default.stream_bytes {
+            writeln!(f, "stream-bytes {}", self.config.stream_bytes)?;
+        }
         writeln!(f, "write-tier-bytes {}", self.config.write_tier_bytes)?;
         writeln!(f, "retention {}", self.config.retention)?;
         writeln!(f, "two-phase-commit {}", yes_or_no(self.config.two_phase_commit))?;
@@ -186,6 +196,11 @@ impl<'a> Parser<'a> {
                 config.segment_bytes = line.number()?;
                 possible(check_segment_bytes(config.segment_bytes), line)?;
             }
+            "log-chunk-bytes" => {
+                config.log_chunk_bytes = line.number()?;
+                possible(check_log_chunk_bytes(config.log_chunk_bytes), line)?;
+            }
+            "stream-bytes" => config.stream_bytes = line.number()?,
             "write-tier-bytes" => config.write_tier_bytes = line.number()?,
             "retention" => config.retention = parse_word(line)?,
             "two-phase-commit" => config.two_phase_commit = parse_yes_or_no(line)?,
@@ -345,6 +360,8 @@ store redb
 page-size 8192
 cache-bytes 65536
 segment-bytes 4096
+log-chunk-bytes 512
+stream-bytes 1000
 write-tier-bytes 16384
 retention txns:8
 two-phase-commit yes
@@ -435,6 +452,7 @@ crash call=13 during keep=page-cache
         assert_error(&with_header("page-size 5"), 2, 11, "power of two from 4096 to 65536");
         assert_error(&with_header("page-size 131072"), 2, 11, "65536");
         assert_error(&with_header("segment-bytes 0"), 2, 15, "at least 4096");
+        assert_error(&with_header("log-chunk-bytes 63"), 2, 17, "64 to 1073741824");
         assert_error(&with_header("c0 put \"k\"*1025 #1*8"), 2, 8, "at most 1024 bytes");
         assert_error(&with_header("page-size 65536\nc0 delete \"k\"*4097"), 3, 11, "at most 4096 bytes");
         assert_error(&with_header("c0 put \"k\" #1*16777217"), 2, 15, "at most 16777216 bytes");

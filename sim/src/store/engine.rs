@@ -2,15 +2,18 @@
 //!
 //! It lives in the directory `/db`. A close syncs what was buffered, because dropping the last handle writes nothing.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proofmark_engine::{Bytes, Database, Error, Options, ReadTransaction, Scan, WriteTransaction};
-use proofmark_model::{Durability, Key, KeyRange, TxnId, Value};
+use proofmark_engine::{
+    Bytes, Change, Database, Error, Options, ReadTransaction, Savepoint, Scan, WriteTransaction,
+};
+use proofmark_model::{Commit, Durability, Key, KeyRange, Mutation, SavepointLabel, TxnId, Value};
 use proofmark_vfs::Vfs;
 
-use super::{Promises, Store, StoreError, StoreFactory, Transaction};
+use super::{Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
 use crate::plan::{Config, Retention};
 
 const DIRECTORY: &str = "/db";
@@ -29,14 +32,23 @@ impl StoreFactory for Engine {
             transaction_ids: true,
             time_travel: true,
             buffered_commits: true,
+            durable_close: true,
+            survives_loss_during_creation: true,
+            optimistic_writers: true,
+            savepoints: true,
+            tickets: true,
+            commit_stream: true,
+            compaction: true,
+            backups: true,
+            survives_full_disk: true,
             survives_io_errors: true,
-            ..Promises::minimal()
         }
     }
 
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
-        let database = Database::open_on(vfs, Path::new(DIRECTORY), &options(config))?;
-        Ok(Box::new(EngineStore { database }))
+        let options = options(config);
+        let database = Database::open_on(Arc::clone(&vfs), Path::new(DIRECTORY), &options)?;
+        Ok(Box::new(EngineStore { database, vfs, options }))
     }
 }
 
@@ -46,7 +58,8 @@ fn options(config: &Config) -> Options {
         .page_size(config.page_size)
         .cache_bytes(config.cache_bytes)
         .segment_bytes(config.segment_bytes)
-        .log_chunk_bytes(4096)
+        .log_chunk_bytes(config.log_chunk_bytes)
+        .stream_bytes(config.stream_bytes)
         .write_tier_bytes(config.write_tier_bytes)
         .retention(match config.retention {
             Retention::Latest => proofmark_engine::Retention::Latest,
@@ -71,6 +84,8 @@ impl From<Error> for StoreError {
 
 struct EngineStore {
     database: Database,
+    vfs: Arc<dyn Vfs>,
+    options: Options,
 }
 
 impl Store for EngineStore {
@@ -83,7 +98,30 @@ impl Store for EngineStore {
     }
 
     fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(EngineWrite(self.database.begin_write()?)))
+        Ok(EngineWrite::new(self.database.begin_write()?))
+    }
+
+    fn begin_optimistic(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(EngineWrite::new(self.database.begin_optimistic()?))
+    }
+
+    fn changes(&mut self, from: TxnId, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        let changes = self.database.changes(proofmark_engine::TxnId(from.0))?;
+        changes.take(limit).map(|change| Ok(commit(change?))).collect()
+    }
+
+    fn compact(&mut self) -> Result<(), StoreError> {
+        self.database.compact()?;
+        Ok(())
+    }
+
+    fn backup(&mut self) -> Result<Box<dyn Store>, StoreError> {
+        // What a backup left that was cut short is in nobody's way.
+        let names = self.vfs.list(Path::new("/")).map_err(StoreError::failed)?;
+        let directory = PathBuf::from(format!("/backup-{}", names.len()));
+        self.database.backup(&directory)?;
+        let database = Database::open_on(Arc::clone(&self.vfs), &directory, &self.options)?;
+        Ok(Box::new(EngineBackup { database, vfs: Arc::clone(&self.vfs), directory }))
     }
 
     fn checkpoint(&mut self) -> Result<bool, StoreError> {
@@ -109,6 +147,45 @@ impl Store for EngineStore {
     }
 }
 
+/// A backup, which is a database of its own.
+struct EngineBackup {
+    database: Database,
+    vfs: Arc<dyn Vfs>,
+    directory: PathBuf,
+}
+
+impl Store for EngineBackup {
+    fn begin_read(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(EngineRead(self.database.begin_read()?)))
+    }
+
+    fn begin_read_at(&mut self, at: TxnId) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(EngineRead(self.database.begin_read_at(proofmark_engine::TxnId(at.0))?)))
+    }
+
+    fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        Err(StoreError::unpromised("writing to a backup"))
+    }
+
+    fn latest(&self) -> Option<TxnId> {
+        Some(TxnId(self.database.latest().0))
+    }
+
+    fn oldest(&self) -> Option<TxnId> {
+        Some(TxnId(self.database.oldest_retained().0))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
+        let EngineBackup { database, vfs, directory } = *self;
+        database.verify()?;
+        drop(database);
+        for name in vfs.list(&directory).map_err(StoreError::failed)? {
+            vfs.remove(&directory.join(name)).map_err(StoreError::failed)?;
+        }
+        Ok(())
+    }
+}
+
 struct EngineRead(ReadTransaction);
 
 impl Transaction for EngineRead {
@@ -131,15 +208,24 @@ impl Transaction for EngineRead {
     }
 }
 
-struct EngineWrite(WriteTransaction);
+struct EngineWrite {
+    transaction: WriteTransaction,
+    savepoints: BTreeMap<SavepointLabel, Savepoint>,
+}
+
+impl EngineWrite {
+    fn new(transaction: WriteTransaction) -> Box<EngineWrite> {
+        Box::new(EngineWrite { transaction, savepoints: BTreeMap::new() })
+    }
+}
 
 impl Transaction for EngineWrite {
     fn snapshot(&self) -> Option<TxnId> {
-        Some(TxnId(self.0.snapshot().0))
+        Some(TxnId(self.transaction.snapshot().0))
     }
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Value>, StoreError> {
-        Ok(self.0.get(key)?.map(|value| value.to_vec()))
+        Ok(self.transaction.get(key)?.map(|value| value.to_vec()))
     }
 
     fn scan(
@@ -149,15 +235,39 @@ impl Transaction for EngineWrite {
         reverse: bool,
     ) -> Result<Vec<(Key, Value)>, StoreError> {
         let bounds = bounds(range);
-        collect(if reverse { self.0.range_reverse(bounds)? } else { self.0.range(bounds)? }, limit)
+        collect(
+            if reverse { self.transaction.range_reverse(bounds)? } else { self.transaction.range(bounds)? },
+            limit,
+        )
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        Ok(self.0.put(key, value)?)
+        Ok(self.transaction.put(key, value)?)
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        Ok(self.0.delete(key)?)
+        Ok(self.transaction.delete(key)?)
+    }
+
+    fn delete_range(&mut self, range: &KeyRange) -> Result<u64, StoreError> {
+        Ok(self.transaction.delete_range(bounds(range))?)
+    }
+
+    fn savepoint(&mut self, savepoint: SavepointLabel) -> Result<(), StoreError> {
+        self.savepoints.insert(savepoint, self.transaction.savepoint());
+        Ok(())
+    }
+
+    fn roll_back(&mut self, savepoint: SavepointLabel) -> Result<(), StoreError> {
+        let savepoint = self.savepoints.get(&savepoint).expect("the runner goes back to what it took");
+        match self.transaction.rollback_to(savepoint) {
+            Err(Error::InvalidArgument { .. }) => Err(StoreError::SavepointNotFound),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn submit(self: Box<Self>) -> Result<Box<dyn Ticket>, StoreError> {
+        Ok(Box::new(EngineTicket(self.transaction.submit()?)))
     }
 
     fn commit(self: Box<Self>, durability: Durability) -> Result<Option<TxnId>, StoreError> {
@@ -165,9 +275,30 @@ impl Transaction for EngineWrite {
             Durability::Sync => proofmark_engine::Durability::Sync,
             Durability::Buffered => proofmark_engine::Durability::Buffered,
         };
-        let id = self.0.commit_with(durability)?;
+        let id = self.transaction.commit_with(durability)?;
         Ok(Some(TxnId(id.0)))
     }
+}
+
+struct EngineTicket(proofmark_engine::Ticket);
+
+impl Ticket for EngineTicket {
+    fn id(&self) -> Option<TxnId> {
+        Some(TxnId(self.0.txn().0))
+    }
+
+    fn wait(self: Box<Self>) -> Result<Option<TxnId>, StoreError> {
+        Ok(Some(TxnId(self.0.wait()?.0)))
+    }
+}
+
+/// A commit of the stream, in the model's words.
+fn commit(change: Change) -> Commit {
+    let mutation = |(key, value): (Bytes, Option<Bytes>)| Mutation {
+        key: key.to_vec(),
+        value: value.map(|value| value.to_vec()),
+    };
+    Commit { id: TxnId(change.txn.0), mutations: change.operations.into_iter().map(mutation).collect() }
 }
 
 fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {

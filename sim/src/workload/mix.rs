@@ -116,7 +116,7 @@ impl Mix {
 
     /// The second stream is for what came later, so that a seed keeps what it had before.
     fn draw_from(rng: &mut ChaCha8Rng, further: &mut ChaCha8Rng) -> Mix {
-        let config = draw_config(rng);
+        let config = draw_config(rng, further);
         let disk = draw_disk(rng);
         let keys = draw_keys(rng);
         let values = draw_values(rng, u64::from(config.page_size));
@@ -168,7 +168,7 @@ impl ValueMix {
     }
 }
 
-fn draw_config(rng: &mut ChaCha8Rng) -> Config {
+fn draw_config(rng: &mut ChaCha8Rng, further: &mut ChaCha8Rng) -> Config {
     let page_sizes = [4096, 8192, 16384, 32768, 65536];
     let page_size = page_sizes[rng.weighted(&[12, 2, 2, 1, 1])];
     let cache_pages = *rng.pick(&[16, 16, 32, 64, 256, 1024]);
@@ -181,6 +181,8 @@ fn draw_config(rng: &mut ChaCha8Rng) -> Config {
         page_size,
         cache_bytes: page_size as usize * cache_pages,
         segment_bytes: *rng.pick(&[4096, 8192, 16384, 65536, 1 << 20]),
+        log_chunk_bytes: *further.pick(&[64, 512, 4096, 4096, 16384, 256 << 10]),
+        stream_bytes: *further.pick(&[0, 100, 1000, 10_000, 16 << 20]),
         write_tier_bytes: *rng.pick(&[4096, 16384, 65536, 1 << 20, 1 << 20, 1 << 20]),
         retention,
         two_phase_commit: rng.chance(300),

@@ -78,9 +78,12 @@ impl Session<'_> {
     pub(in crate::run) fn verify(&mut self, activity: Activity) -> Result<(), Interrupt> {
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.verify());
+        let has_fired = self.disk.faults_fired() > self.faults_seen;
         let has_checked = match outcome {
-            // A store that changes nothing any more may not be able to check itself; damage is damage all the same.
+            // A store that changes nothing any more may not be able to check itself, nor one whose write of what was
+            // still to be written failed just now; at any other time damage is damage.
             Ok(Err(StoreError::Poisoned(_))) => self.attempt(activity, "verify", outcome)?,
+            Ok(Err(_)) if has_fired => self.attempt(activity, "verify", outcome)?,
             _ => Some(self.judge(activity, "verify", outcome)?),
         };
         self.stats.verifications += u64::from(has_checked == Some(true));
