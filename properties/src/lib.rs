@@ -2,6 +2,7 @@
 //!
 //! - [`strategies`]: proptest strategies for everything from a key to a plan.
 //! - [`real_files`]: a store on the real file system, where the simulator asks for a simulated one.
+//! - [`store_level`]: a transaction of the model, beside one of a store.
 //! - [`pairs`]: the same transactions in another order, or in other batches.
 //! - [`corpus`]: where the kept plans are.
 //! - [`planted`]: stores and disks with one known bug each. A checker that lets its bug pass is no checker.
@@ -14,6 +15,7 @@ pub mod corpus;
 pub mod pairs;
 pub mod planted;
 pub mod real_files;
+pub mod store_level;
 pub mod strategies;
 
 /// The examples of the README are compiled and run.

@@ -165,9 +165,22 @@ pub fn write() -> BoxedStrategy<Operation> {
     .boxed()
 }
 
+/// Whatever a writer can do: reads, writes, removed ranges and savepoints.
+pub fn writer_operation() -> BoxedStrategy<Operation> {
+    let savepoint = || (0u32..4).prop_map(SavepointLabel);
+    prop_oneof![
+        10 => write(),
+        3 => read(),
+        1 => range().prop_map(|range| Operation::DeleteRange { range }),
+        1 => savepoint().prop_map(|savepoint| Operation::Savepoint { savepoint }),
+        1 => savepoint().prop_map(|savepoint| Operation::Rollback { savepoint }),
+    ]
+    .boxed()
+}
+
 /// Any operation.
 pub fn operation() -> BoxedStrategy<Operation> {
-    prop_oneof![read(), write()].boxed()
+    prop_oneof![read(), write(), writer_operation()].boxed()
 }
 
 /// A list of transactions, each a list of puts and deletes; values are unique.
@@ -436,7 +449,7 @@ fn complete(turns: Vec<Turn>) -> Vec<Step> {
 }
 
 /// Gives every put a value of its own, of the length it has.
-fn number_values<'a>(operations: impl Iterator<Item = &'a mut Operation>) {
+pub fn number_values<'a>(operations: impl Iterator<Item = &'a mut Operation>) {
     for (operation, number) in operations.zip(1..) {
         if let Operation::Put { value, .. } = operation {
             *value = unique_value(number, value.len());

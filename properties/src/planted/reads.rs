@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use proofmark_model::{Durability, Key, KeyRange, Mode, Mutation, TxnId, Value};
-use proofmark_sim::store::{Store, StoreError, Transaction};
+use proofmark_sim::store::{Store, StoreError, Ticket, Transaction};
 
 use super::wrap::{Bug, Counter, Open, apply};
 
@@ -120,11 +120,18 @@ impl Bug for ForgetfulWriter {
     }
 
     fn commit(&self, mut transaction: Open, durability: Durability) -> Result<Option<TxnId>, StoreError> {
-        for mutation in &transaction.mutations {
-            apply(&mut *transaction.inner, mutation)?;
-        }
+        carry_out(&mut transaction)?;
         transaction.inner.commit(durability)
     }
+
+    fn submit(&self, mut transaction: Open) -> Result<Box<dyn Ticket>, StoreError> {
+        carry_out(&mut transaction)?;
+        transaction.inner.submit()
+    }
+}
+
+fn carry_out(transaction: &mut Open) -> Result<(), StoreError> {
+    transaction.mutations.iter().try_for_each(|mutation| apply(&mut *transaction.inner, mutation))
 }
 
 /// A scan backwards stops one pair too early.

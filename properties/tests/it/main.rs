@@ -6,11 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "allowed in tests, and the helpers of tests are no different")]
 
 mod batch_equivalence;
+mod commit_stream;
 mod commutativity;
 mod configuration;
 mod corpus;
 mod crash_prefix;
 mod determinism;
+mod optimistic;
 mod planted;
 mod real_files;
 mod snapshot_immutability;

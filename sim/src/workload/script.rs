@@ -254,7 +254,7 @@ impl<'a> Script<'a> {
         let is_hopeless = is_busy && !(is_optimistic && self.rng.chance(300));
         if !is_hopeless && self.rng.chance(self.mix.write_share) {
             // Some change nothing: their commit still promises that everything before is durable.
-            let is_empty = self.rng.chance(50);
+            let is_empty = self.rng.chance(if self.mix.buffered_share > 0 { 120 } else { 40 });
             let steps_left = if is_empty { 0 } else { self.rng.between(1..=self.mix.batch_max) };
             let is_exclusive = !is_optimistic;
             self.clients[client] = Open::Writer { steps_left, is_exclusive, savepoints: 0 };
