@@ -129,14 +129,21 @@ impl Writers {
         let Some((transaction, written)) = self.open.remove(&writer) else { return Ok(()) };
         let is_exclusive = self.exclusive == Some(writer);
         let is_empty = written.writes.is_empty();
-        let conflict = self.model.conflict(written.writes.keys(), written.snapshot).cloned();
+        let outcome = commit(transaction);
+        let conflict = match &outcome {
+            // Any key that conflicts will do.
+            Err(StoreError::Conflict { key }) if written.writes.contains_key(key) => {
+                self.model.conflict([key], written.snapshot)
+            }
+            _ => self.model.conflict(written.writes.keys(), written.snapshot),
+        };
         let expected = match conflict {
             _ if is_empty => Ok(Some(written.snapshot)),
             _ if self.exclusive.is_some() && !is_exclusive => Err(StoreError::Busy),
-            Some(key) => Err(StoreError::Conflict { key }),
+            Some(key) => Err(StoreError::Conflict { key: key.clone() }),
             None => Ok(Some(self.model.latest().next())),
         };
-        prop_assert_eq!(&commit(transaction), &expected);
+        prop_assert_eq!(&outcome, &expected);
         if is_exclusive {
             self.exclusive = None;
         }
