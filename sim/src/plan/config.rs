@@ -11,6 +11,8 @@ pub struct Config {
     pub cache_bytes: usize,
     /// The size at which the log goes on in a new segment.
     pub segment_bytes: u64,
+    /// How many segments that are done with the log keeps for later, at most.
+    pub spare_segments: usize,
     /// How many bytes of room the log makes at a time, and the most that it gathers before it writes.
     pub log_chunk_bytes: u64,
     /// The most that a reading of the commit stream gathers at a time.
@@ -29,6 +31,7 @@ impl Default for Config {
             page_size: 4096,
             cache_bytes: 1 << 20,
             segment_bytes: 1 << 16,
+            spare_segments: 2,
             log_chunk_bytes: 4096,
             stream_bytes: 16 << 20,
             write_tier_bytes: 1 << 20,

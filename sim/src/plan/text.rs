@@ -36,6 +36,9 @@ impl fmt::Display for Plan {
         writeln!(f, "segment-bytes {}", self.config.segment_bytes)?;
         // What came later is written only where it is not the default, so that older plans print as they were written.
         let default = Config::default();
+        if self.config.spare_segments != default.spare_segments {
+            writeln!(f, "spare-segments {}", self.config.spare_segments)?;
+        }
         if self.config.log_chunk_bytes != default.log_chunk_bytes {
             writeln!(f, "log-chunk-bytes {}", self.config.log_chunk_bytes)?;
         }
@@ -200,6 +203,7 @@ impl<'a> Parser<'a> {
                 config.log_chunk_bytes = line.number()?;
                 possible(check_log_chunk_bytes(config.log_chunk_bytes), line)?;
             }
+            "spare-segments" => config.spare_segments = line.number()?,
             "stream-bytes" => config.stream_bytes = line.number()?,
             "write-tier-bytes" => config.write_tier_bytes = line.number()?,
             "retention" => config.retention = parse_word(line)?,
@@ -360,6 +364,7 @@ store redb
 page-size 8192
 cache-bytes 65536
 segment-bytes 4096
+spare-segments 0
 log-chunk-bytes 512
 stream-bytes 1000
 write-tier-bytes 16384

@@ -58,6 +58,7 @@ fn options(config: &Config) -> Options {
         .page_size(config.page_size)
         .cache_bytes(config.cache_bytes)
         .segment_bytes(config.segment_bytes)
+        .spare_segments(config.spare_segments)
         .log_chunk_bytes(config.log_chunk_bytes)
         .stream_bytes(config.stream_bytes)
         .write_tier_bytes(config.write_tier_bytes)

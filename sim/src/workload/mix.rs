@@ -181,6 +181,7 @@ fn draw_config(rng: &mut ChaCha8Rng, further: &mut ChaCha8Rng) -> Config {
         page_size,
         cache_bytes: page_size as usize * cache_pages,
         segment_bytes: *rng.pick(&[4096, 8192, 16384, 65536, 1 << 20]),
+        spare_segments: *further.pick(&[0, 1, 2, 2, 5]),
         log_chunk_bytes: *further.pick(&[64, 512, 4096, 4096, 16384, 256 << 10]),
         stream_bytes: *further.pick(&[0, 100, 1000, 10_000, 16 << 20]),
         write_tier_bytes: *rng.pick(&[4096, 16384, 65536, 1 << 20, 1 << 20, 1 << 20]),
