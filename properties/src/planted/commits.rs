@@ -137,6 +137,14 @@ impl Bug for LateCommit {
         outcome
     }
 
+    fn submit(&self, mut transaction: Open) -> Result<Box<dyn Ticket>, StoreError> {
+        let outcome = transaction.take().submit();
+        if let Err(StoreError::OutOfSpace(_)) = &outcome {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = transaction.mutations;
+        }
+        outcome
+    }
+
     fn opened(&self, store: &mut dyn Store, _after_crash: bool) -> Result<(), StoreError> {
         let late = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         match commit_all(store, &late) {

@@ -236,7 +236,7 @@ pub const FAULTS: &[Fault] = {
             "half batch, by reads",
             "a commit carries out the first half of its mutations",
             Run,
-            &[SnapshotIsolation, CrashPrefix],
+            &[SnapshotIsolation, CrashPrefix, CommitStream],
             || Arc::new(writes::HalfBatch),
         ),
         store(

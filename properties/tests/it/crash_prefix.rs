@@ -1,7 +1,7 @@
 //! Whatever the power takes, what is recovered is a prefix of what was committed, and no shorter than what was promised.
 
 use proofmark_properties::strategies::{Shape, cases, plan};
-use proofmark_sim::run::{CrashCounts, run_plan};
+use proofmark_sim::run::{CrashCounts, DenialCounts, RunStats, run_plan};
 use proofmark_sim::store::StoreKind;
 use proofmark_sim::workload::generate;
 use proptest::proptest;
@@ -39,6 +39,7 @@ proptest! {
 #[test]
 fn power_fails_in_every_kind_of_call() {
     let mut crashes = CrashCounts::default();
+    let mut sum = RunStats::default();
     for seed in 0..300 {
         let run = run_plan(&generate(seed, StoreKind::Engine), StoreKind::Engine.factory());
         assert_eq!(run.verdict, Ok(()), "seed {seed}");
@@ -47,7 +48,12 @@ fn power_fails_in_every_kind_of_call() {
         crashes.checkpoint += run.stats.crashes.checkpoint;
         crashes.recovery += run.stats.crashes.recovery;
         crashes.process_deaths += run.stats.crashes.process_deaths;
+        sum += &run.stats;
     }
+    let DenialCounts { conflict, write_busy, out_of_space, poisoned } = sum.denials;
+    assert!(conflict >= 150 && write_busy >= 100 && out_of_space >= 12 && poisoned >= 5, "{sum:?}");
+    assert!(sum.tickets >= 800 && sum.streams >= 1000 && sum.faults >= 90, "{sum:?}");
+    assert!(sum.backups >= 20 && sum.compactions >= 60, "{sum:?}");
     let CrashCounts { creation, commit, checkpoint, recovery, process_deaths, .. } = crashes;
     // Each a little less than what these seeds hold. A death of the process counts as that only, wherever it strikes.
     assert!(creation >= 38 && commit >= 190 && checkpoint >= 150 && recovery >= 500, "{crashes:?}");

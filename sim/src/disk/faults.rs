@@ -5,7 +5,8 @@
 //! what needs a page more than there is room for.
 //!
 //! **Room** is counted in pages of 4096 bytes that files show, as a file system without copy-on-write counts them: a
-//! write to a page that has been written before needs none, extending a file without writing needs none, a page beyond
+//! write to a page that has been written before needs none, nor does one to a page of which a power loss left the place
+//! and not the bytes, since places are given before bytes are written; extending a file without writing needs none, a page beyond
 //! the end of a file that was cut off is free again, and so are those of a file that has neither a name nor a holder.
 //! A write of which a part finds room is a short write.
 

@@ -182,6 +182,7 @@ impl Inode {
             self.pending.clear();
             self.pending_bytes = 0;
             self.durable.cut();
+            self.durable.allocate_like(&self.volatile);
             self.volatile = self.durable.clone();
         }
         self.close_all();

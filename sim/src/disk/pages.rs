@@ -132,6 +132,19 @@ impl Contents {
         self.set_size(self.size);
     }
 
+    /// Has a page wherever `other` has one, within the size: zeros where there was none.
+    pub(super) fn allocate_like(&mut self, other: &Contents) {
+        let pages = self.size.div_ceil(PAGE);
+        let zeros = Arc::new(Page::new(ZEROS));
+        for (chunk_index, chunk) in &other.chunks {
+            for (index, page) in (chunk_index * CHUNK_PAGES..).zip(chunk.iter()) {
+                if page.is_some() && index < pages && self.page(index).is_none() {
+                    *self.slot(index) = Some(Arc::clone(&zeros));
+                }
+            }
+        }
+    }
+
     /// How many pages are there.
     pub(super) fn page_count(&self) -> u64 {
         self.chunks.values().map(|chunk| chunk.iter().flatten().count() as u64).sum()

@@ -32,9 +32,9 @@ impl Trouble {
         let mut due = Vec::new();
         for _ in 0..mix.full_disks {
             let start = rng.below(mix.client_steps);
-            let room = [0, 4096, 16384, 1 << 16, 1 << 18][rng.weighted(&[2, 3, 3, 3, 1])];
+            let room = [0, 4096, 16384, 1 << 16][rng.weighted(&[4, 3, 3, 2])];
             due.push((start, Due::Step(Step::Space(Some(room)))));
-            due.push((start + rng.between(5..=60), Due::Step(Step::Space(None))));
+            due.push((start + rng.between(10..=120), Due::Step(Step::Space(None))));
         }
         for _ in 0..mix.failing_calls {
             let start = rng.below(mix.client_steps);

@@ -59,6 +59,20 @@ fn a_limit_outlives_a_power_loss() {
 }
 
 #[test]
+fn a_place_outlives_the_bytes_that_were_to_be_there() {
+    let disk = SimDisk::default();
+    let file = open(&*disk.vfs(), "/file");
+    file.write_all_at(&[1; 10_000], 0).unwrap();
+    // The sizes survive, which come first, and not the bytes.
+    disk.crash(&Keep::Prefix { permille: 50 });
+    let file = open(&*disk.vfs(), "/file");
+    assert_eq!(content(&*file), [0; 10_000]);
+    disk.limit_space(Some(0));
+    file.write_all_at(&[2; 12_288], 0).unwrap();
+    assert!(file.write_at(&[2], 12_288).is_err());
+}
+
+#[test]
 fn a_call_fails_once_when_its_turn_comes() {
     let disk = SimDisk::default();
     let file = open(&*disk.vfs(), "/file");
