@@ -36,6 +36,39 @@ struct Contents {
     by_txn: VecDeque<Written>,
 }
 
+impl Contents {
+    /// Adds versions, and returns their keys, each once.
+    fn add(
+        &mut self,
+        txn: TxnId,
+        mutations: impl Iterator<Item = (Arc<[u8]>, TierValue)>,
+    ) -> Box<[Arc<[u8]>]> {
+        if self.by_key.is_empty() {
+            // Mutations come in the order of their keys, of which a map is built faster than one by one.
+            self.by_key = mutations.map(|(key, value)| (key, vec![Version { txn, value }])).collect();
+            return self.by_key.keys().cloned().collect();
+        }
+        let mut keys = Vec::new();
+        for (key, value) in mutations {
+            let entry = self.by_key.entry(key);
+            let key = Arc::clone(entry.key());
+            let versions = entry.or_default();
+            match versions.last_mut() {
+                Some(last) if last.txn == txn => last.value = value,
+                last => {
+                    assert!(
+                        last.is_none_or(|last| last.txn < txn),
+                        "transactions are installed in their order"
+                    );
+                    versions.push(Version { txn, value });
+                    keys.push(key);
+                }
+            }
+        }
+        keys.into()
+    }
+}
+
 /// The keys that one transaction wrote.
 #[derive(Debug)]
 struct Written {
@@ -52,28 +85,13 @@ struct Version {
 impl WriteTier {
     /// Adds the versions of one transaction. `txn` is later than all that were installed before.
     pub(crate) fn install(&self, txn: TxnId, mutations: impl IntoIterator<Item = (Arc<[u8]>, TierValue)>) {
-        let mut contents = self.contents.write();
-        let Contents { by_key, by_txn } = &mut *contents;
         let mut bytes = 0;
-        let mut keys = Vec::new();
-        for (key, value) in mutations {
+        let mutations = mutations.into_iter().inspect(|(key, value)| {
             bytes += VERSION_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
-            let entry = by_key.entry(key);
-            let key = Arc::clone(entry.key());
-            let versions = entry.or_default();
-            match versions.last_mut() {
-                Some(last) if last.txn == txn => last.value = value,
-                last => {
-                    assert!(
-                        last.is_none_or(|last| last.txn < txn),
-                        "transactions are installed in their order"
-                    );
-                    versions.push(Version { txn, value });
-                    keys.push(key);
-                }
-            }
-        }
-        by_txn.push_back(Written { txn, keys: keys.into() });
+        });
+        let mut contents = self.contents.write();
+        let keys = contents.add(txn, mutations);
+        contents.by_txn.push_back(Written { txn, keys });
         // Relaxed: the sum only decides when to run a checkpoint.
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -89,8 +107,7 @@ impl WriteTier {
 
     /// The version of `key` that `snapshot` sees, if the tier has one.
     pub(crate) fn get(&self, key: &[u8], snapshot: TxnId) -> Option<TierValue> {
-        if self.bytes() == 0 {
-            // Whoever sees a snapshot sees what was installed before it was published. This one is of before.
+        if !self.has_versions() {
             return None;
         }
         visible(self.contents.read().by_key.get(key)?, snapshot)
@@ -135,6 +152,12 @@ impl WriteTier {
             versions.into_iter().map(move |version| (Arc::clone(&key), version.txn, version.value))
         };
         contents.by_key.iter().flat_map(flatten).collect()
+    }
+
+    /// Whether anything was installed that a snapshot which was published by now can see. Takes no lock: what is
+    /// installed is counted before it is published.
+    pub(crate) fn has_versions(&self) -> bool {
+        self.bytes() > 0
     }
 
     pub(crate) fn is_empty(&self) -> bool {

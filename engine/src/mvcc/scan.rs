@@ -75,7 +75,7 @@ impl<'t> Scan<'t> {
         let kinds = own
             .map(SourceKind::Own)
             .into_iter()
-            .chain(view.tiers().map(|tier| SourceKind::Tier(tier)))
+            .chain(view.tiers().filter(|tier| tier.has_versions()).map(|tier| SourceKind::Tier(tier)))
             .chain([SourceKind::Base(base)]);
         for kind in kinds {
             let mut source = Source { kind, next: None };
