@@ -5,6 +5,7 @@
 //! - [`store_level`]: a transaction of the model, beside one of a store.
 //! - [`pairs`]: the same transactions in another order, or in other batches.
 //! - [`corpus`]: where the kept plans are.
+//! - [`golden`]: databases that are kept byte for byte.
 //! - [`planted`]: stores and disks with one known bug each. A checker that lets its bug pass is no checker.
 //!
 //! Nothing here is part of what is tested: the suites are of use only as long as this stays simple.
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod corpus;
+pub mod golden;
 pub mod pairs;
 pub mod planted;
 pub mod real_files;

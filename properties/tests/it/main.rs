@@ -12,6 +12,7 @@ mod configuration;
 mod corpus;
 mod crash_prefix;
 mod determinism;
+mod golden;
 mod optimistic;
 mod planted;
 mod real_files;
