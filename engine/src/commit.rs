@@ -72,11 +72,8 @@ impl Shared {
         let txn = self.append(&mut state, commit, durability)?;
         if durability == Durability::Buffered {
             state.log_mut()?.flush().inspect_err(|error| self.poison(error))?;
-            if self.published.load().latest >= txn {
-                return Ok(txn);
-            }
         }
-        self.wait(state, txn)?;
+        self.wait(state, txn, durability)?;
         Ok(txn)
     }
 
@@ -93,14 +90,14 @@ impl Shared {
 
     /// Returns when everything up to `txn` is durable.
     pub(crate) fn wait_durable(&self, txn: TxnId) -> Result<()> {
-        self.wait(self.commits.lock(), txn)
+        self.wait(self.commits.lock(), txn, Durability::Sync)
     }
 
     /// Makes everything that was committed or submitted durable.
     pub(crate) fn sync_all(&self) -> Result<()> {
         let state = self.lock_commits()?;
         let installed = state.installed;
-        self.wait(state, installed)
+        self.wait(state, installed, Durability::Sync)
     }
 
     /// The commit lock, if the database accepts changes.
@@ -174,12 +171,21 @@ impl Shared {
         }
     }
 
-    /// Waits until `txn` is durable, or leads the group that makes it so.
-    fn wait<'a>(&'a self, mut state: MutexGuard<'a, CommitState>, txn: TxnId) -> Result<()> {
+    /// Waits until `txn` is visible, and durable if it has to be, or leads the group that makes it so.
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, CommitState>,
+        txn: TxnId,
+        durability: Durability,
+    ) -> Result<()> {
         loop {
             let is_syncing = state.is_syncing;
             let log = state.log_mut()?;
-            if log.durable_through() >= txn {
+            let reached = match durability {
+                Durability::Sync => log.durable_through(),
+                Durability::Buffered => self.published.load().latest,
+            };
+            if reached >= txn {
                 return Ok(());
             }
             self.check_writable()?;
