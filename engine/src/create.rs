@@ -82,6 +82,7 @@ pub(crate) fn create_database(
         oldest: contents.oldest,
     };
     pager.fit(meta.page_count)?;
+    pager.make_room_for_second_meta()?;
     pager.write_meta(&meta)?;
     pager.sync()?;
     let first =
