@@ -9,7 +9,7 @@
 //! | 141 | whoever was reading the output has gone |
 //!
 //! Answers go to standard output; progress and errors go to standard error. A command that fails has changed nothing
-//! on disk. Colour appears on terminals only. Nothing here decides what a seed does: it asks the library, and prints.
+//! on disk, or says what it has changed. Colour appears on terminals only. Nothing here decides what a seed does: it asks the library, and prints.
 
 mod clock;
 mod db;

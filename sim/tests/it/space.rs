@@ -121,5 +121,46 @@ fn what_is_no_database_is_refused() {
         refused(&["compact", path], reason);
         refused(&["backup", path, "copy"], reason);
         refused(&["changes", path], reason);
+        for what in ["dump", "verify", "scan"] {
+            refused(&["log", what, path], reason);
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_is_neither_copied_nor_compacted() {
+    let directory = with_database();
+    let data = directory.path().join("db/data");
+    let mut bytes = fs::read(&data).unwrap();
+    // The last state of some key that was never deleted, in whatever leaf it lies.
+    for at in bytes
+        .windows(50)
+        .enumerate()
+        .filter(|(_, window)| window == &[1; 50])
+        .map(|(at, _)| at)
+        .collect::<Vec<_>>()
+    {
+        bytes[at] ^= 2;
+    }
+    fs::write(&data, bytes).unwrap();
+    let before = contents(&directory.path().join("db"));
+    for arguments in
+        [&["backup", "db", "copy"][..], &["export", "db", "pairs.txt"], &["changes", "db", "--from", "4"]]
+    {
+        let answer = proofmark(directory.path(), [&["db"], arguments].concat());
+        assert_eq!((answer.code, answer.err.as_str()), (1, ""), "{arguments:?}: {answer:?}");
+        assert!(answer.out.contains("damage: db/data is damaged at byte "), "{answer:?}");
+        assert!(contents(&directory.path().join("db")) == before, "{arguments:?} changed something");
+    }
+    assert!(!directory.path().join("copy/data").exists() && !directory.path().join("pairs.txt").exists());
+    // This one gets as far as the checkpoint.
+    let keys: String = (0..1000).map(|number| format!("key {number:04}\tnew\n")).collect();
+    let lines = format!("proofmark pairs 1\n{keys}");
+    let checksum = xxhash_rust::xxh3::xxh3_64(lines.as_bytes());
+    fs::write(directory.path().join("pairs.txt"), format!("{lines}end\t1000\t{checksum:016x}\n")).unwrap();
+    for arguments in [["load", "db", "pairs.txt"].as_slice(), &["compact", "db"]] {
+        let answer = proofmark(directory.path(), [&["db"], arguments].concat());
+        assert_eq!((answer.code, answer.err.as_str()), (1, ""), "{answer:?}");
+        assert!(answer.out.contains("damage: db/data is damaged at byte "), "{answer:?}");
     }
 }

@@ -133,9 +133,12 @@ fn fill(
         }
         Ok(ending) => {
             // The log is no place to stay: whoever opens the database next would have to go through it.
-            database.checkpoint()?;
             writeln!(out, "loaded {what}")?;
-            Ok(ending)
+            database.checkpoint().map_or_else(|error| damage(error, out), |_| Ok(ending))
+        }
+        Err(error) if matches!(error.downcast_ref(), Some(Error::Corruption { .. })) => {
+            writeln!(out, "ended after {what}")?;
+            damage(error.downcast().expect("it was looked at"), out)
         }
         Err(error) if pairs == 0 => Err(error.context("nothing was changed")),
         Err(error) => Err(error.context(format!("it ended after {what}"))),

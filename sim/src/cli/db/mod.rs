@@ -26,7 +26,8 @@ use super::Ending;
 use super::output::STYLE_BAD;
 
 pub(super) const EXAMPLES: &str = "\
-Exit code: 0 if nothing is wrong, 1 if the database is damaged, 2 if there is none or it cannot be read.
+Exit code: 0 if nothing is wrong, 1 if the database is damaged, 2 if there is none or it cannot be read,
+130 after Ctrl-C.
 
 Examples:
   proofmark db verify /var/lib/app/db
