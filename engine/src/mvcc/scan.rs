@@ -86,33 +86,39 @@ impl<'t> Scan<'t> {
     }
 
     fn step(&mut self) -> Result<Option<(Bytes, Bytes)>> {
-        while let Some(key) = self.nearest() {
-            let mut newest = None;
-            let mut sources = std::mem::take(&mut self.sources);
-            for source in &mut sources {
-                if source.next.as_ref().is_none_or(|(next, _)| *next != key) {
-                    continue;
+        // They are back in place unless a step fails, and then the scan has ended.
+        let mut sources = std::mem::take(&mut self.sources);
+        while let Some(nearest) = self.nearest(&sources) {
+            let (key, value) = sources[nearest].next.take().expect("the nearest source has an entry");
+            self.advance(&mut sources[nearest], Bound::Excluded(&key))?;
+            // Older versions of the same key are hidden.
+            for source in &mut sources[nearest + 1..] {
+                if source.next.as_ref().is_some_and(|(next, _)| *next == key) {
+                    self.advance(source, Bound::Excluded(&key))?;
                 }
-                let (_, value) = source.next.take().expect("the source has this key");
-                newest.get_or_insert(value);
-                self.advance(source, Bound::Excluded(&key))?;
             }
-            self.sources = sources;
-            if let Some(value) = newest.expect("some source has the nearest key") {
+            if let Some(value) = value {
+                self.sources = sources;
                 return Ok(Some((key, value)));
             }
         }
         Ok(None)
     }
 
-    /// The key that comes first among those that are ready.
-    fn nearest(&self) -> Option<Bytes> {
-        let keys = self.sources.iter().filter_map(|source| source.next.as_ref().map(|(key, _)| key));
-        let nearest = match self.direction {
-            Direction::Ascending => keys.min_by(|a, b| a.cmp(b)),
-            Direction::Descending => keys.max_by(|a, b| a.cmp(b)),
-        };
-        nearest.cloned()
+    /// The source whose key comes first; of several with one key, the newest.
+    fn nearest(&self, sources: &[Source<'_>]) -> Option<usize> {
+        let mut nearest: Option<(usize, &Bytes)> = None;
+        for (index, source) in sources.iter().enumerate() {
+            let Some((key, _)) = &source.next else { continue };
+            let is_nearer = |other: &Bytes| match self.direction {
+                Direction::Ascending => **key < **other,
+                Direction::Descending => **key > **other,
+            };
+            if nearest.is_none_or(|(_, other)| is_nearer(other)) {
+                nearest = Some((index, key));
+            }
+        }
+        nearest.map(|(index, _)| index)
     }
 
     /// Makes the source's entry at or after `from` ready.
@@ -121,6 +127,7 @@ impl<'t> Scan<'t> {
             Direction::Ascending => (from, self.end.as_ref().map(Vec::as_slice)),
             Direction::Descending => (self.end.as_ref().map(Vec::as_slice), from),
         };
+        source.next = None;
         if is_empty(bounds) {
             return Ok(());
         }
