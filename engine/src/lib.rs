@@ -1,4 +1,5 @@
-//! An embedded, ordered, transactional key-value store: many readers, one writer, snapshot isolation, one durable log.
+//! An embedded, ordered, transactional key-value store: snapshot isolation, one durable log, and history that can be
+//! read.
 //!
 //! ```
 //! use proofmark_engine::{Database, Options, Retention};
@@ -25,13 +26,61 @@
 //! # }
 //! ```
 //!
-//! # Tour
+//! # A guided tour
 //!
-//! A commit appends one record to the `log`, syncs it, and installs its versions in the `write_tier`, an ordered map
-//! in memory. A `checkpoint` merges the write tier into the base tree (`btree`), a copy-on-write B+tree in pages of
-//! the data file (`pager`), flips the meta page, and retires the log. `recovery` is the way back: the newest valid
-//! meta page, and the log on top of it. A snapshot (`mvcc`) reads the write tier first and the base tree second, at
-//! one TxnId. How everything looks on disk is `format`'s alone, and `FORMAT.md`'s.
+//! **Keys and values** are bytes: keys up to 4096 bytes (and a quarter of a page), ordered byte by byte, values up to
+//! 16 MiB. A [`Database`] is one directory, open in one process; clones of the handle go to every thread.
+//!
+//! **Reading.** [`Database::begin_read`] pins the latest state without a lock. A [`ReadTransaction`] sees that state for
+//! as long as it lives; [`ReadTransaction::get`] and the [`Scan`]s return [`Bytes`], which point into a cached page
+//! wherever they can. Readers and writers never wait for each other.
+//!
+//! **Writing.** Every committed transaction has a [`TxnId`], its place in the one order of commits. There are two kinds of
+//! [`WriteTransaction`]: the exclusive one of [`Database::begin_write`], which never conflicts, and optimistic ones, which
+//! run side by side. Both read their own writes, can delete ranges, and go back to a [`Savepoint`].
+//!
+//! ```
+//! use proofmark_engine::{Database, Error, Options};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let database = Database::open(directory.path().join("db"), &Options::new())?;
+//! let mut first = database.begin_optimistic()?;
+//! let mut second = database.begin_optimistic()?;
+//! first.put(b"seat 14", b"Ada")?;
+//! second.put(b"seat 14", b"Grace")?;
+//! first.commit()?;
+//! assert!(matches!(second.commit(), Err(Error::Conflict { .. })));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Durability.** A commit appends one record to the log. With [`Durability::Sync`] it returns when that is on the disk;
+//! commits of several threads share one write and one `fdatasync`, and a single thread gets the same with
+//! [`WriteTransaction::submit`] and [`Ticket::wait`]. With [`Durability::Buffered`] it returns at once, and a power loss
+//! may take it, but never without everything that was committed after it.
+//!
+//! **History.** [`Retention`] says how many past states are kept. Each of them can be read with
+//! [`Database::begin_read_at`], and [`Database::changes`] says what each transaction changed, one after the other, for
+//! replicas, indexes and caches that follow the database and come back with the last [`TxnId`] they have seen.
+//!
+//! **Maintenance** happens when it is asked for, or when the write tier is full, on the thread of the commit that filled
+//! it. [`Database::checkpoint`] moves commits from log and memory into the data file, [`Database::compact`] gives back free
+//! space, [`Database::backup`] copies a snapshot, [`Database::verify`] checks every byte.
+//!
+//! **When things fail.** A full disk is [`Error::OutOfSpace`]: nothing happened, and everything goes on once there is space.
+//! A write or sync that fails leaves unknown what is on disk: the handle is [`Error::Poisoned`] and only reads, until
+//! the database is opened again, which finds every acknowledged commit. Bytes on disk that can't be right are
+//! [`Error::Corruption`], with the file, the offset and the reason; they are never returned as data. A panic is a bug of
+//! the engine.
+//!
+//! # Inside
+//!
+//! A commit is ordered, logged and published in `commit`; its versions go into the `write_tier`, an ordered map in memory. A
+//! `checkpoint` merges the write tier into the base tree (`btree`), a copy-on-write B+tree in pages of the data file
+//! (`pager`), flips the meta page, and retires the `log`. `recovery` is the way back: the newest valid meta page, and the
+//! log on top of it. A snapshot (`mvcc`) reads the write tier first and the base tree second, at one TxnId. How
+//! everything looks on disk is `format`'s alone, and `FORMAT.md`'s.
 //!
 //! The engine reads no clock, spawns no thread, draws no random number and opens no file except through its seams:
 //! `sync`, the `proofmark-vfs` package and [`Options`].
