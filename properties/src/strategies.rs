@@ -165,6 +165,15 @@ pub fn write() -> BoxedStrategy<Operation> {
     .boxed()
 }
 
+/// A put, a delete, or now and then a removed range.
+fn mutation() -> BoxedStrategy<Operation> {
+    prop_oneof![
+        16 => write(),
+        1 => range().prop_map(|range| Operation::DeleteRange { range }),
+    ]
+    .boxed()
+}
+
 /// Whatever a writer can do: reads, writes, removed ranges and savepoints.
 pub fn writer_operation() -> BoxedStrategy<Operation> {
     let savepoint = || (0u32..4).prop_map(SavepointLabel);
@@ -361,7 +370,7 @@ fn turn(shape: Shape) -> BoxedStrategy<Turn> {
         ),
         (
             shape.write_percent,
-            (client(), write()).prop_map(|(client, write)| Turn::Write(client, write)).boxed(),
+            (client(), mutation()).prop_map(|(client, write)| Turn::Write(client, write)).boxed(),
         ),
         (30, (client(), end).prop_map(|(client, end)| Turn::End(client, end)).boxed()),
         (8, others.prop_map(Turn::Other).boxed()),
