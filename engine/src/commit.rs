@@ -133,7 +133,9 @@ impl Shared {
         self.check_order(state, snapshot, &mutations, &kind)?;
         let txn = state.installed.next();
         let borrowed = mutations.iter().map(|(key, value)| (&**key, value.as_deref()));
-        if let Err(error) = state.log_mut()?.append(txn, borrowed) {
+        let log = state.log_mut()?;
+        assert_eq!(log.written_through().next(), txn, "log and write tier hold the same transactions");
+        if let Err(error) = log.append(txn, borrowed) {
             self.poison_unless_out_of_space(&error);
             // On the way the log may have synced, to go on in a new segment.
             self.note_durable(state);

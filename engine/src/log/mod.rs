@@ -224,7 +224,6 @@ impl Log {
     }
 
     /// The last transaction that was appended.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the commit pipeline"))]
     pub(crate) fn written_through(&self) -> TxnId {
         self.written_through
     }
