@@ -96,15 +96,24 @@ fn take_spare(
             remove(vfs, &spare)?;
             continue;
         }
-        let limit = options.segment_limit();
-        let size = file.size().map_err(|source| Error::io("measure", &spare, source))?;
-        if size > limit {
-            file.set_size(limit).map_err(|source| Error::io("cut", &spare, source))?;
+        let size = cut(&*file, &spare, options.segment_limit())?;
+        match vfs.rename(&spare, &path) {
+            // A checkpoint that found too many has removed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            outcome => outcome.map_err(|source| Error::io("rename", &spare, source))?,
         }
-        vfs.rename(&spare, &path).map_err(|source| Error::io("rename", &spare, source))?;
-        return Ok(Some((file, size.min(limit))));
+        return Ok(Some((file, size)));
     }
     Ok(None)
+}
+
+/// Cuts a file off that is longer than `limit`, and returns its size.
+fn cut(file: &dyn VfsFile, path: &Path, limit: u64) -> Result<u64> {
+    let size = file.size().map_err(|source| Error::io("measure", path, source))?;
+    if size > limit {
+        file.set_size(limit).map_err(|source| Error::io("cut", path, source))?;
+    }
+    Ok(size.min(limit))
 }
 
 /// Whether a spare holds the segment whose name it bears, so that it is certainly not in use under another name.
@@ -131,6 +140,9 @@ pub(crate) fn retire(
     for segment in segments.into_iter().filter(|segment| *segment < log_start) {
         let path = segment_path(directory, segment);
         if spare_count < options.spare_count {
+            // A transaction larger than a segment leaves a file that is not worth its room.
+            let file = vfs.open(&path, OpenMode::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
+            cut(&*file, &path, options.segment_limit())?;
             let spare = spare_path(directory, segment);
             vfs.rename(&path, &spare).map_err(|source| Error::io("rename", &path, source))?;
             spare_count += 1;
