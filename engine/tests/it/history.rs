@@ -161,3 +161,46 @@ fn a_second_handle_is_refused_before_and_after_a_compaction() {
         database.compact().expect("there is room");
     }
 }
+
+#[test]
+fn the_largest_values_and_large_batches_go_all_the_way() {
+    let scratch = Scratch::new();
+    let options = Options::new().segment_bytes(65_536).retention(Retention::All).stream_bytes(1 << 20);
+    let database = scratch.open(&options);
+    let value = |round: u8| vec![round; 16 << 20];
+    for round in 1..=2 {
+        let mut write = database.begin_write().expect("nobody else writes");
+        write.put(b"large", &value(round)).expect("as large as can be");
+        write.put(b"beside", &[round]).expect("legal");
+        write.commit().expect("the disk is fine");
+    }
+    let mut write = database.begin_write().expect("nobody else writes");
+    for number in 0..100_000u32 {
+        write.put(&number.to_be_bytes(), &number.to_le_bytes()).expect("legal");
+    }
+    write.commit().expect("the disk is fine");
+    drop(database);
+    let database = scratch.open(&options);
+    for round in 0..2 {
+        let stream = database.changes(TxnId(1)).expect("everything is retained");
+        let sizes: Vec<usize> = stream
+            .map(|change| {
+                change
+                    .expect("readable")
+                    .operations
+                    .iter()
+                    .flat_map(|pair| pair.1.as_deref())
+                    .map(<[u8]>::len)
+                    .sum()
+            })
+            .collect();
+        assert_eq!(sizes, [(16 << 20) + 1, (16 << 20) + 1, 400_000]);
+        let past = database.begin_read_at(TxnId(1)).expect("everything is retained");
+        assert!(past.get(b"large").expect("readable").as_deref() == Some(&value(1)));
+        assert_eq!(past.get(&7u32.to_be_bytes()).expect("readable"), None);
+        database.verify().expect("everything is in order");
+        if round == 0 {
+            database.compact().expect("there is room");
+        }
+    }
+}
