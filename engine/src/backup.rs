@@ -1,13 +1,16 @@
 //! Backups: a snapshot, with the history it retains, as a database of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use proofmark_vfs::Vfs;
 
 use crate::btree::{Builder, for_each_version};
-use crate::create::{Contents, NewDataFile, create_database, make_names_durable};
+use crate::create::{Contents, NEW_DATA_FILE, NewDataFile, create_database, make_names_durable};
 use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::format::VersionKey;
-use crate::ids::{Generation, TxnId};
+use crate::ids::{Generation, SegmentId, TxnId};
+use crate::log::{clear_unused, segment_path};
 use crate::mvcc::View;
 use crate::pager::Pager;
 use crate::sync::Arc;
@@ -30,35 +33,33 @@ impl Database {
     /// those of this database, but it is another database: neither reads the files of the other.
     ///
     /// # Errors
-    /// `AlreadyExists` if there is something in `target`. `OutOfSpace` or `Io` if it can't be written, `Io` or `Corruption`
-    /// if a page can't be read: then there is no database in `target`.
+    /// `AlreadyExists` if there is something in `target`, other than what an attempt left that failed. `Locked` if another
+    /// attempt is under way. `OutOfSpace` or `Io` if it can't be written, `Io` or `Corruption` if a page can't be read:
+    /// then there is no database in `target`, or one whose name may not survive a power loss.
     pub fn backup(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
         let shared = &self.shared;
         let (vfs, target) = (&*shared.vfs, target.as_ref());
-        match vfs.list(target) {
-            Ok(names) if !names.is_empty() => {
-                return Err(Error::AlreadyExists { path: target.to_owned() });
-            }
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("list", target, error));
-            }
-            _ => {}
-        }
         let (latest, view) = {
             let published = shared.published.load();
             (published.latest, Arc::clone(&published.view))
         };
         vfs.create_directory(target).map_err(|source| Error::io("create", target, source))?;
+        refuse_foreign_files(vfs, target)?;
         let new = NewDataFile::create(vfs, target)?;
         let new_path = new.path().to_owned();
         let mut bytes = 0;
         let page_size = u32::try_from(view.base.pager.page_size()).expect("a page has at most 65536 bytes");
-        let created = create_database(vfs, target, new, &shared.options, page_size, |pager| {
-            let contents = copy(&view, latest, pager)?;
-            bytes = contents.page_count * u64::from(page_size);
-            Ok(contents)
-        });
-        if let Err(error) = created {
+        let create = || {
+            // Once more under the lock: somebody may have made a database of the directory meanwhile.
+            refuse_foreign_files(vfs, target)?;
+            clear_unused(vfs, target)?;
+            create_database(vfs, target, new, &shared.options, page_size, |pager| {
+                let contents = copy(&view, latest, pager)?;
+                bytes = contents.page_count * u64::from(page_size);
+                Ok(contents)
+            })
+        };
+        if let Err(error) = create() {
             // There is no database without a data file; what is left of this one only takes room.
             let _ = vfs.remove(&new_path);
             return Err(error);
@@ -66,6 +67,17 @@ impl Database {
         make_names_durable(vfs, target)?;
         Ok(BackupReport { through: latest, oldest: view.base.oldest, bytes })
     }
+}
+
+/// Makes sure that there is nothing in `target` but what an earlier attempt may have left.
+fn refuse_foreign_files(vfs: &dyn Vfs, target: &Path) -> Result<()> {
+    let names = vfs.list(target).map_err(|source| Error::io("list", target, source))?;
+    let first_segment = segment_path(Path::new(""), SegmentId(1));
+    let is_foreign = |name: &PathBuf| *name != Path::new(NEW_DATA_FILE) && *name != first_segment;
+    if names.iter().any(is_foreign) {
+        return Err(Error::AlreadyExists { path: target.to_owned() });
+    }
+    Ok(())
 }
 
 /// A version of a write tier.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::btree::{StoredValue, StoredVersion, changed_since};
 use crate::bytes::Bytes;
-use crate::db::{Database, Shared};
+use crate::db::{Database, Published, Shared};
 use crate::error::{Error, Result};
 use crate::format::Damage;
 use crate::ids::{PageId, TxnId};
@@ -58,6 +58,9 @@ impl Database {
     /// The changes of transaction `from` and of every one after it up to the latest. To follow a database, come back with
     /// the TxnId after the last one that was handed out: the stream may be empty, but it never skips anything.
     ///
+    /// What was committed with [`Durability::Buffered`](crate::Durability::Buffered) is made durable first: a power loss
+    /// must not take what a consumer has seen, and give its TxnId to something else.
+    ///
     /// ```
     /// # use proofmark_engine::{Database, Options, TxnId};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -82,9 +85,27 @@ impl Database {
     /// # Errors
     /// `ChangesNotRetained` if `from` is not after [`Database::oldest_retained`]: then single transactions can't be told
     /// apart any more, and the consumer has to start from a snapshot. `SnapshotNotFound` if `from` lies beyond the
-    /// transaction after the latest. Each step: `Io` or `Corruption` if a page can't be read.
+    /// transaction after the latest. `Io` or `Poisoned` if the log can't be synced. Each step: `Io` or `Corruption` if a
+    /// page can't be read.
     pub fn changes(&self, from: TxnId) -> Result<Changes> {
-        let published = self.shared.published.load();
+        self.check_retained(from)?;
+        if !self.shared.options.read_only {
+            self.shared.sync_all()?;
+        }
+        let published = self.check_retained(from)?;
+        Ok(Changes {
+            shared: Arc::clone(&self.shared),
+            view: Arc::clone(&published.view),
+            next: from,
+            latest: published.latest,
+            gathered: BTreeMap::new(),
+            has_failed: false,
+        })
+    }
+
+    /// What there is to be read now, if the changes of `from` are part of it, or the next to come.
+    fn check_retained(&self, from: TxnId) -> Result<Arc<Published>> {
+        let published = self.shared.published.load_full();
         let (oldest, latest) = (published.view.base.oldest, published.latest);
         if from <= oldest {
             return Err(Error::ChangesNotRetained { requested: from, oldest: oldest.next() });
@@ -92,14 +113,7 @@ impl Database {
         if from > latest.next() {
             return Err(Error::SnapshotNotFound { requested: from, oldest, latest });
         }
-        Ok(Changes {
-            shared: Arc::clone(&self.shared),
-            view: Arc::clone(&published.view),
-            next: from,
-            latest,
-            gathered: BTreeMap::new(),
-            has_failed: false,
-        })
+        Ok(published)
     }
 }
 

@@ -9,8 +9,9 @@
 //! 5. *Retire* the segments that the new meta page doesn't need.
 //!
 //! A power loss before the flip is durable leaves the old meta page, the old tree and all segments since. A failure
-//! leaves the same on disk. If the disk was full, the page accounting is taken back, the frozen tier stays where it is,
-//! and the next checkpoint begins by finishing this one; after any other failure the database is poisoned.
+//! leaves the same on disk. If the merge failed, for want of space or because a page can't be read, the page accounting is
+//! taken back, the frozen tier stays where it is, and the next checkpoint begins by finishing this one. If a sync or the
+//! meta page failed, nobody knows which state is on disk, and the database is poisoned.
 
 use crate::btree::{Change, Target, merge};
 use crate::db::{Published, Shared};
@@ -77,9 +78,8 @@ impl Shared {
         // Whoever had the lock before may have done it.
         if self.active_bytes() > self.options.write_tier_bytes as u64 && self.check_writable().is_ok() {
             let outcome = self.checkpoint_locked(&mut state);
-            debug_assert!(
-                matches!(outcome, Ok(_) | Err(Error::OutOfSpace { .. })) || self.check_writable().is_err()
-            );
+            // Whatever failed is met again: by the next checkpoint, or by all writers if the database is poisoned.
+            drop(outcome);
         }
     }
 
@@ -118,23 +118,26 @@ impl Shared {
     /// `next`, so that nothing is ever appended to what the power loss left behind.
     pub(crate) fn checkpoint_recovered(&self, next: SegmentHeader) -> Result<()> {
         let mut state = self.checkpoint.lock();
-        let mut commits = self.commits.lock();
         let tier = self.published.load().view.frozen.clone().expect("recovery replays into the frozen tier");
-        let (through, log_start) = (commits.installed, next.segment);
-        commits.log = Some(Log::create(Arc::clone(&self.vfs), &self.directory, self.options.log(), next)?);
-        drop(commits);
-        state.frozen = Some(Frozen { tier, through, log_start });
-        self.complete(&mut state)?;
-        Ok(())
+        let through = self.commits.lock().installed;
+        let frozen = Frozen { tier, through, log_start: next.segment };
+        // First what takes most room: an attempt that finds none leaves no segment behind.
+        let (meta, _) = self.merge_frozen(&mut state, &frozen)?;
+        let log = Log::create(Arc::clone(&self.vfs), &self.directory, self.options.log(), next)?;
+        self.commits.lock().log = Some(log);
+        self.flip(&mut state, meta)?;
+        self.retire_log(&state)
     }
 
     /// Swaps the write tiers; `false` if there is nothing to merge, and then everything is durable too.
     pub(crate) fn freeze(&self, state: &mut CheckpointState) -> Result<bool> {
         assert!(state.frozen.is_none(), "one checkpoint at a time");
         let mut commits = self.lock_commits_unsynced()?;
-        let is_empty = self.published.load().view.active.is_empty();
+        // An empty tier is merged, too, where history can be dropped because less of it is to be kept from now on.
+        let horizon = self.options.retention.oldest(state.meta.checkpoint);
+        let is_idle = self.published.load().view.active.is_empty() && horizon <= state.meta.oldest;
         let log = commits.log_mut()?;
-        let outcome = if is_empty { log.sync().map(|()| None) } else { log.rotate().map(Some) };
+        let outcome = if is_idle { log.sync().map(|()| None) } else { log.rotate().map(Some) };
         // Even where the next segment could not be had, this one may have been synced.
         self.note_durable(&mut commits);
         let Some(log_start) = outcome.inspect_err(|error| self.poison_unless_out_of_space(error))? else {
@@ -156,27 +159,42 @@ impl Shared {
     fn complete(&self, state: &mut CheckpointState) -> Result<u64> {
         let frozen = state.frozen.clone().expect("the caller has frozen a tier");
         let accounts = state.allocator.clone();
-        let (meta, count) = match self.merge_frozen(state, &frozen) {
-            Ok(merged) => merged,
-            Err(error) => {
-                self.poison_unless_out_of_space(&error);
-                state.allocator = accounts;
-                return Err(error);
+        let mut merge = || {
+            let (meta, count) = self.merge_frozen(state, &frozen)?;
+            self.flip(state, meta)?;
+            Ok(count)
+        };
+        match merge() {
+            Ok(count) => {
+                self.retire_log(state)?;
+                Ok(count)
             }
-        };
-        let flip = || {
-            state.pager.sync()?;
-            state.pager.write_meta(&meta)?;
-            state.pager.sync()
-        };
-        flip().inspect_err(|error| self.poison(error))?;
+            Err(error) => {
+                // Nothing reaches what was written so far, and the pages are free again.
+                state.allocator = accounts;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes what was merged durable, and lets it count.
+    fn flip(&self, state: &mut CheckpointState, meta: Meta) -> Result<()> {
+        let poisoning = |error: &Error| self.poison(error);
+        state.pager.sync().inspect_err(poisoning)?;
+        // A meta page for which there is no room is at most written in part, in the place of the older one.
+        state.pager.write_meta(&meta).inspect_err(|error| self.poison_unless_out_of_space(error))?;
+        state.pager.sync().inspect_err(poisoning)?;
         state.meta = meta;
         state.frozen = None;
         let base = BaseVersion::new(Arc::clone(&state.pager), &meta);
         self.publish_base(state, Arc::new(base));
-        retire(&*self.vfs, &self.directory, self.options.log(), frozen.log_start)
-            .inspect_err(|error| self.poison_unless_out_of_space(error))?;
-        Ok(count)
+        Ok(())
+    }
+
+    /// Gives up the segments that are not needed any more. What can't be removed is left to the next checkpoint or
+    /// opening.
+    fn retire_log(&self, state: &CheckpointState) -> Result<()> {
+        retire(&*self.vfs, &self.directory, self.options.log(), state.meta.log_start)
     }
 
     /// Writes the pages of the next generation, and returns the meta page with which they will count.

@@ -60,19 +60,11 @@ impl Shared {
     pub(crate) fn commit(&self, commit: Commit, durability: Durability) -> Result<TxnId> {
         let snapshot = commit.snapshot;
         if commit.mutations.is_empty() {
-            // There is nothing to log, but Sync also promises that everything before is durable.
-            if durability == Durability::Sync {
-                self.check_writable()?;
-                self.wait_durable(snapshot)?;
-            }
+            // There is nothing to log, but what the transaction saw is promised like what it could have written.
+            self.wait(self.lock_commits()?, snapshot, durability)?;
             return Ok(snapshot);
         }
-        self.make_room()?;
-        let mut state = self.lock_commits()?;
-        let txn = self.append(&mut state, commit, durability)?;
-        if durability == Durability::Buffered {
-            state.log_mut()?.flush().inspect_err(|error| self.poison(error))?;
-        }
+        let (state, txn) = self.place(commit, durability)?;
         self.wait(state, txn, durability)?;
         Ok(txn)
     }
@@ -83,9 +75,9 @@ impl Shared {
             self.check_writable()?;
             return Ok(commit.snapshot);
         }
-        self.make_room()?;
-        let mut state = self.lock_commits()?;
-        self.append(&mut state, commit, Durability::Sync)
+        let (state, txn) = self.place(commit, Durability::Sync)?;
+        drop(state);
+        Ok(txn)
     }
 
     /// Returns when everything up to `txn` is durable.
@@ -127,6 +119,24 @@ impl Shared {
         self.publish(state);
     }
 
+    /// Appends a commit when there is room for it. Returns the commit lock with it.
+    fn place(&self, commit: Commit, durability: Durability) -> Result<(MutexGuard<'_, CommitState>, TxnId)> {
+        self.make_room()?;
+        let mut state = self.lock_commits()?;
+        match self.append(&mut state, commit, durability) {
+            Ok(txn) => Ok((state, txn)),
+            Err(error) => {
+                if matches!(error, Error::Conflict { .. }) {
+                    // It may be with a commit that was submitted only. Who begins again has to see that one, or conflicts
+                    // for ever. If the sync fails, the next commit says so.
+                    let installed = state.installed;
+                    let _ = self.wait(state, installed, Durability::Buffered);
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Gives a commit its place: in the order, in the log's buffer and in the write tier. An error leaves no trace of it.
     fn append(&self, state: &mut CommitState, commit: Commit, durability: Durability) -> Result<TxnId> {
         let Commit { snapshot, mutations, kind } = commit;
@@ -140,6 +150,10 @@ impl Shared {
             // On the way the log may have synced, to go on in a new segment.
             self.note_durable(state);
             return Err(error);
+        }
+        if durability == Durability::Buffered {
+            // It will be visible at once, so that it has to be in the file by then.
+            log.flush().inspect_err(|error| self.poison(error))?;
         }
         // A checkpoint swaps tiers under the commit lock, so that this is the tier the transaction belongs to.
         self.published.load().view.active.install(txn, mutations);

@@ -28,12 +28,13 @@ pub struct CompactReport {
 
 impl Database {
     /// Runs a checkpoint, and then writes the data file anew without free pages and with full ones. Takes as much room on
-    /// the disk as the data that is kept, until the old file is gone. Readers and writers go on meanwhile.
+    /// the disk as the data that is kept, until the old file is gone. Readers go on meanwhile, and writers until the write
+    /// tier is full.
     ///
     /// # Errors
     /// `OutOfSpace`, `Io` or `Corruption` if the new file can't be written or the old one not be read: everything is as
     /// before. `Io` if the new file can't take the old one's place: the database is poisoned then, and whole on disk.
-    /// `Poisoned`, `ReadOnly`.
+    /// `Locked` if somebody else has opened the file that is being made; `Poisoned`, `ReadOnly`.
     pub fn compact(&self) -> Result<CompactReport> {
         let shared = &self.shared;
         shared.check_writable()?;
@@ -51,12 +52,15 @@ impl Database {
             }
         };
         let bytes_after = pager.file_bytes()?;
-        let take_its_place = || {
-            rename_into_place(&*shared.vfs, &shared.directory, &new_path)?;
-            let directory = &shared.directory;
-            shared.vfs.sync_directory(directory).map_err(|source| Error::sync(directory, source))
-        };
-        take_its_place().inspect_err(|error| shared.poison(error))?;
+        if let Err(error) = rename_into_place(&*shared.vfs, &shared.directory, &new_path) {
+            shared.poison_unless_out_of_space(&error);
+            let _ = shared.vfs.remove(&new_path);
+            return Err(error);
+        }
+        let synced = shared.vfs.sync_directory(&shared.directory);
+        synced
+            .map_err(|source| Error::sync(&shared.directory, source))
+            .inspect_err(|error| shared.poison(error))?;
         shared.go_on_in(&mut state, pager, meta);
         Ok(CompactReport { bytes_before, bytes_after })
     }

@@ -16,7 +16,7 @@ use crate::options::Options;
 use crate::pager::Pager;
 
 pub(crate) const DATA_FILE: &str = "data";
-const NEW_DATA_FILE: &str = "data.new";
+pub(crate) const NEW_DATA_FILE: &str = "data.new";
 
 /// What a new database holds.
 #[derive(Debug)]
@@ -135,12 +135,17 @@ pub(crate) fn make_names_durable(vfs: &dyn Vfs, directory: &Path) -> Result<()> 
     for path in directory.ancestors() {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         match vfs.sync_directory(path) {
-            // A directory that may not be read was not made by an earlier attempt, which would have made it readable.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path != directory => {}
+            // What may not be read, or can't be synced or written at all, is not where an earlier attempt made anything.
+            Err(error) if path != directory && is_not_ours(error.kind()) => {}
             outcome => outcome.map_err(|source| Error::sync(path, source))?,
         }
     }
     Ok(())
+}
+
+fn is_not_ours(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(kind, PermissionDenied | InvalidInput | Unsupported | ReadOnlyFilesystem)
 }
 
 pub(crate) fn exists(vfs: &dyn Vfs, directory: &Path, name: &str) -> Result<bool> {

@@ -17,7 +17,7 @@ use crate::mvcc::{Era, ReadTransaction, View, WriteTransaction, WriterKind};
 use crate::options::Options;
 use crate::pager::CacheCounts;
 use crate::recovery;
-use crate::sync::{Arc, ArcSwap, AtomicBool, AtomicU64, Condvar, Mutex, OnceLock, Ordering};
+use crate::sync::{Arc, ArcSwap, AtomicBool, Condvar, Mutex, OnceLock, Ordering};
 
 /// An open database. Clones share one handle; the database is closed when the last of them and of their transactions
 /// is gone. Closing writes nothing: what was committed with [`Durability::Sync`](crate::Durability::Sync) is durable
@@ -41,7 +41,6 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Published>,
     /// An exclusive writer is open. Set under the commit lock.
     pub(crate) writer_open: AtomicBool,
-    savepoints: AtomicU64,
     /// Set once, with the cause.
     poisoned: OnceLock<String>,
 }
@@ -123,7 +122,6 @@ impl Database {
             progressed: Condvar::default(),
             published: ArcSwap::from_pointee(opened.published),
             writer_open: AtomicBool::new(false),
-            savepoints: AtomicU64::new(0),
             poisoned: OnceLock::new(),
         };
         let database = Database { shared: Arc::new(shared) };
@@ -218,9 +216,9 @@ impl Database {
     /// writers go on meanwhile.
     ///
     /// # Errors
-    /// `OutOfSpace` if there is no room for the new pages: everything is as before, and it can be tried again. `Io` if
-    /// something can't be written, or `Corruption` if a page can't be read; the database is poisoned then, and whole on
-    /// disk. `Poisoned`, `ReadOnly`.
+    /// `OutOfSpace` if there is no room for the new pages, `Io` or `Corruption` if a page can't be read or written:
+    /// everything is as before, and it can be tried again. `Io` of a sync or of the meta page: the database is poisoned
+    /// then, and whole on disk. `Io` of a log file that can't be removed: the checkpoint is done. `Poisoned`, `ReadOnly`.
     pub fn checkpoint(&self) -> Result<CheckpointReport> {
         self.shared.check_writable()?;
         self.shared.checkpoint_now()
@@ -281,12 +279,6 @@ impl Shared {
     /// Refuses every change from here on. The first cause is kept.
     pub(crate) fn poison(&self, cause: &Error) {
         let _ = self.poisoned.set(cause.to_string());
-    }
-
-    /// A number that no other savepoint has.
-    pub(crate) fn savepoint_number(&self) -> u64 {
-        // Relaxed: the number only has to differ from all others.
-        self.savepoints.fetch_add(1, Ordering::Relaxed)
     }
 }
 

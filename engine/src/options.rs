@@ -10,7 +10,8 @@ pub enum Durability {
     /// The commit, and every commit before it, survives power loss. Costs one `fdatasync`.
     #[default]
     Sync,
-    /// The commit is visible at once and durable with the next `Sync` commit, [`crate::Database::sync`] or checkpoint.
+    /// The commit is visible when it returns, and durable with the next `Sync` commit, [`crate::Database::sync`] or
+    /// checkpoint. It waits for a sync only if a commit before it does, because commits become visible in their order.
     Buffered,
 }
 
@@ -177,11 +178,18 @@ impl Options {
                 expected: "a power of two from 4096 to 65536",
             });
         }
-        if self.segment_bytes < 4096 {
+        if !(4096..=1 << 40).contains(&self.segment_bytes) {
             return Err(Error::InvalidArgument {
                 what: "the segment size",
                 found: self.segment_bytes,
-                expected: "at least 4096",
+                expected: "from 4096 bytes to 1 TiB",
+            });
+        }
+        if self.cache_bytes as u64 > 1 << 38 {
+            return Err(Error::InvalidArgument {
+                what: "the size of the cache",
+                found: self.cache_bytes as u64,
+                expected: "at most 256 GiB",
             });
         }
         if !(64..=1 << 30).contains(&self.log_chunk_bytes) {

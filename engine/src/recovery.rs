@@ -13,7 +13,7 @@ use std::path::Path;
 use proofmark_vfs::{LockMode, OpenMode, Vfs, VfsFile};
 
 use crate::checkpoint::CheckpointState;
-use crate::create::{DATA_FILE, create_empty, exists, lock, make_names_durable};
+use crate::create::{DATA_FILE, NEW_DATA_FILE, create_empty, exists, lock, make_names_durable};
 use crate::db::Published;
 use crate::error::{Error, Result};
 use crate::format::{Damage, Meta, SegmentHeader};
@@ -57,6 +57,11 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
     if !is_in_place(&*vfs, &*file, &data_path)? {
         // Another handle has put a compacted file in its place, and has the lock of that one.
         return Err(Error::Locked { path: directory.to_owned() });
+    }
+    if !options.read_only && exists(&*vfs, directory, NEW_DATA_FILE)? {
+        // Of a compaction that was cut short. Nobody else can be at it while this handle has the lock.
+        let path = directory.join(NEW_DATA_FILE);
+        vfs.remove(&path).map_err(|source| Error::io("remove", &path, source))?;
     }
     let meta_pages = read_meta_pages(&*file, &data_path)?;
     let meta = meta_pages.newest;

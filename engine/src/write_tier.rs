@@ -15,7 +15,7 @@ use crate::ids::TxnId;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 
 /// What a version costs beyond its key and its value, in memory and in the log, roughly.
-const VERSION_BYTES: usize = 112;
+const VERSION_BYTES: usize = 152;
 
 /// A value, or none where the key was deleted.
 pub(crate) type TierValue = Option<Arc<[u8]>>;
@@ -52,7 +52,7 @@ impl Contents {
         for (key, value) in mutations {
             let entry = self.by_key.entry(key);
             let key = Arc::clone(entry.key());
-            let versions = entry.or_default();
+            let versions = entry.or_insert_with(|| Vec::with_capacity(1));
             match versions.last_mut() {
                 Some(last) if last.txn == txn => last.value = value,
                 last => {

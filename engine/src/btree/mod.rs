@@ -34,7 +34,7 @@ pub(crate) use build::{Builder, for_each_version};
 pub(crate) use changes::{StoredValue, StoredVersion, changed_since};
 pub(crate) use cursor::Cursor;
 pub(crate) use merge::{Change, Target, merge};
-pub(crate) use scan::{BaseEntry, BaseScan};
+pub(crate) use scan::{BaseEntry, BaseScan, Values};
 pub(crate) use verify::verify;
 
 /// The most bytes of a page that slots and cells can take.
@@ -64,12 +64,16 @@ pub(crate) fn get(
         let mut cursor = Cursor::seek(pager, Some(root), target)?;
         return match cursor.forward(pager)? {
             Some((page, index)) if page.version(index).key == *key => {
-                Ok(Some(value_at(pager, &page, index)?))
+                Ok(Some(value_at(pager, &page, index, Values::Read)?))
             }
             _ => Ok(None),
         };
     }
-    if page.version(index).key == *key { Ok(Some(value_at(pager, &page, index)?)) } else { Ok(None) }
+    if page.version(index).key == *key {
+        Ok(Some(value_at(pager, &page, index, Values::Read)?))
+    } else {
+        Ok(None)
+    }
 }
 
 /// The leaf that holds `target`, if any does. The branches above it are only passed.
@@ -85,10 +89,11 @@ fn leaf_for(pager: &Pager, root: Subtree, target: VersionKey<'_>) -> Result<Arc<
 }
 
 /// The value of a leaf's cell; none if it is a deletion.
-fn value_at(pager: &Pager, page: &Arc<Page>, index: usize) -> Result<Option<Bytes>> {
+fn value_at(pager: &Pager, page: &Arc<Page>, index: usize, values: Values) -> Result<Option<Bytes>> {
     match page.leaf(index).value {
         LeafValue::Inline(_) => Ok(Some(Bytes::in_page(Arc::clone(page), page.inline_range(index)))),
         LeafValue::Tombstone => Ok(None),
+        LeafValue::Extent(_) if values == Values::LeaveLarge => Ok(Some(Bytes::shared(Arc::default()))),
         LeafValue::Extent(extent) => Ok(Some(Bytes::shared(pager.read_extent(extent)?))),
     }
 }

@@ -13,12 +13,21 @@ use crate::sync::Arc;
 /// A key and its version that the snapshot sees; no value if that is a deletion.
 pub(crate) type BaseEntry = (Bytes, Option<Bytes>);
 
+/// What a scan does about values that lie in pages of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    Read,
+    /// Only keys are wanted: a large value is handed out as an empty one.
+    LeaveLarge,
+}
+
 /// A lazy walk over the keys within some bounds.
 #[derive(Debug)]
 pub(crate) struct BaseScan {
     cursor: Cursor,
     snapshot: TxnId,
     reverse: bool,
+    values: Values,
 }
 
 impl BaseScan {
@@ -29,6 +38,7 @@ impl BaseScan {
         snapshot: TxnId,
         start: Bound<&[u8]>,
         reverse: bool,
+        values: Values,
     ) -> Result<BaseScan> {
         // TxnIds are at least 1, so that no version comes after (key, 0) and none before (key, MAX).
         let before = |key| VersionKey::new(key, TxnId(u64::MAX));
@@ -43,7 +53,7 @@ impl BaseScan {
             (Bound::Unbounded, false) => Cursor::seek(pager, root, before(b""))?,
             (Bound::Unbounded, true) => Cursor::last(pager, root)?,
         };
-        Ok(BaseScan { cursor, snapshot, reverse })
+        Ok(BaseScan { cursor, snapshot, reverse, values })
     }
 
     pub(crate) fn next(&mut self, pager: &Pager) -> Result<Option<BaseEntry>> {
@@ -58,7 +68,7 @@ impl BaseScan {
                 continue;
             }
             let key = key_at(page, index);
-            let value = value_at(pager, page, index)?;
+            let value = value_at(pager, page, index, self.values)?;
             self.cursor.step();
             while let Some((page, index)) = self.cursor.ahead(pager)?
                 && page.version(index).key == *key
@@ -86,6 +96,6 @@ impl BaseScan {
             }
         }
         let Some((page, index)) = found else { return Ok(None) };
-        Ok(Some((key_at(&page, index), value_at(pager, &page, index)?)))
+        Ok(Some((key_at(&page, index), value_at(pager, &page, index, self.values)?)))
     }
 }

@@ -9,8 +9,8 @@ use proofmark_vfs::{OpenMode, RealVfs, Vfs};
 
 use super::verify::TreeReport;
 use super::{
-    BaseScan, Builder, Change, StoredValue, Target, capacity, changed_since, child, for_each_version, get,
-    load, merge, verify,
+    BaseScan, Builder, Change, StoredValue, Target, Values, capacity, changed_since, child, for_each_version,
+    get, load, merge, verify,
 };
 use crate::format::{Subtree, VersionKey};
 use crate::ids::{DatabaseId, Generation, PageId, TxnId};
@@ -227,8 +227,8 @@ fn versions(pager: &Pager, root: Option<Subtree>) -> Versions {
 
 fn check_scan(pager: &Pager, root: Option<Subtree>, snapshot: u64, state: &BTreeMap<Vec<u8>, Vec<u8>>) {
     for reverse in [false, true] {
-        let mut scan =
-            BaseScan::new(pager, root, TxnId(snapshot), Bound::Unbounded, reverse).expect("the disk is fine");
+        let mut scan = BaseScan::new(pager, root, TxnId(snapshot), Bound::Unbounded, reverse, Values::Read)
+            .expect("the disk is fine");
         let mut found = Vec::new();
         while let Some((key, value)) = scan.next(pager).expect("the disk is fine") {
             found.extend(value.map(|value| (key.to_vec(), value.to_vec())));

@@ -39,15 +39,14 @@ pub struct VerifyReport {
 impl Database {
     /// Reads everything from the disk and checks it: checksums, the order and the bounds of every page, that the tree
     /// is of one height, that every page of the file is used exactly once and the free list on disk says so too, and
-    /// that the log holds exactly what the write tier holds. The
-    /// same goes for the state that the other meta page describes. Checkpoints and commits wait meanwhile.
+    /// that the log holds exactly what the write tier holds. The state that the other meta page describes is checked in the
+    /// same way. Checkpoints wait meanwhile, and commits while the log is read.
     ///
     /// # Errors
     /// `Corruption` with the first thing that is wrong; `Io`; `Poisoned`, because then it is unknown what the log holds.
     pub fn verify(&self) -> Result<VerifyReport> {
         let shared = &self.shared;
         let state = shared.checkpoint.lock();
-        let commits = shared.lock_log_file()?;
         if !shared.options.read_only {
             shared.check_writable()?;
         }
@@ -70,6 +69,10 @@ impl Database {
         account(&state, &tree.pages, &mut report)?;
         if let Some(fallback) = on_disk.fallback {
             verify_fallback(&state, &fallback)?;
+        }
+        let commits = shared.lock_log_file()?;
+        if !shared.options.read_only {
+            shared.check_writable()?;
         }
         report.log_record_count = compare_log(shared, &state, commits.installed)?;
         Ok(report)

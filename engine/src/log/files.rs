@@ -12,7 +12,7 @@ use proofmark_vfs::{OpenMode, Vfs, VfsFile};
 
 use super::{LogOptions, in_doubt};
 use crate::error::{Error, Result};
-use crate::format::{SEGMENT_HEADER, SEGMENT_START, SegmentHeader};
+use crate::format::{Damage, SEGMENT_HEADER, SEGMENT_START, SegmentHeader};
 use crate::ids::{DatabaseId, SegmentId};
 
 /// A segment that has begun: its header and its name are durable.
@@ -72,7 +72,11 @@ pub(crate) fn begin_segment(
     };
     let mut start = [0; SEGMENT_START];
     start[..SEGMENT_HEADER].copy_from_slice(&header.encode());
-    file.write_all_at(&start, 0).map_err(|source| Error::io("write", &path, source))?;
+    if let Err(source) = file.write_all_at(&start, 0) {
+        // If it can't even begin, it need not take a place in the directory.
+        let _ = vfs.remove(&path);
+        return Err(Error::io("write", &path, source));
+    }
     file.sync_data().map_err(|source| in_doubt("sync", &path, source))?;
     vfs.sync_directory(directory).map_err(|source| in_doubt("sync", directory, source))?;
     Ok(Begun { header, file, path, size: size.max(SEGMENT_START as u64), is_recycled })
@@ -88,21 +92,21 @@ fn take_spare(
     let path = segment_path(directory, header.segment);
     for id in list(vfs, directory)?.1 {
         let spare = spare_path(directory, id);
-        let file = match vfs.open(&spare, OpenMode::ReadWrite) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            outcome => outcome.map_err(|source| Error::io("open", &spare, source))?,
-        };
-        if !is_what_it_was(&*file, header.database, id).map_err(|e| Error::io("read", &spare, e))? {
-            remove(vfs, &spare)?;
-            continue;
+        // A spare that can't be opened, read, cut or renamed is of no use; a new file will do. It may also have been removed
+        // meanwhile, by a checkpoint that found too many.
+        let Ok(file) = vfs.open(&spare, OpenMode::ReadWrite) else { continue };
+        match is_what_it_was(&*file, header.database, id) {
+            Ok(true) => {}
+            Ok(false) => {
+                remove(vfs, &spare)?;
+                continue;
+            }
+            Err(_) => continue,
         }
-        let size = cut(&*file, &spare, options.segment_limit())?;
-        match vfs.rename(&spare, &path) {
-            // A checkpoint that found too many has removed it meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            outcome => outcome.map_err(|source| Error::io("rename", &spare, source))?,
+        let Ok(size) = cut(&*file, &spare, options.segment_limit()) else { continue };
+        if vfs.rename(&spare, &path).is_ok() {
+            return Ok(Some((file, size)));
         }
-        return Ok(Some((file, size)));
     }
     Ok(None)
 }
@@ -172,7 +176,15 @@ fn remove(vfs: &dyn Vfs, path: &Path) -> Result<()> {
 /// # Errors
 /// `Corruption` if a segment may hold records: then there was a database, whose data file is missing.
 pub(crate) fn clear_unused(vfs: &dyn Vfs, directory: &Path) -> Result<()> {
-    for segment in list_segments(vfs, directory)? {
+    let (segments, spares) = list(vfs, directory)?;
+    // An attempt makes the first segment, and nothing else.
+    let later =
+        segments.iter().find(|segment| **segment != SegmentId(1)).map(|id| segment_path(directory, *id));
+    if let Some(path) = later.or_else(|| spares.first().map(|id| spare_path(directory, *id))) {
+        let damage = Damage("this file is part of a database, but the data file is missing");
+        return Err(Error::corruption(&path, 0, damage));
+    }
+    for segment in segments {
         super::reader::SegmentReader::open(vfs, directory, segment)?.refuse_records()?;
         remove(vfs, &segment_path(directory, segment))?;
     }

@@ -14,8 +14,12 @@ pub(crate) type Mutations = BTreeMap<Arc<[u8]>, TierValue>;
 
 /// A point in a write transaction to which it can be rolled back, with
 /// [`WriteTransaction::rollback_to`](crate::WriteTransaction::rollback_to).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Savepoint(u64);
+#[derive(Debug, Clone)]
+pub struct Savepoint {
+    /// Of the transaction, and of no other.
+    owner: Arc<()>,
+    number: u64,
+}
 
 /// The changes of one transaction.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ pub(crate) struct OwnWrites {
     undo: Vec<(Arc<[u8]>, Option<TierValue>)>,
     /// Savepoints that are valid, and the length of `undo` when each was made. Oldest first.
     savepoints: Vec<(u64, usize)>,
+    next_savepoint: u64,
+    owner: Arc<()>,
 }
 
 impl OwnWrites {
@@ -45,18 +51,20 @@ impl OwnWrites {
         self.undo.push((key, before));
     }
 
-    /// `number` is one that no other savepoint of the database has.
-    pub(crate) fn savepoint(&mut self, number: u64) -> Savepoint {
+    pub(crate) fn savepoint(&mut self) -> Savepoint {
+        let number = self.next_savepoint;
+        self.next_savepoint += 1;
         self.savepoints.push((number, self.undo.len()));
-        Savepoint(number)
+        Savepoint { owner: Arc::clone(&self.owner), number }
     }
 
     /// Undoes everything since `savepoint`, which stays valid, unlike those after it.
     pub(crate) fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
-        let found = self.savepoints.iter().position(|(number, _)| *number == savepoint.0);
-        let index = found.ok_or(Error::InvalidArgument {
+        let is_ours = Arc::ptr_eq(&self.owner, &savepoint.owner);
+        let is_it = |(number, _): &(u64, usize)| is_ours && *number == savepoint.number;
+        let index = self.savepoints.iter().position(is_it).ok_or(Error::InvalidArgument {
             what: "the savepoint",
-            found: savepoint.0,
+            found: savepoint.number,
             expected: "one of this transaction that was not rolled back beyond",
         })?;
         let undo_count = self.savepoints[index].1;
@@ -84,11 +92,11 @@ mod tests {
         let mut writes = OwnWrites::default();
         set(&mut writes, "a", Some("1"));
         let start = writes.mutations().clone();
-        let first = writes.savepoint(1);
+        let first = writes.savepoint();
         set(&mut writes, "a", Some("2"));
         set(&mut writes, "b", Some("2"));
         let middle = writes.mutations().clone();
-        let second = writes.savepoint(2);
+        let second = writes.savepoint();
         set(&mut writes, "a", None);
         set(&mut writes, "a", Some("3"));
         set(&mut writes, "c", Some("3"));
@@ -100,5 +108,7 @@ mod tests {
         writes.rollback_to(&first).expect("it is valid");
         assert_eq!(*writes.mutations(), start);
         assert!(matches!(writes.rollback_to(&second), Err(Error::InvalidArgument { .. })));
+        let foreign = OwnWrites::default().savepoint();
+        assert!(matches!(writes.rollback_to(&foreign), Err(Error::InvalidArgument { .. })));
     }
 }

@@ -13,7 +13,8 @@ use crate::sync::Arc;
 /// A snapshot of the database. Sees exactly the transactions up to [`ReadTransaction::snapshot`], however long it lives
 /// and whatever is committed or checkpointed meanwhile.
 ///
-/// It blocks nobody; what it costs is that pages and versions it may still need are kept.
+/// It blocks nobody. What it costs is that nothing is used again of the pages that checkpoints give up while it lives, so
+/// that the data file grows with what is written meanwhile.
 #[derive(Debug)]
 pub struct ReadTransaction {
     /// Keeps the database open, and so its lock.

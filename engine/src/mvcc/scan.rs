@@ -7,7 +7,7 @@
 use std::ops::Bound;
 
 use super::{Mutations, View};
-use crate::btree::{BaseEntry, BaseScan};
+use crate::btree::{BaseEntry, BaseScan, Values};
 use crate::bytes::Bytes;
 use crate::error::Result;
 use crate::ids::TxnId;
@@ -54,6 +54,27 @@ impl<'t> Scan<'t> {
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         direction: Direction,
     ) -> Result<Scan<'t>> {
+        Scan::with_values(view, snapshot, own, bounds, direction, Values::Read)
+    }
+
+    /// A scan whose pairs have empty values where reading them would cost something.
+    pub(crate) fn keys(
+        view: &'t View,
+        snapshot: TxnId,
+        own: Option<&'t Mutations>,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Result<Scan<'t>> {
+        Scan::with_values(view, snapshot, own, bounds, Direction::Ascending, Values::LeaveLarge)
+    }
+
+    fn with_values(
+        view: &'t View,
+        snapshot: TxnId,
+        own: Option<&'t Mutations>,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        direction: Direction,
+        values: Values,
+    ) -> Result<Scan<'t>> {
         let (start, end) = match direction {
             Direction::Ascending => bounds,
             Direction::Descending => (bounds.1, bounds.0),
@@ -71,7 +92,7 @@ impl<'t> Scan<'t> {
             return Ok(scan);
         }
         let is_reverse = direction == Direction::Descending;
-        let base = BaseScan::new(pager, view.base.root, snapshot, start, is_reverse)?;
+        let base = BaseScan::new(pager, view.base.root, snapshot, start, is_reverse, values)?;
         let kinds = own
             .map(SourceKind::Own)
             .into_iter()

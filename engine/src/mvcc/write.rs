@@ -49,7 +49,8 @@ pub(crate) struct Commit {
 
 /// A transaction that was handed to the log with [`WriteTransaction::submit`] and is on its way to the disk.
 ///
-/// Dropping a ticket takes nothing back: the transaction becomes durable and visible with the next commit that syncs.
+/// Dropping a ticket takes nothing back: the transaction becomes durable and visible with the next commit or
+/// [`Database::sync`](crate::Database::sync). If the database is closed before that, it is lost.
 #[derive(Debug)]
 #[must_use = "a submitted transaction is durable and visible only once somebody waited for it"]
 pub struct Ticket {
@@ -141,8 +142,8 @@ impl WriteTransaction {
     /// # Errors
     /// As for [`WriteTransaction::get`]; nothing was removed then.
     pub fn delete_range(&mut self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<u64> {
-        let keys =
-            self.range(bounds)?.map(|pair| Ok(Arc::from(&*pair?.0))).collect::<Result<Vec<Arc<[u8]>>>>()?;
+        let scan = Scan::keys(&self.view, self.snapshot, Some(self.own.mutations()), bounds)?;
+        let keys = scan.map(|pair| Ok(Arc::from(&*pair?.0))).collect::<Result<Vec<Arc<[u8]>>>>()?;
         let count = keys.len() as u64;
         for key in keys {
             self.own.set(key, None);
@@ -169,7 +170,7 @@ impl WriteTransaction {
     /// # }
     /// ```
     pub fn savepoint(&mut self) -> Savepoint {
-        self.own.savepoint(self.shared.savepoint_number())
+        self.own.savepoint()
     }
 
     /// Undoes every change since `savepoint`. It can be used again; those made after it can't.
@@ -186,7 +187,8 @@ impl WriteTransaction {
     /// # Errors
     /// Nothing was committed: `Conflict` if the transaction is optimistic and a key that it wrote was committed by
     /// another one since its snapshot; `WriteBusy` if it is optimistic and an exclusive writer is open; `OutOfSpace`;
-    /// `ReadOnly`; `Poisoned` if an earlier commit failed for good.
+    /// `ReadOnly`; `Poisoned` if an earlier commit failed for good; `Corruption`, or an `Io` of reading or writing the data
+    /// file, if the write tier is full and can't be merged.
     ///
     /// Unknown whether it is durable: `Io` if the log can't be written or synced, or `Poisoned` if the sync that this
     /// commit shared with others failed. The database is [`Error::Poisoned`] until it is opened again; then it is there

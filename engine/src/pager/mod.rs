@@ -126,8 +126,14 @@ impl Pager {
         Ok(reference)
     }
 
+    /// Writes a value to pages of its own, and zeros to the end of the last of them: a page that counts has been written,
+    /// so that the sync that lets it count makes it part of the file. The size of a file that was found is no proof of
+    /// that: it may be known to the page cache only.
     pub(crate) fn write_extent(&self, start: PageId, bytes: &[u8]) -> Result<Extent> {
         self.write_bytes(bytes, start)?;
+        let padding = vec![0; bytes.len().next_multiple_of(self.page_size) - bytes.len()];
+        let end = start.0 * self.page_size as u64 + bytes.len() as u64;
+        self.file.write_all_at(&padding, end).map_err(|source| Error::io("write", &self.path, source))?;
         let length = u32::try_from(bytes.len()).expect("values are at most 16 MiB");
         let checksum = checksum(bytes, page_seed(self.database, start));
         Ok(Extent { start, bytes: length, checksum })

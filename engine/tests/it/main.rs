@@ -12,3 +12,4 @@ mod scratch;
 mod space;
 mod survey;
 mod transactions;
+mod trouble;

@@ -80,8 +80,8 @@ pub trait Store {
         Err(StoreError::unpromised("optimistic writers"))
     }
 
-    /// Reads what the commits from `from` on changed, `limit` of them at most: each key once, in key order. Asked for
-    /// under [`Promises::commit_stream`].
+    /// Reads what the commits from `from` on changed, `limit` of them at most: each key once, in key order. What has been
+    /// read is durable. Asked for under [`Promises::commit_stream`].
     ///
     /// # Errors
     /// [`StoreError::ChangesNotRetained`] if `from` is not newer than [`Store::oldest`], and

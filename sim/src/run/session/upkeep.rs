@@ -118,7 +118,9 @@ impl Session<'_> {
             self.record(Event::ChangesRefused { from, reason, oldest });
             return Ok(());
         }
-        let commits = self.judge(Activity::Other, "changes", caught)?;
+        // A consumer must never be ahead of what survives: a stream vouches for what it shows, and syncs for that.
+        let Some(commits) = self.attempt(Activity::Other, "changes", caught)? else { return Ok(()) };
+        self.record(Event::Durable);
         if let (Cursor::Saved, Some(last)) = (cursor, commits.last()) {
             self.cursor = last.id.next();
         }
