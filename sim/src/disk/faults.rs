@@ -22,7 +22,7 @@ use super::state::State;
 pub enum FailingCall {
     /// A write, which then changes nothing.
     Write,
-    /// A sync of a file, after which none of its pending bytes is pending any more: they read back until the power
+    /// A sync of a file, after which none of its pending bytes and sizes is pending any more: they show until the power
     /// fails, no later sync covers them, and then they are gone. (Linux marks pages clean that it could not write.)
     Sync,
     /// A sync of a file that made everything durable all the same.

@@ -99,6 +99,11 @@ impl Inode {
         let end = offset + bytes.len() as u64;
         if end > self.volatile.size() {
             self.change(sequence, FileEffect::Size(end));
+        } else if self.has_lost && end > self.size_to_be() {
+            // The file shows a size that was lost.
+            let effect = FileEffect::Size(end);
+            self.pending_bytes += weight(&effect);
+            self.pending.push(Pending { sequence: sequence.next(), effect });
         }
         if faults.remembered {
             self.remember(offset, bytes.len());
@@ -114,6 +119,15 @@ impl Inode {
         if let Some(place) = released {
             self.release(sequence, place);
         }
+    }
+
+    /// The size that the file has once everything pending is durable.
+    fn size_to_be(&self) -> u64 {
+        let last = self.pending.iter().rev().find_map(|pending| match pending.effect {
+            FileEffect::Size(size) => Some(size),
+            FileEffect::Data { .. } => None,
+        });
+        last.unwrap_or(self.durable.size())
     }
 
     pub(super) fn set_size(&mut self, sequence: &mut Sequence, size: u64) {
@@ -140,11 +154,11 @@ impl Inode {
         }
     }
 
-    /// Forgets every pending write, as a sync does that fails: what was written is shown and never becomes durable.
-    /// Sizes stay pending.
+    /// Forgets every pending write and size, as a sync does that fails: they are shown and never become durable. A later
+    /// write makes the file as long as it needs to be.
     pub(super) fn lose_pending(&mut self) {
-        self.pending.retain(|pending| pending.effect.is_size());
-        self.pending_bytes = self.pending.iter().map(|pending| weight(&pending.effect)).sum();
+        self.pending.clear();
+        self.pending_bytes = 0;
         self.held = None;
         self.has_lost = true;
     }
