@@ -6,7 +6,7 @@
 use super::capacity;
 use super::pack::{Item, pack, shared, size};
 use super::retain::Summary;
-use crate::format::{LeafCell, Page, PageWriter, Separator, Subtree, VersionKey};
+use crate::format::{LeafCell, Page, PageReference, PageWriter, Separator, Subtree, VersionKey};
 use crate::ids::{Generation, PageId};
 use crate::pager::Pager;
 use crate::sync::Arc;
@@ -19,6 +19,14 @@ pub(crate) enum Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// The page it lies in, if it is there already.
+    pub(crate) fn origin(&self) -> Option<PageReference> {
+        match self {
+            Entry::Kept { page, .. } => Some(page.reference()),
+            Entry::New(_) => None,
+        }
+    }
+
     pub(crate) fn cell(&self) -> LeafCell<'_> {
         match self {
             Entry::Kept { page, index } => page.leaf(*index),
@@ -65,6 +73,15 @@ pub(crate) struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    /// A page that some of its contents lie in as they are.
+    pub(crate) fn origin(&self) -> Option<PageReference> {
+        match &self.content {
+            Content::Kept(tree) => Some(tree.page),
+            Content::Leaf { entries, .. } => entries.iter().find_map(Entry::origin),
+            Content::Branch { children, .. } => children.iter().find_map(Draft::origin),
+        }
+    }
+
     /// Whether so little is in it that it should be joined with a neighbour. What is kept is as full as it was.
     pub(crate) fn is_underfull(&self, page_size: usize) -> bool {
         let used = match &self.content {

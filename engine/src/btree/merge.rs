@@ -10,8 +10,8 @@
 use super::draft::{Child, Content, Draft, Entry, branch_page, leaf_page, pack_branch, pack_leaf};
 use super::retain::{Sieve, Summary};
 use super::{is_inline, load};
-use crate::error::Result;
-use crate::format::{Damage, LeafCell, LeafValue, Page, Separator, Subtree, VersionKey};
+use crate::error::{Error, Result};
+use crate::format::{Damage, LeafCell, LeafValue, MAX_LEVEL, Page, Separator, Subtree, VersionKey};
 use crate::ids::{Generation, PageId, TxnId};
 use crate::pager::{Allocator, Pager};
 use crate::sync::Arc;
@@ -45,7 +45,7 @@ pub(crate) fn merge(
     let mut level = 0;
     let mut drafts = match root {
         None if changes.is_empty() => return Ok(None),
-        None => target.merge_leaf(None, lowest, changes)?,
+        None => target.merge_leaf(None, lowest, None, changes)?,
         Some(root) if !target.has_work(root, changes) => return Ok(Some(root)),
         Some(root) => {
             let page = load(target.pager, root.page, None)?;
@@ -55,8 +55,11 @@ pub(crate) fn merge(
     };
     while drafts.len() > 1 {
         target.write_all(&mut drafts)?;
-        level = level.checked_add(1).expect("256 levels of two children each exceed any file");
-        drafts = pack_branch(target.pager.page_size(), level, drafts);
+        if level == MAX_LEVEL {
+            return Err(target.corruption(&drafts, "the tree is impossibly high"));
+        }
+        level += 1;
+        drafts = target.pack_branch(level, drafts)?;
     }
     match drafts.pop() {
         Some(draft) => Ok(Some(target.write_root(draft)?)),
@@ -79,7 +82,7 @@ impl Target<'_> {
         changes: &[Change<'c>],
     ) -> Result<Vec<Draft<'c>>> {
         if page.level() == 0 {
-            self.merge_leaf(Some((tree, page)), lower, changes)
+            self.merge_leaf(Some((tree, page)), lower, upper, changes)
         } else {
             self.merge_branch(tree, page, lower, upper, changes)
         }
@@ -89,6 +92,7 @@ impl Target<'_> {
         &mut self,
         old: Option<(Subtree, &Arc<Page>)>,
         lower: Separator,
+        upper: Option<&Separator>,
         changes: &[Change<'c>],
     ) -> Result<Vec<Draft<'c>>> {
         let entries = merge_entries(old.map(|(_, page)| page), changes);
@@ -102,7 +106,7 @@ impl Target<'_> {
         }
         self.release_values(&dropped)?;
         let entries = entries.into_iter().map(|entry| self.place_value(entry)).collect::<Result<Vec<_>>>()?;
-        self.pack_leaf(&lower, entries)
+        self.pack_leaf(&lower, upper, entries)
     }
 
     fn merge_branch<'c>(
@@ -113,7 +117,7 @@ impl Target<'_> {
         upper: Option<&Separator>,
         changes: &[Change<'c>],
     ) -> Result<Vec<Draft<'c>>> {
-        let children = children_of(page, &lower);
+        let children = self.children_of(page, &lower, upper)?;
         let mut drafts: Vec<Draft<'c>> = Vec::with_capacity(children.len());
         let mut rest = changes;
         for (index, child) in children.iter().enumerate() {
@@ -142,7 +146,7 @@ impl Target<'_> {
         if drafts.len() > 1 || drafts.iter().any(|draft| !draft.is_underfull(self.pager.page_size())) {
             self.write_all(&mut drafts)?;
         }
-        Ok(pack_branch(self.pager.page_size(), page.level(), drafts))
+        self.pack_branch(page.level(), drafts)
     }
 
     /// Joins each underfull draft with a neighbour and packs the two anew, until none is underfull or only one is left.
@@ -158,15 +162,17 @@ impl Target<'_> {
             let right = drafts.remove(left + 1);
             let left_draft = drafts.remove(left);
             let lower = left_draft.lower.clone();
-            let joined = match (self.open(left_draft, parent_level)?, self.open(right, parent_level)?) {
+            let left_content = self.open(left_draft, parent_level, Some(&right.lower))?;
+            let upper = drafts.get(left).map(|next| &next.lower);
+            let joined = match (left_content, self.open(right, parent_level, upper)?) {
                 (Content::Leaf { mut entries, .. }, Content::Leaf { entries: more, .. }) => {
                     entries.extend(more);
-                    self.pack_leaf(&lower, entries)?
+                    self.pack_leaf(&lower, upper, entries)?
                 }
                 (Content::Branch { level, mut children }, Content::Branch { children: more, .. }) => {
                     children.extend(more);
                     self.join_underfull(&mut children, level)?;
-                    pack_branch(page_size, level, children)
+                    self.pack_branch(level, children)?
                 }
                 _ => unreachable!("children of one branch are of one level"),
             };
@@ -177,8 +183,13 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// The contents of a draft; a kept page is taken apart for that.
-    fn open<'c>(&mut self, draft: Draft<'c>, parent_level: u8) -> Result<Content<'c>> {
+    /// The contents of a draft; a kept page is taken apart for that. `upper` is the lower bound of the draft after it.
+    fn open<'c>(
+        &mut self,
+        draft: Draft<'c>,
+        parent_level: u8,
+        upper: Option<&Separator>,
+    ) -> Result<Content<'c>> {
         let Content::Kept(tree) = draft.content else { return Ok(draft.content) };
         let page = load(self.pager, tree.page, Some(parent_level))?;
         self.release_page(&page)?;
@@ -188,19 +199,56 @@ impl Target<'_> {
             return Ok(Content::Leaf { entries: (0..page.count()).map(entry).collect(), summary });
         }
         let kept = |child: Child| Draft { lower: child.lower, content: Content::Kept(child.tree) };
-        let children = children_of(&page, &draft.lower).into_iter().map(kept).collect();
+        let children = self.children_of(&page, &draft.lower, upper)?.into_iter().map(kept).collect();
         Ok(Content::Branch { level: page.level(), children })
     }
 
-    /// Entries come from pages that may be whole and still not fit together, so that their order is checked.
-    fn pack_leaf<'c>(&self, lower: &Separator, entries: Vec<Entry<'c>>) -> Result<Vec<Draft<'c>>> {
-        if !entries.is_sorted_by(|a, b| a.version() < b.version()) {
-            let page = entries.iter().find_map(|entry| match entry {
-                Entry::Kept { page, .. } => Some(page.reference().page),
-                Entry::New(_) => None,
-            });
-            let page = page.expect("changes are in order among themselves");
-            return Err(self.pager.corruption(page, Damage("a leaf's entries overlap its neighbour's")));
+    /// The children of a branch. Their bounds come from pages that may be whole and still not fit together, so that they
+    /// are checked against those of the branch.
+    fn children_of(&self, page: &Page, lower: &Separator, upper: Option<&Separator>) -> Result<Vec<Child>> {
+        let child = |index| {
+            let (bound, tree) = page.branch(index);
+            Child { lower: if index == 0 { lower.clone() } else { bound }, tree }
+        };
+        let children: Vec<Child> = (0..page.count()).map(child).collect();
+        let bounds = children.iter().map(|child| &child.lower).chain(upper);
+        if bounds.map(Separator::as_key).is_sorted_by(|a, b| a < b) {
+            return Ok(children);
+        }
+        let damage = Damage("a separator lies outside the bounds of its branch");
+        Err(self.pager.corruption(page.reference().page, damage))
+    }
+
+    /// Bounds within leaves that don't fit together are out of order, too.
+    fn pack_branch<'c>(&self, level: u8, children: Vec<Draft<'c>>) -> Result<Vec<Draft<'c>>> {
+        if !children.is_sorted_by(|a, b| a.lower.as_key() < b.lower.as_key()) {
+            return Err(self.corruption(&children, "the children of a branch overlap"));
+        }
+        Ok(pack_branch(self.pager.page_size(), level, children))
+    }
+
+    /// Damage that shows in these drafts; it is in the pages that they came of, the first of which is named.
+    fn corruption(&self, drafts: &[Draft<'_>], reason: &'static str) -> Error {
+        let page = drafts.iter().find_map(Draft::origin).map_or(PageId(0), |origin| origin.page);
+        self.pager.corruption(page, Damage(reason))
+    }
+
+    /// Entries come from pages that may be whole and still not fit together, so that they are checked against each other
+    /// and against the bounds of their leaf.
+    fn pack_leaf<'c>(
+        &self,
+        lower: &Separator,
+        upper: Option<&Separator>,
+        entries: Vec<Entry<'c>>,
+    ) -> Result<Vec<Draft<'c>>> {
+        let versions = entries.iter().map(Entry::version);
+        let (first, last) = (versions.clone().next(), versions.clone().next_back());
+        let is_inside = first.is_none_or(|first| lower.as_key() <= first)
+            && last.zip(upper).is_none_or(|(last, upper)| last < upper.as_key());
+        if !is_inside || !versions.is_sorted_by(|a, b| a < b) {
+            let page = entries.iter().find_map(Entry::origin).expect("changes are in order, and inside");
+            let damage = Damage("an entry lies outside the bounds of its leaf");
+            return Err(self.pager.corruption(page.page, damage));
         }
         Ok(pack_leaf(self.pager.page_size(), lower, entries))
     }
@@ -283,14 +331,6 @@ impl Target<'_> {
     fn release(&mut self, named_by: PageId, start: PageId, count: u64) -> Result<()> {
         self.allocator.release(start, count).map_err(|damage| self.pager.corruption(named_by, damage))
     }
-}
-
-fn children_of(page: &Page, lower: &Separator) -> Vec<Child> {
-    let child = |index| {
-        let (bound, tree) = page.branch(index);
-        Child { lower: if index == 0 { lower.clone() } else { bound }, tree }
-    };
-    (0..page.count()).map(child).collect()
 }
 
 /// The entries of a leaf and the changes, in one order.

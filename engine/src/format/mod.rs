@@ -22,7 +22,7 @@ pub(crate) use cell::{EXTENT_BYTES, Extent, LEAF_CELL_HEADER, LeafCell, LeafValu
 pub(crate) use free_list::{FreeListPage, FreeRun, runs_per_page};
 pub(crate) use key::Key;
 pub(crate) use meta::{META_BYTES, Meta, NO_GARBAGE, PageReference, Subtree};
-pub(crate) use page::{BRANCH_CELL_HEADER, PAGE_HEADER, Page, PageKind, SLOT_BYTES};
+pub(crate) use page::{BRANCH_CELL_HEADER, MAX_LEVEL, PAGE_HEADER, Page, PageKind, SLOT_BYTES};
 pub(crate) use page_writer::PageWriter;
 pub(crate) use record::{
     MAX_KEY_BYTES, MAX_VALUE_BYTES, Mutations, RECORD_ALIGNMENT, RECORD_HEADER, RecordHeader, RecordPlace,

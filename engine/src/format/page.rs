@@ -22,7 +22,7 @@ pub(crate) const SLOT_BYTES: usize = 6;
 /// Bytes of a branch cell before its key.
 pub(crate) const BRANCH_CELL_HEADER: usize = 42;
 /// No tree is higher: with two children to a branch it would have more leaves than a file has bytes.
-const MAX_LEVEL: u8 = 62;
+pub(crate) const MAX_LEVEL: u8 = 62;
 
 /// Where cells of both kinds have the length of their part of the key.
 pub(super) const CELL_KEY_BYTES: usize = 0;
