@@ -9,10 +9,9 @@ use super::pack::{Item, Room, leaf_bytes_beside_key, pack};
 use super::retain::{Sieve, Summary};
 use super::{Cursor, capacity, is_inline};
 use crate::error::Result;
-use crate::format::{Damage, Extent, LeafCell, LeafValue, Page, Separator, Subtree, VersionKey};
+use crate::format::{Extent, LeafCell, LeafValue, MAX_LEVEL, Separator, Subtree, VersionKey};
 use crate::ids::{Generation, PageId, TxnId};
 use crate::pager::Pager;
-use crate::sync::Arc;
 
 /// Calls `each` for every version of the tree at `root`, in order, with its value; none if it is a deletion.
 pub(crate) fn for_each_version(
@@ -21,20 +20,13 @@ pub(crate) fn for_each_version(
     mut each: impl FnMut(VersionKey<'_>, Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
     let mut cursor = Cursor::seek(pager, root, Separator::lowest().as_key())?;
-    let mut previous: Option<(Arc<Page>, usize)> = None;
     while let Some((page, index)) = cursor.forward(pager)? {
         let LeafCell { version, value } = page.leaf(index);
-        // Within a leaf the order was checked when it was read, but not between leaves.
-        if previous.is_some_and(|(page, index)| page.version(index) >= version) {
-            let damage = Damage("a leaf's entries overlap its neighbour's");
-            return Err(pager.corruption(page.reference().page, damage));
-        }
         match value {
             LeafValue::Inline(bytes) => each(version, Some(bytes))?,
             LeafValue::Tombstone => each(version, None)?,
             LeafValue::Extent(extent) => each(version, Some(&pager.read_extent(extent)?))?,
         }
-        previous = Some((page, index));
     }
     Ok(())
 }
@@ -250,5 +242,9 @@ impl PendingLeaf {
 
 /// The level of the branches that the builder keeps at this index.
 fn branch_level(index: usize) -> u8 {
-    u8::try_from(index + 1).expect("256 levels of two children each exceed any file")
+    assert!(
+        index < usize::from(MAX_LEVEL),
+        "a tree of two children to a branch and so many levels exceeds any file"
+    );
+    index as u8 + 1
 }

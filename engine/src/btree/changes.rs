@@ -1,5 +1,6 @@
 //! All versions of the tree that are later than a transaction.
 
+use super::ascent::Ascent;
 use super::{key_at, load};
 use crate::bytes::Bytes;
 use crate::error::Result;
@@ -33,16 +34,21 @@ pub(crate) struct ChangedSince {
     root: Option<Subtree>,
     /// The pages from the root down, each with the index at which to go on.
     path: Vec<(Arc<Page>, usize)>,
+    ascent: Ascent,
 }
 
 /// The versions in the tree at `root` that are later than `after`.
 pub(crate) fn changed_since(root: Option<Subtree>, after: TxnId) -> ChangedSince {
-    ChangedSince { after, root, path: Vec::new() }
+    ChangedSince { after, root, path: Vec::new(), ascent: Ascent::new() }
 }
 
 impl ChangedSince {
-    /// The next version. After an error the walk can't go on.
+    /// The next version. After an error the walk is at its end.
     pub(crate) fn next(&mut self, pager: &Pager) -> Result<Option<StoredVersion>> {
+        self.step(pager).inspect_err(|_| self.path.clear())
+    }
+
+    fn step(&mut self, pager: &Pager) -> Result<Option<StoredVersion>> {
         if let Some(root) = self.root.take() {
             self.enter(pager, root, None)?;
         }
@@ -55,6 +61,9 @@ impl ChangedSince {
             *index += 1;
             if page.level() > 0 {
                 let (tree, level) = (page.child(here), page.level());
+                if tree.newest > self.after {
+                    self.ascent.descend(pager, page, here)?;
+                }
                 self.enter(pager, tree, Some(level))?;
             } else if page.version(here).txn > self.after {
                 return Ok(Some(stored_version(page, here)));
@@ -65,7 +74,11 @@ impl ChangedSince {
 
     fn enter(&mut self, pager: &Pager, tree: Subtree, parent_level: Option<u8>) -> Result<()> {
         if tree.newest > self.after {
-            self.path.push((load(pager, tree.page, parent_level)?, 0));
+            let page = load(pager, tree.page, parent_level)?;
+            if page.level() == 0 {
+                self.ascent.pass(pager, &page)?;
+            }
+            self.path.push((page, 0));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A position in the tree: the gap between two entries.
 
+use super::ascent::check_neighbours;
 use super::{child, load};
 use crate::error::Result;
 use crate::format::{Page, Subtree, VersionKey};
@@ -7,7 +8,8 @@ use crate::pager::Pager;
 use crate::sync::Arc;
 
 /// The path from the root to a gap between two entries. It holds its pages, and stays valid as long as the base version
-/// it was opened on is held.
+/// it was opened on is held. From leaf to leaf it makes sure that it goes the right way. After an error it has no path any
+/// more, and finds no entries.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     /// For branches the child that was taken; for the leaf, last, the index of the entry after the gap.
@@ -41,9 +43,10 @@ impl Cursor {
             let Some(turn) = self.path.iter().rposition(|(page, index)| index + 1 < page.count()) else {
                 return Ok(None);
             };
-            self.path.truncate(turn + 1);
+            let left = self.leave_for(turn);
             self.path[turn].1 += 1;
             self.complete(pager, |_| 0, |_| 0)?;
+            self.check(|right| check_neighbours(pager, &left, right))?;
         }
         Ok(self.path.last().map(|(leaf, index)| (leaf, *index)))
     }
@@ -64,10 +67,23 @@ impl Cursor {
                 return Ok(Some((Arc::clone(leaf), *index)));
             }
             let Some(turn) = self.path.iter().rposition(|(_, index)| *index > 0) else { return Ok(None) };
-            self.path.truncate(turn + 1);
+            let right = self.leave_for(turn);
             self.path[turn].1 -= 1;
             self.complete(pager, |branch| branch.count() - 1, Page::count)?;
+            self.check(|left| check_neighbours(pager, left, &right))?;
         }
+    }
+
+    /// Cuts the path off after the branch at `turn`, and returns the leaf that it led to.
+    fn leave_for(&mut self, turn: usize) -> Arc<Page> {
+        let (leaf, _) = self.path.pop().expect("the path leads to a leaf");
+        self.path.truncate(turn + 1);
+        leaf
+    }
+
+    fn check(&mut self, check: impl FnOnce(&Page) -> Result<()>) -> Result<()> {
+        let (leaf, _) = self.path.last().expect("the path leads to a leaf");
+        check(leaf).inspect_err(|_| self.path.clear())
     }
 
     fn descend(
@@ -97,7 +113,14 @@ impl Cursor {
             if parent.level() == 0 {
                 return Ok(());
             }
-            let page = child(pager, parent, *index)?;
+            let page = match child(pager, parent, *index) {
+                Ok(page) => page,
+                Err(error) => {
+                    // Nobody may take the branch that is last for a leaf.
+                    self.path.clear();
+                    return Err(error);
+                }
+            };
             let index = if page.level() > 0 { in_branch(&page) } else { in_leaf(&page) };
             self.path.push((page, index));
         }

@@ -5,8 +5,9 @@
 //! who read it. There are no sibling pointers, which copy-on-write could not keep; a [`Cursor`] keeps its path instead.
 //!
 //! A child pointer carries the child's checksum, and a child must be exactly one level below its parent, so that no
-//! damage on disk can send a reader in a circle.
+//! damage on disk can send a reader in a circle. And a walk over many pages makes sure that it only goes one way.
 
+mod ascent;
 mod build;
 mod changes;
 mod cursor;
@@ -17,6 +18,8 @@ mod retain;
 mod scan;
 mod verify;
 
+#[cfg(test)]
+mod forged;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +33,7 @@ use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
 
+pub(crate) use ascent::for_each_page;
 pub(crate) use build::{Builder, for_each_version};
 pub(crate) use changes::{StoredValue, StoredVersion, changed_since};
 pub(crate) use cursor::Cursor;
@@ -108,12 +112,12 @@ fn key_at(page: &Arc<Page>, index: usize) -> Bytes {
 }
 
 /// The child at `index` of a branch.
-pub(crate) fn child(pager: &Pager, parent: &Page, index: usize) -> Result<Arc<Page>> {
+fn child(pager: &Pager, parent: &Page, index: usize) -> Result<Arc<Page>> {
     load(pager, parent.child(index).page, Some(parent.level()))
 }
 
 /// A page of the tree: a root, or a child of a branch of level `parent_level`.
-pub(crate) fn load(pager: &Pager, reference: PageReference, parent_level: Option<u8>) -> Result<Arc<Page>> {
+fn load(pager: &Pager, reference: PageReference, parent_level: Option<u8>) -> Result<Arc<Page>> {
     let page = pager.read(reference)?;
     check(pager, &page, parent_level)?;
     Ok(page)

@@ -3,12 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::btree::{child, load};
+use crate::btree::for_each_page;
 use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::format::{LeafValue, Mutations, Page, PageReference};
 use crate::log::replay;
-use crate::pager::Pager;
 
 impl Database {
     /// Writes the meta page, every page of the base tree with its entries, and every record of the log to `out`, a line
@@ -22,15 +21,12 @@ impl Database {
         let shared = &self.shared;
         let state = shared.checkpoint.lock();
         let meta = state.meta;
-        let mut printer = Printer { pager: &state.pager, out };
+        let mut printer = Printer { out };
         printer.line(format_args!(
             "meta generation={} page-size={} pages={} checkpoint={} oldest={} log-start={}",
             meta.generation, meta.page_size, meta.page_count, meta.checkpoint, meta.oldest, meta.log_start
         ))?;
-        if let Some(root) = meta.root {
-            let page = load(&state.pager, root.page, None)?;
-            printer.page(&page, 0)?;
-        }
+        for_each_page(&state.pager, meta.root, &mut |page, depth| printer.page(page, depth))?;
         let _no_commits = shared.lock_log_file()?;
         let mut outcome = Ok(());
         replay(&*shared.vfs, &shared.directory, &meta, |txn, mutations| {
@@ -45,7 +41,6 @@ impl Database {
 }
 
 struct Printer<'a> {
-    pager: &'a Pager,
     out: &'a mut dyn io::Write,
 }
 
@@ -69,25 +64,23 @@ impl Printer<'_> {
             page.count(),
             page.used()
         ))?;
+        if page.level() > 0 {
+            return Ok(());
+        }
         for index in 0..page.count() {
-            if page.level() == 0 {
-                let cell = page.leaf(index);
-                let key = cell.version.key.to_vec();
-                let key = key.escape_ascii();
-                let txn = cell.version.txn;
-                match cell.value {
-                    LeafValue::Inline(bytes) => {
-                        self.line(format_args!("{indent}  \"{key}\"@{txn} {} bytes", bytes.len()))?;
-                    }
-                    LeafValue::Tombstone => self.line(format_args!("{indent}  \"{key}\"@{txn} deleted"))?,
-                    LeafValue::Extent(extent) => self.line(format_args!(
-                        "{indent}  \"{key}\"@{txn} {} bytes at page {}",
-                        extent.bytes, extent.start
-                    ))?,
+            let cell = page.leaf(index);
+            let key = cell.version.key.to_vec();
+            let key = key.escape_ascii();
+            let txn = cell.version.txn;
+            match cell.value {
+                LeafValue::Inline(bytes) => {
+                    self.line(format_args!("{indent}  \"{key}\"@{txn} {} bytes", bytes.len()))?;
                 }
-            } else {
-                let child = child(self.pager, page, index)?;
-                self.page(&child, depth + 1)?;
+                LeafValue::Tombstone => self.line(format_args!("{indent}  \"{key}\"@{txn} deleted"))?,
+                LeafValue::Extent(extent) => self.line(format_args!(
+                    "{indent}  \"{key}\"@{txn} {} bytes at page {}",
+                    extent.bytes, extent.start
+                ))?,
             }
         }
         Ok(())

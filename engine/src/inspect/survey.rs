@@ -1,11 +1,10 @@
 //! `survey`: what the pages of the data file are used for, and how well.
 
-use crate::btree::{child, load};
+use crate::btree::for_each_page;
 use crate::db::Database;
 use crate::error::Result;
 use crate::format::{LeafValue, Page};
 use crate::ids::TxnId;
-use crate::pager::Pager;
 
 /// What a walk over the whole base tree found. Every page of the data file is a meta page, or counted here once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,18 +66,18 @@ impl Database {
             waiting_page_count: census.waiting,
             ..Survey::default()
         };
-        let mut walk = Walk { pager: &state.pager, oldest: state.meta.oldest, survey, above: None };
-        if let Some(root) = state.meta.root {
-            let page = load(walk.pager, root.page, None)?;
-            walk.survey.height = page.level() + 1;
-            walk.page(&page)?;
-        }
+        let page_size = state.pager.page_size();
+        let mut walk = Walk { page_size, oldest: state.meta.oldest, survey, above: None };
+        for_each_page(&state.pager, state.meta.root, &mut |page, _| {
+            walk.page(page);
+            Ok(())
+        })?;
         Ok(walk.survey)
     }
 }
 
-struct Walk<'a> {
-    pager: &'a Pager,
+struct Walk {
+    page_size: usize,
     /// The oldest snapshot that is retained.
     oldest: TxnId,
     survey: Survey,
@@ -86,19 +85,15 @@ struct Walk<'a> {
     above: Option<(Vec<u8>, TxnId)>,
 }
 
-impl Walk<'_> {
-    fn page(&mut self, page: &Page) -> Result<()> {
-        if page.level() == 0 {
+impl Walk {
+    fn page(&mut self, page: &Page) {
+        self.survey.height = self.survey.height.max(page.level() + 1);
+        if page.level() > 0 {
+            self.survey.branches.add(1, page.used() as u64);
+        } else {
             self.survey.leaves.add(1, page.used() as u64);
             self.leaf(page);
-            return Ok(());
         }
-        self.survey.branches.add(1, page.used() as u64);
-        for index in 0..page.count() {
-            let child = child(self.pager, page, index)?;
-            self.page(&child)?;
-        }
-        Ok(())
     }
 
     fn leaf(&mut self, page: &Page) {
@@ -116,7 +111,7 @@ impl Walk<'_> {
             survey.garbage_count += u64::from(is_superseded || (is_deletion && txn <= self.oldest));
             if let LeafValue::Extent(extent) = cell.value {
                 survey.large_value_count += 1;
-                survey.large_values.add(extent.pages(self.pager.page_size()), u64::from(extent.bytes));
+                survey.large_values.add(extent.pages(self.page_size), u64::from(extent.bytes));
             }
             self.above = Some((key.to_vec(), txn));
         }
