@@ -21,8 +21,8 @@ pub enum Retention {
     /// The latest state only.
     #[default]
     Latest,
-    /// The states of the last `n` transactions before the checkpoint, too. Versions that none of them needs are dropped
-    /// from a page when a checkpoint next rewrites it, and stay on disk until then.
+    /// The states of the last `n` transactions before the checkpoint, too. The checkpoint drops every version that none of
+    /// them needs.
     Txns(u64),
     /// Every state since the database was created.
     All,

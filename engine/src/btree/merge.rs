@@ -1,8 +1,8 @@
 //! Merging sorted changes into the tree: what a checkpoint does.
 //!
 //! One pass from left to right. Only nodes with changes or garbage below them are read and written; everything else is
-//! kept by reference. Garbage is what no retained snapshot can see; it is dropped wherever it lies in one leaf with what
-//! supersedes it, and the pointers say where that is the case.
+//! kept by reference. Garbage is what no retained snapshot can see; the pointers say where there is some, and all of it is
+//! dropped.
 //!
 //! Splits and merges of nodes fall out of packing: a node's entries, however many, are cut into pages that are filled
 //! evenly, and a node that became underfull is joined with a neighbour before it is cut.

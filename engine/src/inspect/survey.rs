@@ -4,7 +4,6 @@ use crate::btree::for_each_page;
 use crate::db::Database;
 use crate::error::Result;
 use crate::format::{LeafValue, Page};
-use crate::ids::TxnId;
 
 /// What a walk over the whole base tree found. Every page of the data file is a meta page, or counted here once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,8 +34,6 @@ pub struct Survey {
     pub version_count: u64,
     /// Versions that say that their key was deleted.
     pub deletion_count: u64,
-    /// Versions that no retained snapshot needs. They are dropped when a checkpoint next writes their page.
-    pub garbage_count: u64,
 }
 
 /// Pages of one kind.
@@ -67,7 +64,7 @@ impl Database {
             ..Survey::default()
         };
         let page_size = state.pager.page_size();
-        let mut walk = Walk { page_size, oldest: state.meta.oldest, survey, above: None };
+        let mut walk = Walk { page_size, survey, above: None };
         for_each_page(&state.pager, state.meta.root, &mut |page, _| {
             walk.page(page);
             Ok(())
@@ -78,11 +75,9 @@ impl Database {
 
 struct Walk {
     page_size: usize,
-    /// The oldest snapshot that is retained.
-    oldest: TxnId,
     survey: Survey,
-    /// The version that was seen last.
-    above: Option<(Vec<u8>, TxnId)>,
+    /// The key that was seen last.
+    above: Option<Vec<u8>>,
 }
 
 impl Walk {
@@ -99,21 +94,19 @@ impl Walk {
     fn leaf(&mut self, page: &Page) {
         for index in 0..page.count() {
             let cell = page.leaf(index);
-            let (key, txn) = (cell.version.key, cell.version.txn);
-            // A key's versions follow each other from the newest to the oldest, from leaf to leaf.
-            let newer = self.above.take().filter(|(above, _)| key == above[..]).map(|(_, newer)| newer);
-            let is_deletion = cell.value == LeafValue::Tombstone;
-            let is_superseded = newer.is_some_and(|newer| newer <= self.oldest);
+            let key = cell.version.key;
             let survey = &mut self.survey;
-            survey.key_count += u64::from(newer.is_none());
+            // A key's versions follow each other, from leaf to leaf.
+            if self.above.as_ref().is_none_or(|above| key != above[..]) {
+                survey.key_count += 1;
+                self.above = Some(key.to_vec());
+            }
             survey.version_count += 1;
-            survey.deletion_count += u64::from(is_deletion);
-            survey.garbage_count += u64::from(is_superseded || (is_deletion && txn <= self.oldest));
+            survey.deletion_count += u64::from(cell.value == LeafValue::Tombstone);
             if let LeafValue::Extent(extent) = cell.value {
                 survey.large_value_count += 1;
                 survey.large_values.add(extent.pages(self.page_size), u64::from(extent.bytes));
             }
-            self.above = Some((key.to_vec(), txn));
         }
     }
 }

@@ -52,18 +52,32 @@ fn pages_and_versions_are_counted() {
     assert_eq!((survey.key_count, survey.version_count, survey.deletion_count), (1002, 1152, 50));
     assert_eq!((survey.large_value_count, survey.large_values.page_count), (2, 3 + 1));
     assert_eq!(survey.large_values.used_bytes, 10_000 + 4096);
-    assert_eq!(survey.garbage_count, 0, "everything is retained");
     assert!(survey.height >= 2 && survey.branches.page_count >= 1);
     assert!((0.5..1.0).contains(&survey.leaves.fill(4096)), "{}", survey.leaves.fill(4096));
 }
 
-#[test]
-fn what_no_snapshot_needs_is_garbage_until_its_page_is_written() {
-    let (_directory, database) = open(Retention::Txns(1));
+/// 1000 keys, and then four times a transaction that writes 400 of them again, and one that deletes one of the others; with
+/// checkpoints in between.
+fn history(retention: Retention) -> Survey {
+    let (_directory, database) = open(retention);
     commit(&database, (0..1000).map(|key| (key, Some(100))));
-    commit(&database, [(1, Some(1)), (2, None)]);
-    assert_eq!(survey(&database).garbage_count, 0, "the first state is still retained");
-    commit(&database, [(900, Some(1))]);
-    let later = survey(&database);
-    assert_eq!(later.garbage_count, later.version_count - 1000, "{later:?}");
+    let mut last = survey(&database);
+    for round in 0..4 {
+        commit(&database, (0..400).map(|key| (key * 2, Some(round))));
+        commit(&database, [(2 * round as u32 + 1, None)]);
+        last = survey(&database);
+    }
+    last
+}
+
+#[test]
+fn nothing_but_what_is_retained_is_there_after_a_checkpoint() {
+    let counts = |survey: Survey| (survey.key_count, survey.version_count, survey.deletion_count);
+    assert_eq!(counts(history(Retention::Latest)), (996, 996, 0));
+    // The state before the last deletion: the deletion, and what it deleted.
+    assert_eq!(counts(history(Retention::Txns(1))), (997, 998, 1));
+    // And the one before 400 keys were written last; and the one before the deletion before that.
+    assert_eq!(counts(history(Retention::Txns(2))), (997, 997 + 400 + 1, 1));
+    assert_eq!(counts(history(Retention::Txns(3))), (998, 998 + 400 + 2, 2));
+    assert_eq!(counts(history(Retention::All)), (1000, 1000 + 4 * 400 + 4, 4));
 }

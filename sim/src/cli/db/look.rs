@@ -92,7 +92,6 @@ fn figures_of_stats(stats: &Stats, survey: &Survey, bytes_on_disk: u64) -> Figur
         key_count,
         version_count,
         deletion_count,
-        garbage_count,
     } = *survey;
     let percent = |usage: PageUsage| format!("{:.0} %", 100.0 * usage.fill(page_size));
     let mut figures = Figures::new();
@@ -119,7 +118,6 @@ fn figures_of_stats(stats: &Stats, survey: &Survey, bytes_on_disk: u64) -> Figur
         .count("versions of them", version_count)
         .count("  deletions", deletion_count)
         .count("  values in pages of their own", large_value_count)
-        .count("  that nobody needs any more", garbage_count)
         .count("pages that were read for this from the disk", cache_misses)
         .count("pages that were in the cache", cache_hits);
     figures
