@@ -7,12 +7,11 @@ use std::ops::Bound;
 
 use proofmark_vfs::{OpenMode, RealVfs, Vfs};
 
-use super::verify::TreeReport;
 use super::{
-    BaseScan, Builder, Change, StoredValue, Target, Values, capacity, changed_since, child, for_each_version,
-    get, load, merge, verify,
+    BaseScan, Builder, Change, StoredValue, Target, TreeReport, Values, capacity, changed_since, child,
+    for_each_version, get, load, merge, verify,
 };
-use crate::format::{Subtree, VersionKey};
+use crate::format::{NO_GARBAGE, Subtree, VersionKey};
 use crate::ids::{DatabaseId, Generation, PageId, TxnId};
 use crate::pager::{Allocator, Pager};
 
@@ -126,7 +125,10 @@ impl Tree {
 
     /// Checks structure, accounting and contents.
     fn check(&self, numbers: &mut Numbers) -> TreeReport {
-        let report = verify(&self.pager, self.root, TxnId(self.latest)).expect("the tree is whole");
+        let garbage = self.root.map_or(NO_GARBAGE, |root| root.oldest_garbage);
+        assert!(garbage > TxnId(self.horizon), "no garbage is left");
+        let report =
+            verify(&self.pager, self.root, TxnId(self.latest), self.generation).expect("the tree is whole");
         self.account(&report);
         let stored = versions(&self.pager, self.root);
         assert!(stored == self.needed(), "what a snapshot needs is there, and nothing else");
@@ -186,7 +188,7 @@ impl Tree {
         for_each_version(&self.pager, self.root, |version, value| builder.push(version, value))
             .expect("the disk is fine");
         let (root, page_count) = builder.finish().expect("the disk is fine");
-        let report = verify(&copy, root, TxnId(self.latest)).expect("the tree is whole");
+        let report = verify(&copy, root, TxnId(self.latest), Generation(9)).expect("the tree is whole");
         assert_eq!(versions(&copy, root), self.needed());
         let mut runs = report.pages.clone();
         runs.sort_unstable();

@@ -4,7 +4,7 @@ use super::check;
 use super::retain::Summary;
 use crate::error::Result;
 use crate::format::{Damage, LeafValue, Separator, Subtree, VersionKey};
-use crate::ids::{PageId, TxnId};
+use crate::ids::{Generation, PageId, TxnId};
 use crate::pager::Pager;
 
 /// What a walk over the whole tree found.
@@ -19,18 +19,25 @@ pub(crate) struct TreeReport {
     pub(crate) height: u8,
 }
 
-/// Walks the tree at `root`, which holds no transaction after `checkpoint`. Reads every page from the disk, even those
-/// that are in the cache.
-pub(crate) fn verify(pager: &Pager, root: Option<Subtree>, checkpoint: TxnId) -> Result<TreeReport> {
+/// Walks the tree at `root`, which holds no transaction after `checkpoint` and no page of a later generation than
+/// `generation`. Reads every page from the disk, even those that are in the cache.
+pub(crate) fn verify(
+    pager: &Pager,
+    root: Option<Subtree>,
+    checkpoint: TxnId,
+    generation: Generation,
+) -> Result<TreeReport> {
     let mut report = TreeReport::default();
     if let Some(root) = root {
         let page = pager.read_from_disk(root.page)?;
-        if page.level() > 0 && page.count() == 1 {
-            return Err(pager.corruption(root.page.page, Damage("the root has a single child")));
-        }
         report.height = page.level() + 1;
         let above = report.height;
-        Walk { pager, checkpoint, report: &mut report }.node(root, above, &Separator::lowest(), None)?;
+        Walk { pager, checkpoint, generation, report: &mut report }.node(
+            root,
+            above,
+            &Separator::lowest(),
+            None,
+        )?;
     }
     Ok(report)
 }
@@ -38,6 +45,7 @@ pub(crate) fn verify(pager: &Pager, root: Option<Subtree>, checkpoint: TxnId) ->
 struct Walk<'a> {
     pager: &'a Pager,
     checkpoint: TxnId,
+    generation: Generation,
     report: &'a mut TreeReport,
 }
 
@@ -53,6 +61,9 @@ impl Walk<'_> {
         let page = self.pager.read_from_disk(at.page)?;
         check(self.pager, &page, Some(parent_level))?;
         let corruption = |reason| self.pager.corruption(at.page.page, Damage(reason));
+        if page.generation() > self.generation {
+            return Err(corruption("a page is of a later checkpoint than the tree that it belongs to"));
+        }
         self.report.pages.push((at.page.page, 1));
         let is_inside = |version: VersionKey<'_>| {
             lower.as_key() <= version && upper.is_none_or(|upper| version < upper.as_key())
@@ -79,6 +90,9 @@ impl Walk<'_> {
                 return Err(corruption("a leaf is newer, or holds other garbage, than its pointer says"));
             }
             return Ok(());
+        }
+        if page.count() == 1 {
+            return Err(corruption("a branch has a single child"));
         }
         self.report.branch_count += 1;
         let summary = Summary::of_children((0..page.count()).map(|index| page.child(index)));

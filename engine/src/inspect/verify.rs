@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::btree;
+use crate::btree::{self, TreeReport};
 use crate::checkpoint::CheckpointState;
 use crate::db::{Database, Shared};
 use crate::error::{Error, Result};
-use crate::format::{Damage, Meta};
+use crate::format::{Damage, FreeListPage, Meta};
 use crate::ids::{PageId, TxnId};
 use crate::log::replay;
-use crate::pager::Allocator;
+use crate::pager::{Allocator, Pager};
 use crate::sync::Arc;
 use crate::write_tier::WriteTier;
 
@@ -38,9 +38,9 @@ pub struct VerifyReport {
 
 impl Database {
     /// Reads everything from the disk and checks it: checksums, the order and the bounds of every page, that the tree
-    /// is of one height, that every page of the file is used exactly once and the free list on disk says so too, and
-    /// that the log holds exactly what the write tier holds. The state that the other meta page describes is checked in the
-    /// same way. Checkpoints wait meanwhile, and commits while the log is read.
+    /// is of one height and holds no version that it needn't, that every page of the file is used exactly once and the
+    /// free list on disk says so too, and that the log holds exactly what the write tier holds. The state that the other
+    /// meta page describes, which must be an earlier one of the same database, is checked in the same way. Checkpoints wait meanwhile, and commits while the log is read.
     ///
     /// # Errors
     /// `Corruption` with the first thing that is wrong; `Io`; `Poisoned`, because then it is unknown what the log holds.
@@ -56,7 +56,7 @@ impl Database {
                 .pager
                 .corruption(PageId(0), Damage("the meta page on disk is not the one that counts")));
         }
-        let tree = btree::verify(&state.pager, state.meta.root, state.meta.checkpoint)?;
+        let tree = verify_tree(&state.pager, &state.meta)?;
         let mut report = VerifyReport {
             page_count: state.meta.page_count,
             leaf_count: tree.leaf_count,
@@ -67,6 +67,7 @@ impl Database {
             ..VerifyReport::default()
         };
         account(&state, &tree.pages, &mut report)?;
+        free_list_pages(&state.pager, &state.meta)?;
         if let Some(fallback) = on_disk.fallback {
             verify_fallback(&state, &fallback)?;
         }
@@ -77,6 +78,17 @@ impl Database {
         report.log_record_count = compare_log(shared, &state, commits.installed)?;
         Ok(report)
     }
+}
+
+/// Checks the tree of one of the meta pages, and that it holds nothing that the checkpoint should have dropped.
+fn verify_tree(pager: &Pager, meta: &Meta) -> Result<TreeReport> {
+    if let Some(root) = meta.root
+        && root.oldest_garbage <= meta.oldest
+    {
+        let damage = Damage("the tree holds what no snapshot that is retained needs");
+        return Err(pager.corruption(root.page.page, damage));
+    }
+    btree::verify(pager, meta.root, meta.checkpoint, meta.generation)
 }
 
 /// Checks that tree, free pages and free list are all pages there are, by the account in memory and by the one on disk.
@@ -110,16 +122,39 @@ fn account(state: &CheckpointState, tree: &[(PageId, u64)], report: &mut VerifyR
 /// Checks that the state to which the database falls back, should its newest meta page be torn, is whole, and that no
 /// page of it may be used for anything else.
 fn verify_fallback(state: &CheckpointState, fallback: &Meta) -> Result<()> {
-    let tree = btree::verify(&state.pager, fallback.root, fallback.checkpoint)?;
-    Allocator::load(&state.pager, fallback)?;
-    let on_disk = Allocator::load(&state.pager, &state.meta)?;
+    let (pager, newest) = (&*state.pager, &state.meta);
+    if fallback.database != newest.database {
+        return Err(pager.corruption(PageId(0), Damage("the meta pages belong to two databases")));
+    }
+    if fallback.checkpoint > newest.checkpoint || fallback.oldest > newest.oldest {
+        return Err(pager.corruption(PageId(0), Damage("the older meta page is ahead of the newer one")));
+    }
+    let mut needed = verify_tree(pager, fallback)?.pages;
+    Allocator::load(pager, fallback)?;
+    needed.extend(free_list_pages(pager, fallback)?);
+    let on_disk = Allocator::load(pager, newest)?;
     for allocator in [&state.allocator, &on_disk] {
-        if let Some(page) = tree.pages.iter().find_map(|(start, count)| allocator.first_free(*start, *count))
-        {
-            return Err(state.pager.corruption(page, Damage("a page that the fallback needs is free")));
+        if let Some(page) = needed.iter().find_map(|(start, count)| allocator.first_free(*start, *count)) {
+            return Err(pager.corruption(page, Damage("a page that the fallback needs is free")));
         }
     }
     Ok(())
+}
+
+/// The pages of a free list that can be loaded, so that it is known to have an end.
+fn free_list_pages(pager: &Pager, meta: &Meta) -> Result<Vec<(PageId, u64)>> {
+    let mut pages = Vec::new();
+    let mut next = meta.free_list;
+    while let Some(reference) = next {
+        let corruption = |damage| pager.corruption(reference.page, damage);
+        let page = pager.read_from_disk(reference)?;
+        if page.generation() > meta.generation {
+            return Err(corruption(Damage("a page of the free list is of a later checkpoint than the list")));
+        }
+        next = FreeListPage::decode(&page).map_err(corruption)?.next;
+        pages.push((reference.page, 1));
+    }
+    Ok(pages)
 }
 
 /// Replays the log into a tier of its own and compares that with what is in memory.
