@@ -181,3 +181,106 @@ fn compare_log(shared: &Shared, state: &CheckpointState, installed: TxnId) -> Re
 fn log_corruption(directory: &Path, reason: &'static str) -> Error {
     Error::corruption(directory, 0, Damage(reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::format::{FreeRun, META_BYTES, Page, PageReference};
+    use crate::ids::{DatabaseId, Generation};
+    use crate::{Options, Retention};
+
+    const PAGE: usize = 4096;
+
+    /// A data file with two meta pages.
+    struct File {
+        bytes: Vec<u8>,
+        newest: Meta,
+        fallback: Meta,
+    }
+
+    impl File {
+        fn free_list(&self) -> FreeListPage {
+            let id = self.newest.free_list.expect("something is free").page;
+            let at = id.0 as usize * PAGE;
+            let page = Page::decode(self.bytes[at..at + PAGE].into(), self.newest.database, id);
+            FreeListPage::decode(&page.expect("the page is whole")).expect("it is of the free list")
+        }
+
+        fn write_list(&mut self, list: &FreeListPage, id: PageId, generation: Generation) -> PageReference {
+            let page = list.encode(PAGE, self.newest.database, id, generation);
+            self.bytes[id.0 as usize * PAGE..][..PAGE].copy_from_slice(page.bytes());
+            page.reference()
+        }
+    }
+
+    /// What `verify` says of a database with history and a free list that was `forged`.
+    fn verify_forged(forge: impl FnOnce(&mut File)) -> String {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = Options::new().page_size(4096).retention(Retention::Txns(2));
+        let database = Database::open(directory.path(), &options).expect("a database is created");
+        for round in 0..8u8 {
+            let mut write = database.begin_write().expect("nobody else writes");
+            for key in 0..200u8 {
+                write.put(&[key], &[round; 100]).expect("legal");
+            }
+            write.commit().expect("the disk is fine");
+            database.checkpoint().expect("the disk is fine");
+        }
+        drop(database);
+        let path = directory.path().join("data");
+        let bytes = fs::read(&path).expect("the file is there");
+        let meta = |at: usize| Meta::decode(&bytes[at..at + META_BYTES], at as u64).expect("it is whole");
+        let (mut newest, mut fallback) = (meta(0), meta(PAGE));
+        if newest.generation < fallback.generation {
+            std::mem::swap(&mut newest, &mut fallback);
+        }
+        let mut file = File { bytes, newest, fallback };
+        forge(&mut file);
+        for meta in [file.newest, file.fallback] {
+            file.bytes[meta.offset() as usize..][..META_BYTES].copy_from_slice(&meta.encode());
+        }
+        fs::write(&path, &file.bytes).expect("the file is written");
+        let database = Database::open(directory.path(), &options.read_only(true)).expect("it can be opened");
+        match database.verify() {
+            Ok(_) => String::new(),
+            Err(Error::Corruption { reason, .. }) => reason.to_string(),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn meta_pages_that_dont_belong_together() {
+        assert_eq!(verify_forged(|_| {}), "");
+        let other = verify_forged(|file| file.fallback.database = DatabaseId(file.newest.database.0 ^ 1));
+        assert_eq!(other, "the meta pages belong to two databases");
+        let ahead = "the older meta page is ahead of the newer one";
+        assert_eq!(verify_forged(|file| file.fallback.checkpoint = file.newest.checkpoint.next()), ahead);
+        assert_eq!(verify_forged(|file| file.fallback.oldest = file.newest.oldest.next()), ahead);
+    }
+
+    #[test]
+    fn history_that_nobody_needs() {
+        let expected = "the tree holds what no snapshot that is retained needs";
+        assert_eq!(verify_forged(|file| file.newest.oldest = file.newest.checkpoint), expected);
+        assert_eq!(verify_forged(|file| file.fallback.oldest = file.newest.oldest), expected);
+    }
+
+    #[test]
+    fn free_lists_that_are_not_what_they_should_be() {
+        let free = verify_forged(|file| {
+            let free = file.free_list().runs.into_iter().find(|run: &FreeRun| !run.just_freed);
+            let id = free.expect("pages are free").start;
+            let list = FreeListPage { next: None, runs: Vec::new() };
+            file.fallback.free_list = Some(file.write_list(&list, id, file.fallback.generation));
+        });
+        assert_eq!(free, "a page that the fallback needs is free");
+        let late = verify_forged(|file| {
+            let id = file.newest.free_list.expect("something is free").page;
+            let list = file.free_list();
+            file.newest.free_list = Some(file.write_list(&list, id, file.newest.generation.next()));
+        });
+        assert_eq!(late, "a page of the free list is of a later checkpoint than the list");
+    }
+}
