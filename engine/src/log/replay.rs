@@ -148,6 +148,8 @@ impl Chain<'_> {
                 Step::Record { offset, header, mutations } => {
                     if header.txn != self.latest.next() {
                         (offset, "a record's transaction doesn't follow the one before it")
+                    } else if header.operation_count == 0 {
+                        (offset, "a record holds no mutations")
                     } else if mutations.clone().flatten().any(|(key, _)| key.len() > longest_key) {
                         (offset, "a record holds a key that is longer than any can be")
                     } else {
@@ -167,6 +169,49 @@ impl Chain<'_> {
                 }
             };
             return Err(reader.corruption(offset, Damage(wrong)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_vfs::RealVfs;
+
+    use super::*;
+    use crate::format::{RecordPlace, RecordWriter, SEGMENT_START};
+    use crate::ids::{DatabaseId, Generation};
+
+    /// Replays a log of one record, and returns how many transactions that is.
+    fn replay_record(keys: &[&[u8]]) -> Result<u64> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (database, segment) = (DatabaseId(7), SegmentId(1));
+        let header = SegmentHeader { database, segment, first: TxnId(1), previous: 0 };
+        let mut writer = RecordWriter::new(Vec::new());
+        keys.iter().for_each(|key| writer.mutation(key, None));
+        let mut bytes = header.encode().to_vec();
+        let place = RecordPlace { database, segment, offset: bytes.len() as u64 };
+        bytes.extend(writer.finish(TxnId(1), TxnId(0), place, header.link()).0);
+        bytes.resize(bytes.len().max(SEGMENT_START), 0);
+        std::fs::write(segment_path(directory.path(), segment), bytes).expect("the file is written");
+        let meta = Meta {
+            database,
+            page_size: 4096,
+            generation: Generation(0),
+            page_count: 2,
+            root: None,
+            free_list: None,
+            log_start: segment,
+            checkpoint: TxnId(0),
+            oldest: TxnId(0),
+        };
+        replay(&RealVfs, directory.path(), &meta, |_, _| {}).map(|replay| replay.replayed)
+    }
+
+    #[test]
+    fn records_that_no_commit_writes() {
+        assert_eq!(replay_record(&[b"key"]).expect("the log is whole"), 1);
+        for keys in [&[] as &[&[u8]], &[&[b'k'; 1025]]] {
+            assert!(matches!(replay_record(keys), Err(Error::Corruption { .. })), "{keys:?}");
         }
     }
 }
