@@ -156,7 +156,29 @@ impl Shape {
                 Err(error) => panic!("{} gives {error}", what()),
             }
         }
+        let verified = reported(database.verify().map(drop), what);
+        assert!(outcome != Outcome::Reported || verified, "{} is not found by verify", what());
+        reported(self.follow(&database, what), what);
+        reported(database.survey().map(drop), what);
+        reported(database.dump(&mut std::io::sink()), what);
         outcome
+    }
+
+    /// Replays the commit stream, and panics where it gives another state than there was.
+    fn follow(&self, database: &Database, what: &dyn Fn() -> String) -> Result<(), Error> {
+        let oldest = database.oldest_retained();
+        let mut state = self.states[oldest.0 as usize].clone();
+        for change in database.changes(oldest.next())? {
+            let change = change?;
+            for (key, value) in change.operations {
+                match value {
+                    Some(value) => state.insert(key.to_vec(), value.to_vec()),
+                    None => state.remove(&*key),
+                };
+            }
+            assert!(state == self.states[change.txn.0 as usize], "{} gives a wrong stream", what());
+        }
+        Ok(())
     }
 
     /// The segments that are not stale, in order.
@@ -176,6 +198,15 @@ impl Shape {
 
     pub(super) fn data(&self) -> PathBuf {
         self.path.join("data")
+    }
+}
+
+/// Whether damage was reported. Nothing else may go wrong.
+fn reported(outcome: Result<(), Error>, what: &dyn Fn() -> String) -> bool {
+    match outcome {
+        Ok(()) => false,
+        Err(Error::Corruption { .. }) => true,
+        Err(error) => panic!("{} gives {error}", what()),
     }
 }
 
