@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proofmark_sim::campaign::Summary;
 use proofmark_sim::disk::DiskStats;
-use proofmark_sim::run::{CrashCounts, RunStats};
+use proofmark_sim::run::{CrashCounts, DenialCounts, RunStats};
 use proofmark_sim::store::StoreKind;
 
 use super::output::Figures;
@@ -37,21 +37,35 @@ fn add_work(stats: &RunStats, elapsed: Duration, figures: &mut Figures) {
     figures
         .count("transactions", stats.transactions)
         .count("  committed", stats.commits)
+        .count("  handed in, to be waited for", stats.tickets)
         .count("  refused", stats.refusals)
         .count("operations", stats.operations)
         .count("  a second", per_second as u64)
         .count("checkpoints", stats.checkpoints)
         .count("checkpoints declined", stats.checkpoints_declined)
+        .count("compactions", stats.compactions)
+        .count("backups", stats.backups)
+        .count("readings of the commit stream", stats.streams)
         .count("self-checks of the store", stats.verifications);
 }
 
 /// What was asked for in vain, and what was done to the disk on purpose: rows only where there is something to show.
 fn add_exceptions(stats: &RunStats, figures: &mut Figures) {
-    if stats.steps_skipped > 0 {
-        figures.count("steps skipped", stats.steps_skipped);
-    }
-    if stats.sabotages > 0 {
-        figures.count("planted faults that fired", stats.sabotages);
+    let DenialCounts { conflict, write_busy, out_of_space, poisoned } = stats.denials;
+    for (name, count) in [
+        ("commits denied for a conflict", conflict),
+        ("commits denied for an exclusive writer", write_busy),
+        ("commits denied for want of space", out_of_space),
+        ("commits denied by a poisoned store", poisoned),
+        ("I/O calls that were made to fail", stats.faults),
+        ("other calls of the store that gave up", stats.given_up),
+        ("steps skipped", stats.steps_skipped),
+        ("steps left out, as they were not promised", stats.steps_left_out),
+        ("planted faults that fired", stats.sabotages),
+    ] {
+        if count > 0 {
+            figures.count(name, count);
+        }
     }
 }
 
