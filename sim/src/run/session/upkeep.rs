@@ -102,6 +102,7 @@ impl Session<'_> {
         };
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let caught = catch(|| store.changes(from, limit));
+        let has_fired = self.disk.faults_fired() > self.faults_seen;
         self.stats.streams += 1;
         let reason = match &caught {
             Ok(Err(StoreError::ChangesNotRetained)) => Some(Refusal::ChangesNotRetained),
@@ -118,8 +119,14 @@ impl Session<'_> {
             self.record(Event::ChangesRefused { from, reason, oldest });
             return Ok(());
         }
-        // A consumer must never be ahead of what survives: a stream vouches for what it shows, and syncs for that.
-        let Some(commits) = self.attempt(Activity::Other, "changes", caught)? else { return Ok(()) };
+        // A consumer must never be ahead of what survives: a stream vouches for what it shows, and syncs for that. It may
+        // fail where nothing can be synced any more, and where a sync was let fail just now.
+        let commits = match caught {
+            Ok(Err(StoreError::Poisoned(_))) => self.attempt(Activity::Other, "changes", caught)?,
+            Ok(Err(_)) if has_fired => self.attempt(Activity::Other, "changes", caught)?,
+            _ => Some(self.judge(Activity::Other, "changes", caught)?),
+        };
+        let Some(commits) = commits else { return Ok(()) };
         self.record(Event::Durable);
         if let (Cursor::Saved, Some(last)) = (cursor, commits.last()) {
             self.cursor = last.id.next();
