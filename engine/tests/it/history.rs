@@ -1,23 +1,13 @@
 //! What was: the commit stream, and copies of the database that know its past.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use proofmark_engine::{Database, Durability, Error, Options, Retention, TxnId};
 
-use crate::scratch::Scratch;
-
-type State = BTreeMap<Vec<u8>, Vec<u8>>;
+use crate::scratch::{Scratch, State, state};
 
 fn state_at(database: &Database, txn: TxnId) -> State {
-    let read = database.begin_read_at(txn).expect("the snapshot is retained");
-    let pairs = read.range((Bound::Unbounded, Bound::Unbounded)).expect("readable");
-    pairs
-        .map(|pair| {
-            let (key, value) = pair.expect("readable");
-            (key.to_vec(), value.to_vec())
-        })
-        .collect()
+    state(&database.begin_read_at(txn).expect("the snapshot is retained"))
 }
 
 /// Commits transactions that overwrite and delete each other's keys, with values from none to several pages.

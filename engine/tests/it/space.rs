@@ -1,15 +1,12 @@
 //! A disk that is full for a while: nothing is lost, nothing that was refused comes back, and work goes on afterwards.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
 use proofmark_engine::{Database, Durability, Error, Options, Result, Retention};
 
 use crate::bad_disk::BadDisk;
-
-type State = BTreeMap<Vec<u8>, Vec<u8>>;
+use crate::scratch::{self, State};
 
 const STEPS: u32 = 60;
 
@@ -54,14 +51,7 @@ fn step(database: &Database, number: u32, state: &mut State) -> Result<()> {
 }
 
 fn read(database: &Database) -> State {
-    let read = database.begin_read().expect("a snapshot");
-    let pairs = read.range((Bound::Unbounded, Bound::Unbounded)).expect("readable");
-    pairs
-        .map(|pair| {
-            let (key, value) = pair.expect("readable");
-            (key.to_vec(), value.to_vec())
-        })
-        .collect()
+    scratch::state(&database.begin_read().expect("a snapshot"))
 }
 
 /// Runs all steps with `bytes` of room from the step `from` on, and space again twenty steps later. Returns how many steps
