@@ -36,6 +36,7 @@
 
 mod check;
 mod digest;
+mod fault;
 mod history;
 mod ids;
 mod mvcc;
@@ -46,6 +47,7 @@ mod value;
 
 pub use check::{Checker, UnknownChecker, Violation, check, check_batches, check_commutes};
 pub use digest::{Digest, digest_pairs};
+pub use fault::FaultClass;
 pub use history::{Denial, Event, History, Refusal};
 pub use ids::{ClientId, SavepointLabel, TxnId, TxnLabel};
 pub use mvcc::{Commit, Mvcc};

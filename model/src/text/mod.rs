@@ -116,7 +116,7 @@ impl fmt::Display for ValueText<'_> {
 }
 
 /// Parses the whole of `text` as one line.
-fn parse_whole<'a, T>(
+pub(crate) fn parse_whole<'a, T>(
     text: &'a str,
     parse: impl FnOnce(&mut Cursor<'a>) -> Result<T, ParseError>,
 ) -> Result<T, ParseError> {
