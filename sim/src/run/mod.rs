@@ -24,7 +24,7 @@ use self::recorder::Recorder;
 use self::session::{Interrupt, Session};
 use self::stats::Activity;
 pub use self::stats::{CrashCounts, DenialCounts, RunStats};
-use crate::disk::{CrashPoint, Keep, SimDisk};
+use crate::disk::{CrashPoint, CrashReport, IoCall, Keep, SimDisk};
 use crate::plan::{Plan, Step, Strike};
 use crate::store::{StoreFactory, StoreKind};
 use crate::workload;
@@ -41,10 +41,25 @@ pub struct Run {
     pub trace_hash: u64,
     /// What the checkers say.
     pub verdict: Result<(), Violation>,
+    /// What came of the plan's strikes, in their order. Those that the run did not get to are missing.
+    pub strikes: Vec<StrikeReport>,
     /// What happened, in numbers.
     pub stats: RunStats,
     /// What happened, in lines for a person, if they were asked for.
     pub trace: Option<Vec<String>>,
+}
+
+/// What came of one strike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrikeReport {
+    /// The index of the plan's step that it fell into, or into the recovery from which it fell; none for the end.
+    pub step: Option<usize>,
+    /// How many I/O calls that step, or that recovery, had made by then, the one that was struck included.
+    pub calls: u64,
+    /// The call that was struck; none if the power was cut between two steps, because the strike was overdue.
+    pub site: Option<IoCall>,
+    /// What survived.
+    pub report: CrashReport,
 }
 
 /// Runs the plan that `seed` stands for.
@@ -83,7 +98,7 @@ fn run(plan: &Plan, factory: &dyn StoreFactory, ending: Ending, with_lines: bool
         disk.plant(*sabotage);
     }
     let session = Session::new(factory, &plan.config, disk, Recorder::new(with_lines));
-    let mut driver = Driver { session, strikes: VecDeque::new() };
+    let mut driver = Driver { session, strikes: VecDeque::new(), reports: Vec::new(), calls_before: 0 };
     if driver.drive(plan, ending).is_err() {
         // The store failed, and that is on record: what dropping it does is of no interest any more.
         driver.session.disk.power_off();
@@ -95,6 +110,7 @@ fn run(plan: &Plan, factory: &dyn StoreFactory, ending: Ending, with_lines: bool
         history: recording.history,
         event_steps: recording.steps,
         trace_hash: recording.trace_hash,
+        strikes: driver.reports,
         stats,
         trace: recording.lines,
     }
@@ -108,6 +124,10 @@ struct Driver<'a> {
     session: Session<'a>,
     /// The power losses to come. The first one is armed.
     strikes: VecDeque<Strike>,
+    /// What came of those before them.
+    reports: Vec<StrikeReport>,
+    /// How many I/O calls had been made when the step, or the recovery, under way began.
+    calls_before: u64,
 }
 
 impl Driver<'_> {
@@ -118,13 +138,13 @@ impl Driver<'_> {
         if creation_may_fail
             && let Some((index, step)) = steps.next_if(|(_, step)| matches!(step, Step::Crash(_)))
         {
-            self.session.recorder.enter(Some(index), || step.to_string());
+            self.enter(Some(index), || step.to_string());
             self.strike_soon(step)?;
         }
         let created = self.session.open(Activity::Creation);
         self.survive(created)?;
         for (index, step) in steps {
-            self.session.recorder.enter(Some(index), || step.to_string());
+            self.enter(Some(index), || step.to_string());
             let outcome = match step {
                 Step::Client(client, action) => self.session.act(*client, action),
                 Step::Checkpoint => self.session.checkpoint(),
@@ -142,10 +162,16 @@ impl Driver<'_> {
             };
             self.survive(outcome)?;
         }
-        self.session.recorder.enter(None, || "the end".to_owned());
+        self.enter(None, || "the end".to_owned());
         self.strike_overdue()?;
         let end = self.end(ending);
         self.survive(end)
+    }
+
+    /// What follows belongs to this step of the plan.
+    fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
+        self.calls_before = self.session.disk.io_calls();
+        self.session.recorder.enter(step, describe);
     }
 
     fn reopen(&mut self) -> Result<(), Interrupt> {
@@ -201,11 +227,21 @@ impl Driver<'_> {
                 Err(Interrupt::PowerLost(activity)) => activity,
             };
             let strike = self.strikes.pop_front().expect("the power fails only where a strike says so");
-            outcome = self.session.crash(activity, &strike.keep).and_then(|()| self.recover());
+            outcome = self.lose_power(activity, &strike.keep).and_then(|()| self.recover());
         }
     }
 
+    fn lose_power(&mut self, activity: Activity, keep: &Keep) -> Result<(), Interrupt> {
+        let disk = &self.session.disk;
+        let site = if disk.has_crashed() { disk.crash_site() } else { None };
+        let calls = disk.io_calls() - self.calls_before;
+        let report = self.session.crash(activity, keep)?;
+        self.reports.push(StrikeReport { step: self.session.recorder.step(), calls, site, report });
+        Ok(())
+    }
+
     fn recover(&mut self) -> Result<(), Interrupt> {
+        self.calls_before = self.session.disk.io_calls();
         self.arm();
         self.session.open(Activity::Recovery)?;
         self.session.verify(Activity::Recovery)?;

@@ -43,6 +43,11 @@ impl Recorder {
         self.note(describe);
     }
 
+    /// The plan's step under way.
+    pub(super) fn step(&self) -> Option<usize> {
+        self.step
+    }
+
     /// Keeps a line for a person, if lines are kept.
     pub(super) fn note(&mut self, describe: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {

@@ -64,6 +64,27 @@ fn strikes_follow_one_another_into_recoveries() {
     assert_eq!(run.stats.transactions, 2);
 }
 
+/// Whoever shrinks a plan moves a strike to the step that it falls into, with these numbers.
+#[test]
+fn a_strike_says_where_it_fell() {
+    let steps = |crash: &str| {
+        format!(
+            "verify\n{}c0 begin write\nc0 put \"k\" #1*8\nc0 commit sync\nc0 begin read\n{}",
+            crash, "crash call=9999 before keep=all, call=2 after keep=none\n"
+        )
+    };
+    let run = run_steps(&steps("crash call=3 after keep=none\n"));
+    let [first, idle, in_recovery] = &run.strikes[..] else { panic!("{:?}", run.strikes) };
+    assert_eq!((first.step, idle.step, in_recovery.step), (Some(4), None, None));
+    assert_eq!((&idle.site, idle.calls, in_recovery.calls), (&None, 0, 2));
+    assert!(first.site.is_some() && in_recovery.site.is_some());
+    let moved =
+        steps("").replace("c0 commit", &format!("crash call={} after keep=none\nc0 commit", first.calls));
+    let moved = run_steps(&moved);
+    assert_eq!(moved.strikes[0].site, first.site);
+    assert_eq!(moved.strikes[0].report, first.report);
+}
+
 #[test]
 fn the_first_step_strikes_the_creation_of_stores_that_survive_it() {
     let plan = plan("crash call=1 before keep=none\nverify");

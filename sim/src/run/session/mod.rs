@@ -17,7 +17,7 @@ use proofmark_model::{ClientId, Event, KeyRange, Mode, SavepointLabel, TxnId, Tx
 use super::panics::catch;
 use super::recorder::{Recorder, Recording};
 use super::stats::{Activity, RunStats};
-use crate::disk::{Keep, SimDisk};
+use crate::disk::{CrashReport, Keep, SimDisk};
 use crate::plan::Config;
 use crate::store::{Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
 
@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
         let store = self.store.take().expect("a store is closed only when it is open");
         let closed = catch(|| store.close());
         match self.attempt(Activity::Other, "close", closed)? {
-            None => self.crash(Activity::Other, &Keep::PageCache),
+            None => self.crash(Activity::Other, &Keep::PageCache).map(|_| ()),
             Some(()) => {
                 if self.promises.durable_close {
                     self.record(Event::Durable);
@@ -151,13 +151,13 @@ impl<'a> Session<'a> {
     }
 
     /// Takes the power away from whatever is open, in the middle of this, and lets `keep` survive.
-    pub(super) fn crash(&mut self, activity: Activity, keep: &Keep) -> Result<(), Interrupt> {
+    pub(super) fn crash(&mut self, activity: Activity, keep: &Keep) -> Result<CrashReport, Interrupt> {
         self.disk.power_off();
         self.drop_all()?;
         let report = self.disk.crash(keep);
         self.stats.crashes.count(activity, &report);
         self.record(Event::Crash);
-        Ok(())
+        Ok(report)
     }
 
     /// Drops what is open, where a panic cannot escape.
