@@ -15,7 +15,7 @@ use proofmark_model::{
     ClientId, Commit, Denial, Durability, Event, History, Key, KeyRange, Mode, Mutation, Operation, Refusal,
     SavepointLabel, TxnId, TxnLabel, Value, unique_value,
 };
-use proofmark_sim::disk::{DirectoryPersistence, DiskOptions, Granule, Keep, Moment};
+use proofmark_sim::disk::{DirectoryPersistence, DiskOptions, Granule, Keep, Moment, Order, Sizes};
 use proofmark_sim::plan::{Action, Begin, Config, CrashSpec, Plan, Retention, Step, Strike};
 use proofmark_sim::store::StoreKind;
 use proptest::collection::vec;
@@ -231,11 +231,15 @@ pub fn config() -> BoxedStrategy<Config> {
 /// A plan.
 pub fn plan(shape: Shape) -> BoxedStrategy<Printed<Plan>> {
     let disk = (
+        select(&[Order::Any, Order::Any, Order::Metadata, Order::Ordered, Order::Prefix][..]),
+        select(&[Sizes::Independent, Sizes::DataFirst, Sizes::SizeFirst][..]),
         select(&Granule::ALL[..]),
         select(&[DirectoryPersistence::WithDirectorySync, DirectoryPersistence::WithFileSync][..]),
         select(&[1u64 << 14, 1 << 26][..]),
     );
-    let disk = disk.prop_map(|(granule, directory_persistence, dirty_bytes_max)| DiskOptions {
+    let disk = disk.prop_map(|(order, sizes, granule, directory_persistence, dirty_bytes_max)| DiskOptions {
+        order,
+        sizes,
         granule,
         directory_persistence,
         dirty_bytes_max,

@@ -11,12 +11,13 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::ParseError;
+use super::choice::{Choice, Survival};
 
 /// Which pending effects survive a power loss. What survives of a write carries earlier effects on the same granules
 /// with it, whatever was chosen for these.
 ///
 /// The text form, for plans: `all`, `none`, `prefix:500`, `random:500:8571`, `all-but-one:7`, `only-one:7`,
-/// `page-cache`.
+/// `page-cache`, and [`Choice`]'s.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
     /// All of them, as if everything had been synced a moment before.
@@ -49,38 +50,8 @@ pub enum Keep {
     /// Only the process dies, not the machine. Whatever was written is still there to be read, and still pending: a
     /// store that takes it for durable loses it at the next power loss.
     PageCache,
-}
-
-/// What becomes of one pending effect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Survival {
-    Kept,
-    Dropped,
-    /// One flag for each granule; true for those that survive. Neither all nor none of them do.
-    Torn(Vec<bool>),
-}
-
-impl Survival {
-    fn whole(kept: bool) -> Self {
-        if kept { Self::Kept } else { Self::Dropped }
-    }
-
-    pub(super) fn of_parts(parts: Vec<bool>) -> Self {
-        match parts.iter().filter(|kept| **kept).count() {
-            0 => Self::Dropped,
-            count if count == parts.len() => Self::Kept,
-            _ => Self::Torn(parts),
-        }
-    }
-
-    /// Whether the granule with this index survives.
-    pub(super) fn keeps(&self, part: usize) -> bool {
-        match self {
-            Self::Kept => true,
-            Self::Dropped => false,
-            Self::Torn(parts) => parts[part],
-        }
-    }
+    /// Exactly these.
+    Chosen(Choice),
 }
 
 impl Keep {
@@ -91,6 +62,7 @@ impl Keep {
             (0..part_counts.len() as u64).map(|index| Survival::whole((index == chosen) == kept)).collect()
         };
         match *self {
+            Self::Chosen(ref choice) => choice.survivals(part_counts),
             Self::All => vec![Survival::Kept; part_counts.len()],
             Self::None => vec![Survival::Dropped; part_counts.len()],
             Self::Prefix { permille } => prefix(part_counts, permille),
@@ -149,6 +121,7 @@ impl fmt::Display for Keep {
             Self::AllButOne { seed } => write!(formatter, "all-but-one:{seed}"),
             Self::OnlyOne { seed } => write!(formatter, "only-one:{seed}"),
             Self::PageCache => formatter.write_str("page-cache"),
+            Self::Chosen(choice) => choice.fmt(formatter),
         }
     }
 }
@@ -171,6 +144,7 @@ impl FromStr for Keep {
             ["all-but-one", seed] => Ok(Self::AllButOne { seed: number(seed)? }),
             ["only-one", seed] => Ok(Self::OnlyOne { seed: number(seed)? }),
             ["page-cache"] => Ok(Self::PageCache),
+            ["chosen", _] => text.parse().map(Self::Chosen),
             _ => Err(error()),
         }
     }
@@ -234,6 +208,8 @@ impl FromStr for CrashPoint {
 pub struct CrashReport {
     /// How many effects are pending still, if only the process died: see [`Keep::PageCache`].
     pub effects_still_pending: Option<u64>,
+    /// What survived, whatever it was that chose it. Empty if only the process died.
+    pub choice: Choice,
     /// Effects that survived whole.
     pub effects_kept: u64,
     /// Effects of which nothing survived.
@@ -289,9 +265,16 @@ mod tests {
 
     #[test]
     fn text_forms_survive_a_round_trip() {
-        for text in
-            ["all", "none", "prefix:500", "random:500:8571", "all-but-one:7", "only-one:7", "page-cache"]
-        {
+        for text in [
+            "all",
+            "none",
+            "prefix:500",
+            "random:500:8571",
+            "all-but-one:7",
+            "only-one:7",
+            "page-cache",
+            "chosen:1",
+        ] {
             assert_eq!(text.parse::<Keep>().unwrap().to_string(), text);
         }
         for text in ["before:1", "during:3", "after:12"] {

@@ -7,7 +7,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Component, Path};
 
-use super::crash::{CrashReport, Survival};
+use super::choice::Survival;
+use super::crash::CrashReport;
 use super::effect::{DirectoryId, Entries, EntryEffect, Name, Node, Pending, Sequence};
 use super::errno::{EINVAL, ENOENT, ENOTDIR, fail};
 

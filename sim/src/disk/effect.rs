@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use super::Granule;
-use super::crash::Survival;
+use super::choice::Survival;
 use super::pages::{Contents, WrittenBytes};
 
 /// Names a file for as long as it exists, under whatever name or none. Never reused.
@@ -131,8 +131,8 @@ pub(super) enum EntryEffect {
     Link { name: Name, node: Node },
     /// A file was removed.
     Unlink { name: Name, node: Node },
-    /// A file was renamed, replacing what had that name. One effect: no state in between can survive.
-    Rename { from: Name, to: Name, node: Node },
+    /// A file was renamed, replacing what had that name, if anything had. One effect: no state in between can survive.
+    Rename { from: Name, to: Name, node: Node, replaces: bool },
 }
 
 impl EntryEffect {
@@ -148,7 +148,7 @@ impl EntryEffect {
                 entries.insert(Arc::clone(name), *node);
             }
             Self::Unlink { name, node } => unlink(entries, name, *node),
-            Self::Rename { from, to, node } => {
+            Self::Rename { from, to, node, .. } => {
                 unlink(entries, from, *node);
                 entries.insert(Arc::clone(to), *node);
             }
@@ -228,8 +228,8 @@ mod tests {
         let effects = [
             EntryEffect::Link { name: name("a"), node: A },
             EntryEffect::Link { name: name("b"), node: B },
-            EntryEffect::Rename { from: name("a"), to: name("b"), node: A },
-            EntryEffect::Rename { from: name("b"), to: name("c"), node: A },
+            EntryEffect::Rename { from: name("a"), to: name("b"), node: A, replaces: false },
+            EntryEffect::Rename { from: name("b"), to: name("c"), node: A, replaces: false },
             EntryEffect::Unlink { name: name("c"), node: A },
         ];
         for subset in 0..1_u32 << effects.len() {
@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn a_rename_without_its_source_still_moves_and_replaces() {
         let mut result = entries(&[("current", B)]);
-        EntryEffect::Rename { from: name("new"), to: name("current"), node: A }.apply(&mut result);
+        EntryEffect::Rename { from: name("new"), to: name("current"), node: A, replaces: false }
+            .apply(&mut result);
         assert_eq!(result, entries(&[("current", A)]));
         EntryEffect::Unlink { name: name("current"), node: B }.apply(&mut result);
         assert_eq!(result, entries(&[("current", A)]));

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Granule;
-use super::crash::Survival;
+use super::choice::Survival;
 use super::effect::{FileEffect, Pending};
 
 /// What becomes of one pending effect on a file.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use proofmark_vfs::LockMode;
 
 use super::Granule;
-use super::crash::{CrashReport, Survival};
+use super::choice::Survival;
+use super::crash::CrashReport;
 use super::effect::{DirectoryId, FileEffect, Pending, Sequence};
 use super::granules::fates;
 use super::pages::{Contents, WrittenBytes};
@@ -151,6 +152,14 @@ impl Inode {
         if let Some(pending) = held {
             self.pending_bytes = weight(&pending.effect);
             self.pending.push(pending);
+        }
+    }
+
+    /// Makes the first `count` pending effects durable.
+    pub(super) fn persist_first(&mut self, count: usize) {
+        for pending in self.pending.drain(..count) {
+            pending.effect.apply(&mut self.durable);
+            self.pending_bytes -= weight(&pending.effect);
         }
     }
 

@@ -14,7 +14,8 @@
 //! **What may happen at a power loss**
 //!
 //! 1. Any subset of the pending effects survives; [`Keep`] says which. Survivors are applied to the durable state in
-//!    their order, but a later effect may survive an earlier one: nothing but a sync orders two effects.
+//!    their order, but a later effect may survive an earlier one: nothing but a sync orders two effects, unless an
+//!    [`Order`] or a rule for [`Sizes`] does, as a [`Profile`] of a real file system sets them.
 //! 2. A write may be torn: each of its granules, aligned to the file's offsets and of a size that [`Granule`] sets,
 //!    survives or vanishes on its own. A granule that survives holds what the file showed there after that write: it
 //!    carries what earlier pending writes put into it, and the zeros of what was cut off, even where these were not
@@ -53,14 +54,15 @@
 //!
 //! The bytes are copy-on-write pages (`pages`), a file is its volatile and durable contents and its pending effects
 //! (`inode`, `effect`), names live in `directory`, `state` is the way every call takes and the power loss, `operations`
-//! what each call does, `vfs` the store's view. Deciding what survives (`crash`) sees no bytes, `granules` extends the
-//! choice by what it carries along, `faults` are calls that fail and disks that are full, sabotage (`sabotage`) is asked at a handful of places and otherwise leaves the model
+//! what each call does, `vfs` the store's view. Deciding what survives (`crash`, `choice`) sees no bytes, `order` drops what
+//! misses something that it needs, `granules` extends the choice by what it carries along, `pending` shows what there is to decide, `faults` are calls that fail and disks that are full, sabotage (`sabotage`) is asked at a handful of places and otherwise leaves the model
 //! alone, and the trace (`trace`) only listens.
 //!
 //! **Never**: a clock, a thread's identity, a hash map's order, or a random number that doesn't come from a seed in
 //! [`Keep`]. The same calls on the same disk give the same bytes, the same errors and the same
 //! [`trace_hash`](SimDisk::trace_hash).
 
+mod choice;
 mod crash;
 mod directory;
 mod effect;
@@ -69,7 +71,9 @@ mod faults;
 mod granules;
 mod inode;
 mod operations;
+mod order;
 mod pages;
+mod pending;
 mod sabotage;
 mod state;
 #[cfg(test)]
@@ -85,8 +89,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proofmark_vfs::Vfs;
 
+pub use self::choice::{Choice, Survival};
 pub use self::crash::{CrashPoint, CrashReport, Keep, Moment};
 pub use self::faults::FailingCall;
+pub use self::order::{Order, Profile, Sizes};
+pub use self::pending::{EffectKind, PendingEffect};
 pub use self::sabotage::{Sabotage, SabotageKind};
 pub use self::trace::{IoCall, IoOperation, IoOutcome, TraceEvent};
 
@@ -204,6 +211,21 @@ impl SimDisk {
         self.lock().io_calls
     }
 
+    /// What a power loss now would decide about, in the global order.
+    #[must_use]
+    pub fn pending(&self) -> Vec<PendingEffect> {
+        self.lock().pending_list()
+    }
+
+    /// The disk as a power loss now would leave it, with these survivors. This disk goes on as if nothing had happened,
+    /// and shares its pages with the other.
+    #[must_use]
+    pub fn image(&self, keep: &Keep) -> Self {
+        let image = self.fork();
+        image.crash(keep);
+        image
+    }
+
     /// How many effects are pending.
     #[must_use]
     pub fn pending_effects(&self) -> usize {
@@ -267,6 +289,10 @@ impl fmt::Debug for SimDisk {
 /// How a disk behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskOptions {
+    /// Which effects survive only with earlier ones.
+    pub order: Order,
+    /// How the growth of a file and its new bytes survive.
+    pub sizes: Sizes,
     /// What makes a name durable.
     pub directory_persistence: DirectoryPersistence,
     /// The unit in which writes tear.
@@ -279,6 +305,8 @@ pub struct DiskOptions {
 impl Default for DiskOptions {
     fn default() -> Self {
         Self {
+            order: Order::default(),
+            sizes: Sizes::default(),
             directory_persistence: DirectoryPersistence::default(),
             granule: Granule::default(),
             dirty_bytes_max: 64 << 20,

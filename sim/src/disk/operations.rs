@@ -81,6 +81,7 @@ impl State {
         if target != directory {
             return fail(EXDEV);
         }
+        let replaces = self.tree.get(directory).volatile.contains_key(&to);
         match self.tree.get(directory).volatile.get(&to) {
             Some(Node::Directory(_)) => return fail(EISDIR),
             Some(Node::File(replaced)) if *replaced == inode => return Ok(()),
@@ -90,7 +91,7 @@ impl State {
             }
             None => {}
         }
-        let effect = EntryEffect::Rename { from, to, node: Node::File(inode) };
+        let effect = EntryEffect::Rename { from, to, node: Node::File(inode), replaces };
         self.tree.get_mut(directory).change(&mut self.sequence, effect);
         Ok(())
     }
@@ -101,6 +102,8 @@ impl State {
         if self.sabotaged(SabotageKind::IgnoreDirectorySync) {
             return Ok(());
         }
+        let count = self.tree.get(directory).pending.len();
+        self.persist_needed(None, &[(directory, count)]);
         self.persist_all_entries(directory);
         if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
             self.persist_names_above(directory);
@@ -151,7 +154,8 @@ impl State {
         let file = self.inodes.get_mut(&inode).expect("an open file has an inode");
         file.write(&mut self.sequence, bytes, offset, faults);
         if file.pending_bytes() > self.options.dirty_bytes_max {
-            file.persist();
+            self.persist_needed(Some(inode), &[]);
+            self.inode(inode).persist();
             self.stats.write_backs += 1;
         }
         self.stats.writes += 1;
@@ -201,6 +205,7 @@ impl State {
             let granule = self.options.granule;
             self.inode(inode).persist_half(granule);
         } else {
+            self.persist_needed(Some(inode), &[]);
             self.inode(inode).persist();
         }
         if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
@@ -257,7 +262,7 @@ impl State {
         self.persist_entries(directory, count);
     }
 
-    fn persist_entries(&mut self, directory: DirectoryId, count: usize) {
+    pub(super) fn persist_entries(&mut self, directory: DirectoryId, count: usize) {
         if count > 0 {
             self.tree.get_mut(directory).persist(count);
             self.release_unlinked();

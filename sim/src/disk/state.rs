@@ -5,6 +5,7 @@ use std::io;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::choice::Choice;
 use super::crash::{CrashPoint, CrashReport, Keep, Moment};
 use super::directory::{Directory, ROOT, Tree};
 use super::effect::{DirectoryId, InodeId, Node, Sequence};
@@ -42,7 +43,7 @@ pub(super) struct State {
 
 /// Whose pending effect it is, and its index there. Ordered like the files and the directories themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Owner {
+pub(super) enum Owner {
     File(InodeId, usize),
     Directory(DirectoryId, usize),
 }
@@ -177,12 +178,13 @@ impl State {
 
     fn lose_power(&mut self, keep: &Keep) -> CrashReport {
         let (owners, part_counts) = self.pending();
-        let survivals = keep.decide(&part_counts);
+        let mut survivals = keep.decide(&part_counts);
         assert_eq!(survivals.len(), owners.len(), "every pending effect is decided upon");
+        self.close_order(&owners, &mut survivals);
+        let mut report = CrashReport { choice: Choice::new(&survivals), ..CrashReport::default() };
         let mut decided: Vec<_> = owners.into_iter().zip(survivals).collect();
         decided.sort_unstable_by_key(|(owner, _)| *owner);
         let mut decided = decided.into_iter().map(|(_, survival)| survival);
-        let mut report = CrashReport::default();
         for inode in self.inodes.values_mut() {
             let survivals = decided.by_ref().take(inode.pending.len()).collect();
             inode.materialise(survivals, self.options.granule, &mut report);
@@ -229,7 +231,7 @@ impl State {
     }
 
     /// All pending effects in their global order, and how many parts each has.
-    fn pending(&self) -> (Vec<Owner>, Vec<u64>) {
+    pub(super) fn pending(&self) -> (Vec<Owner>, Vec<u64>) {
         let mut pending = Vec::with_capacity(self.pending_count());
         for (id, inode) in &self.inodes {
             pending.extend(inode.pending.iter().enumerate().map(|(index, pending)| {

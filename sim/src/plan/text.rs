@@ -16,7 +16,7 @@ use super::limits::{
     Budget, Excess, check_log_chunk_bytes, check_operation, check_page_size, check_segment_bytes,
 };
 use super::{Action, Begin, Config, CrashSpec, Cursor, Plan, Step, Strike};
-use crate::disk::Moment;
+use crate::disk::{DiskOptions, Moment, Profile};
 use crate::store::StoreKind;
 
 /// The version of the text form that this program writes, and the only one it reads.
@@ -48,6 +48,18 @@ impl fmt::Display for Plan {
         writeln!(f, "write-tier-bytes {}", self.config.write_tier_bytes)?;
         writeln!(f, "retention {}", self.config.retention)?;
         writeln!(f, "two-phase-commit {}", yes_or_no(self.config.two_phase_commit))?;
+        match Profile::of(&self.disk) {
+            Some(profile) if profile != Profile::PosixWorst => writeln!(f, "profile {profile}")?,
+            _ => {
+                let default = DiskOptions::default();
+                if self.disk.order != default.order {
+                    writeln!(f, "order {}", self.disk.order)?;
+                }
+                if self.disk.sizes != default.sizes {
+                    writeln!(f, "sizes {}", self.disk.sizes)?;
+                }
+            }
+        }
         writeln!(f, "granule {}", self.disk.granule)?;
         writeln!(f, "directories {}", self.disk.directory_persistence)?;
         writeln!(f, "dirty-bytes-max {}", self.disk.dirty_bytes_max)?;
@@ -208,6 +220,9 @@ impl<'a> Parser<'a> {
             "write-tier-bytes" => config.write_tier_bytes = line.number()?,
             "retention" => config.retention = parse_word(line)?,
             "two-phase-commit" => config.two_phase_commit = parse_yes_or_no(line)?,
+            "profile" => parse_word::<Profile>(line)?.apply(disk),
+            "order" => disk.order = parse_word(line)?,
+            "sizes" => disk.sizes = parse_word(line)?,
             "granule" => disk.granule = parse_word(line)?,
             "directories" => disk.directory_persistence = parse_word(line)?,
             "dirty-bytes-max" => disk.dirty_bytes_max = line.number()?,
@@ -370,6 +385,7 @@ stream-bytes 1000
 write-tier-bytes 16384
 retention txns:8
 two-phase-commit yes
+profile ext4-ordered
 granule 512
 directories file-sync
 dirty-bytes-max 1048576
@@ -406,13 +422,14 @@ fail write 1
 fail sync 2
 fail late-sync 3
 crash call=13 during keep=page-cache
+crash call=13 after keep=chosen:0..3+7[0..2+9], call=1 before keep=chosen:
 "#;
 
     #[test]
     fn a_plan_prints_as_it_was_written() {
         let plan: Plan = EXAMPLE.parse().unwrap();
         assert_eq!(plan.to_string(), EXAMPLE);
-        assert_eq!(plan.steps.len(), 30);
+        assert_eq!(plan.steps.len(), 31);
         assert_eq!(plan.sabotage.len(), 2);
     }
 

@@ -197,6 +197,7 @@ fn draw_disk(rng: &mut ChaCha8Rng) -> DiskOptions {
         granule: Granule::new(granule).expect("these are sizes of granules"),
         directory_persistence: persistence[rng.weighted(&[2, 1])],
         dirty_bytes_max: *rng.pick(&[1 << 14, 1 << 17, 1 << 20, 1 << 26, 1 << 26, 1 << 26]),
+        ..DiskOptions::default()
     }
 }
 

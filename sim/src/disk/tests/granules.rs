@@ -27,9 +27,8 @@ fn a_write_is_torn_where_a_later_one_carries_a_part_of_it() {
     let file = durable(&disk, "a", &[1; 1536]);
     file.write_all_at(&[2; 1536], 0).unwrap();
     file.write_all_at(&[3; 10], 600).unwrap();
-    let seed = (0..100)
-        .find(|seed| Keep::OnlyOne { seed: *seed }.decide(&[3, 1])[1] == crash::Survival::Kept)
-        .unwrap();
+    let seed =
+        (0..100).find(|seed| Keep::OnlyOne { seed: *seed }.decide(&[3, 1])[1] == Survival::Kept).unwrap();
     let report = disk.crash(&Keep::OnlyOne { seed });
     assert_eq!((report.effects_kept, report.effects_torn, report.effects_dropped), (1, 1, 0));
     let expected = [&[1; 512][..], &[2; 88], &[3; 10], &[2; 414], &[1; 512]].concat();
@@ -42,9 +41,8 @@ fn a_lost_truncation_is_not_undone_under_a_write_that_survives() {
     let file = durable(&disk, "a", &[1; 1536]);
     file.set_size(100).unwrap();
     file.write_all_at(&[2; 10], 600).unwrap();
-    let seed = (0..100)
-        .find(|seed| Keep::OnlyOne { seed: *seed }.decide(&[1, 1, 1])[2] == crash::Survival::Kept)
-        .unwrap();
+    let seed =
+        (0..100).find(|seed| Keep::OnlyOne { seed: *seed }.decide(&[1, 1, 1])[2] == Survival::Kept).unwrap();
     assert_eq!(disk.crash(&Keep::OnlyOne { seed }).sizes_dropped, 2);
     let expected = [&[1; 512][..], &[0; 88], &[2; 10], &[0; 414], &[1; 512]].concat();
     assert_eq!(content(&disk, "a").unwrap(), expected);

@@ -1,11 +1,12 @@
 //! One test for each rule of the fault model: here those on bytes, crash points and dead incarnations, in
 //! `granules` those on granules that writes share, in `names` those on directories, in `process` those on a
-//! process that dies alone, in `lives` what holds for whole runs.
+//! process that dies alone, in `orders` those on what survives together, in `lives` what holds for whole runs.
 
 mod faults;
 mod granules;
 mod lives;
 mod names;
+mod orders;
 mod process;
 
 use std::path::PathBuf;
@@ -119,9 +120,8 @@ fn a_growth_without_its_data_reads_zeros() {
 
 #[test]
 fn data_without_its_growth_is_invisible_and_gone() {
-    let seed = (0..100)
-        .find(|seed| Keep::OnlyOne { seed: *seed }.decide(&[1, 1])[1] == crash::Survival::Kept)
-        .unwrap();
+    let seed =
+        (0..100).find(|seed| Keep::OnlyOne { seed: *seed }.decide(&[1, 1])[1] == Survival::Kept).unwrap();
     let disk = disk(512);
     let file = durable(&disk, "a", b"head");
     file.write_all_at(b"tail", 4).unwrap();
