@@ -7,7 +7,8 @@
 //! appear again.
 
 use crate::{
-    ClientId, Commit, Durability, Key, KeyRange, Mode, Retention, SavepointLabel, TxnId, TxnLabel, Value,
+    ClientId, Commit, Durability, Key, KeyRange, MarkLabel, Mode, Retention, SavepointLabel, TxnId, TxnLabel,
+    Value,
 };
 
 /// What happened in one run, in order.
@@ -105,6 +106,35 @@ pub enum Event {
         /// To which of its savepoints.
         savepoint: SavepointLabel,
         /// Whether the store declined, and nothing was undone.
+        is_refused: bool,
+    },
+    /// The state as it was before this transaction was marked, so that a later one can take the store back to it.
+    Mark {
+        /// By which transaction, which had done nothing else until then.
+        txn: TxnLabel,
+        /// Its name: unique in the history.
+        mark: MarkLabel,
+        /// Whether it is part of what the transaction commits and lasts until it is forgotten. Otherwise it is there at
+        /// once, whatever becomes of the transaction, and lasts until the store is closed.
+        is_persistent: bool,
+    },
+    /// A transaction took the store back to a mark, undoing what it had written itself, too; or was told that there is no
+    /// such mark any more. Marks that were set after this one end when the transaction commits.
+    Restore {
+        /// Which transaction.
+        txn: TxnLabel,
+        /// To which mark.
+        mark: MarkLabel,
+        /// Whether the store declined, and nothing was changed.
+        is_refused: bool,
+    },
+    /// A mark was given up: a persistent one when the transaction commits, any other at once.
+    Forget {
+        /// By which transaction.
+        txn: TxnLabel,
+        /// Which mark.
+        mark: MarkLabel,
+        /// Whether the store said that there is no such mark.
         is_refused: bool,
     },
     /// A commit was asked for. Until its outcome is known, it may or may not have happened.
@@ -230,6 +260,9 @@ impl Event {
             | Event::DeleteRange { txn, .. }
             | Event::Savepoint { txn, .. }
             | Event::Rollback { txn, .. }
+            | Event::Mark { txn, .. }
+            | Event::Restore { txn, .. }
+            | Event::Forget { txn, .. }
             | Event::Submit { txn, .. }
             | Event::Ticket { txn, .. }
             | Event::Committed { txn, .. }

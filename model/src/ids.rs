@@ -18,6 +18,10 @@ pub struct TxnLabel(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SavepointLabel(pub u32);
 
+/// The name of a mark inside one history. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MarkLabel(pub u32);
+
 impl TxnId {
     /// The state before the first commit.
     pub const ZERO: TxnId = TxnId(0);
@@ -43,6 +47,12 @@ impl fmt::Display for ClientId {
 impl fmt::Display for SavepointLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s{}", self.0)
+    }
+}
+
+impl fmt::Display for MarkLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m{}", self.0)
     }
 }
 

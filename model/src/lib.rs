@@ -49,7 +49,7 @@ pub use check::{Checker, UnknownChecker, Violation, check, check_batches, check_
 pub use digest::{Digest, digest_pairs};
 pub use fault::FaultClass;
 pub use history::{Denial, Event, History, Refusal};
-pub use ids::{ClientId, SavepointLabel, TxnId, TxnLabel};
+pub use ids::{ClientId, MarkLabel, SavepointLabel, TxnId, TxnLabel};
 pub use mvcc::{Commit, Mvcc};
 pub use operation::{Durability, Key, KeyRange, Mode, Mutation, Operation, Value};
 pub use retention::Retention;

@@ -7,7 +7,7 @@
 //! Invariants: the log is ordered by id without repeats; every key's versions are ordered by id without repeats; every
 //! version except those of the base state has its commit in the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Digest, Key, KeyRange, Mutation, TxnId, Value, digest_pairs};
 
@@ -122,6 +122,16 @@ impl Mvcc {
         self.range(range, at).map(|(key, _)| Mutation { key: key.clone(), value: None }).collect()
     }
 
+    /// The mutations that lead from the latest state back to the one at `to`: those keys that differ, in order.
+    pub fn going_back(&self, to: TxnId) -> Vec<Mutation> {
+        let latest = self.latest();
+        let first = self.commits.partition_point(|commit| commit.id <= to);
+        let mutations = self.commits[first..].iter().flat_map(|commit| &commit.mutations);
+        let changed: BTreeSet<&Key> = mutations.map(|mutation| &mutation.key).collect();
+        let differing = changed.into_iter().filter(|key| self.get(key, to) != self.get(key, latest));
+        differing.map(|key| Mutation { key: key.clone(), value: self.get(key, to).cloned() }).collect()
+    }
+
     /// The value of `key` in the state at `at`.
     pub fn get(&self, key: &[u8], at: TxnId) -> Option<&Value> {
         visible(self.versions.get(key)?, at)?.1.as_ref()
@@ -222,6 +232,18 @@ mod tests {
         assert_eq!(model.conflict(&keys, TxnId(6)), None);
         assert_eq!(model.delete_range(&KeyRange::prefix(b"a"), TxnId(1)), [delete("a")]);
         assert_eq!(model.delete_range(&KeyRange::all(), TxnId(4)), [delete("b"), delete("c")]);
+    }
+
+    #[test]
+    fn going_back_leads_to_every_earlier_state() {
+        for to in [0, 1, 4, 5] {
+            let mut model = model();
+            let back = model.going_back(TxnId(to));
+            model.apply(TxnId(6), back);
+            assert_eq!(model.state(TxnId(6)), model.state(TxnId(to)), "to {to}");
+        }
+        assert_eq!(model().going_back(TxnId(5)), []);
+        assert_eq!(model().going_back(TxnId(4)), [delete("a"), put("c", "4")]);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::fmt;
 use std::ops::Bound;
 
 use proofmark_model::{
-    ClientId, Commit, Denial, Durability, Event, History, Key, KeyRange, Mode, Mutation, Operation, Refusal,
-    SavepointLabel, TxnId, TxnLabel, Value, unique_value,
+    ClientId, Commit, Denial, Durability, Event, History, Key, KeyRange, MarkLabel, Mode, Mutation,
+    Operation, Refusal, SavepointLabel, TxnId, TxnLabel, Value, unique_value,
 };
 use proofmark_sim::disk::{DirectoryPersistence, DiskOptions, Granule, Keep, Moment, Order, Sizes};
 use proofmark_sim::plan::{Action, Begin, Config, CrashSpec, Plan, Retention, Step, Strike};
@@ -305,6 +305,7 @@ pub fn event() -> BoxedStrategy<Event> {
 fn newer_event() -> BoxedStrategy<Event> {
     let label = || any::<u32>().prop_map(TxnLabel);
     let savepoint = || any::<u32>().prop_map(SavepointLabel);
+    let mark = || any::<u32>().prop_map(MarkLabel);
     let id = || any::<u64>().prop_map(TxnId);
     let bytes = || vec(any::<u8>(), 0..12);
     let mutation = (bytes(), option::of(bytes())).prop_map(|(key, value)| Mutation { key, value });
@@ -320,6 +321,21 @@ fn newer_event() -> BoxedStrategy<Event> {
         (label(), savepoint(), any::<bool>()).prop_map(|(txn, savepoint, is_refused)| Event::Rollback {
             txn,
             savepoint,
+            is_refused
+        }),
+        (label(), mark(), any::<bool>()).prop_map(|(txn, mark, is_persistent)| Event::Mark {
+            txn,
+            mark,
+            is_persistent
+        }),
+        (label(), mark(), any::<bool>()).prop_map(|(txn, mark, is_refused)| Event::Restore {
+            txn,
+            mark,
+            is_refused
+        }),
+        (label(), mark(), any::<bool>()).prop_map(|(txn, mark, is_refused)| Event::Forget {
+            txn,
+            mark,
             is_refused
         }),
         (label(), option::of(id())).prop_map(|(txn, id)| Event::Ticket { txn, id }),

@@ -4,7 +4,7 @@
 //! all. Then, incarnation by incarnation, *snapshot isolation* judges every read and commit against the model, and at
 //! the next opening *crash prefix* decides which commits survived; the model goes on from exactly there, so that one
 //! choice has to explain everything later. On the same walk *commit stream* and *backup* judge what the store says of its
-//! commits, and what it copies. *Structure* and *availability* look at the store's own failures.
+//! commits, and what it copies. *Marks* looks at which earlier states it can be taken back to, *structure* and *availability* look at the store's own failures.
 //! [`check_commutes`] and [`check_batches`] compare two histories that should come to the same.
 //!
 //! Every verdict follows from the history alone. What a store does not reveal is never guessed: where several answers
@@ -16,6 +16,7 @@ mod batch_equivalence;
 mod commit_stream;
 mod commutativity;
 mod crash_prefix;
+mod marks;
 mod pair;
 #[cfg(test)]
 mod random;
@@ -60,6 +61,8 @@ pub enum Checker {
     CommitStream,
     /// What a copy of the store holds.
     Backup,
+    /// Which states of the past the store can be taken back to.
+    Marks,
 }
 
 /// What is wrong with a history.
@@ -85,7 +88,12 @@ pub struct UnknownChecker(pub String);
 /// anything else: nothing that it says about the store can be trusted.
 pub fn check(history: &History) -> Result<(), Violation> {
     let timeline = Timeline::new(history)?;
-    let verdicts = [structure::check(history), availability::check(history), check_against_model(&timeline)];
+    let verdicts = [
+        structure::check(history),
+        availability::check(history),
+        marks::check(history),
+        check_against_model(&timeline),
+    ];
     let first = verdicts.into_iter().filter_map(Result::err).min_by_key(|violation| violation.step);
     first.map_or(Ok(()), Err)
 }
@@ -108,7 +116,7 @@ fn check_against_model(timeline: &Timeline<'_>) -> Result<(), Violation> {
 
 impl Checker {
     /// Every checker.
-    pub const ALL: [Checker; 9] = [
+    pub const ALL: [Checker; 10] = [
         Checker::Timeline,
         Checker::CrashPrefix,
         Checker::SnapshotIsolation,
@@ -118,6 +126,7 @@ impl Checker {
         Checker::Availability,
         Checker::CommitStream,
         Checker::Backup,
+        Checker::Marks,
     ];
 
     /// Its name: what [`fmt::Display`] prints.
@@ -132,6 +141,7 @@ impl Checker {
             Checker::Availability => "availability",
             Checker::CommitStream => "commit-stream",
             Checker::Backup => "backup",
+            Checker::Marks => "marks",
         }
     }
 }

@@ -83,6 +83,7 @@ fn incomparable(timeline: &Timeline<'_>) -> Option<(usize, &'static str)> {
         match event {
             Event::Crash => return Some((step, "crashes")),
             Event::Failed { .. } => return Some((step, "has a failure")),
+            Event::Restore { .. } => return Some((step, "goes back to a mark")),
             _ => {}
         }
     }

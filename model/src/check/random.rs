@@ -5,8 +5,11 @@
 //! crashes. What it does is random, and the same for the same seed. No history of it may be rejected; each defect has to
 //! be found by the checker whose business it is. (Not only by that one: what an opening hides, later reads may show.)
 
-use std::collections::BTreeMap;
+mod marks;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::marks::{Mark, Restored};
 use super::{Checker, check};
 use crate::{
     ClientId, Commit, Denial, Digest, Durability, Event, History, Key, KeyRange, Mode, Mutation, Refusal,
@@ -15,7 +18,7 @@ use crate::{
 
 type State = BTreeMap<Key, Value>;
 
-const DEFECTS: [(Defect, Checker); 21] = [
+const DEFECTS: [(Defect, Checker); 26] = [
     (Defect::StaleSnapshot, Checker::SnapshotIsolation),
     (Defect::DirtyRead, Checker::SnapshotIsolation),
     (Defect::ShortScan, Checker::SnapshotIsolation),
@@ -37,6 +40,11 @@ const DEFECTS: [(Defect, Checker); 21] = [
     (Defect::SkipsInStream, Checker::CommitStream),
     (Defect::StreamsTooLittle, Checker::CommitStream),
     (Defect::CopiesTooLittle, Checker::Backup),
+    (Defect::RestoresTooLittle, Checker::SnapshotIsolation),
+    (Defect::RestoresForItselfOnly, Checker::SnapshotIsolation),
+    (Defect::RestoresForItselfOnly, Checker::CrashPrefix),
+    (Defect::ForgetsMarks, Checker::Marks),
+    (Defect::KeepsMarks, Checker::Marks),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +92,14 @@ enum Defect {
     StreamsTooLittle,
     /// Leaves a pair out of a backup.
     CopiesTooLittle,
+    /// Leaves the keys that there are as they are when it goes back to a mark.
+    RestoresTooLittle,
+    /// Shows a transaction the state that it goes back to, and commits only what it wrote.
+    RestoresForItselfOnly,
+    /// Knows no mark after it was opened again.
+    ForgetsMarks,
+    /// Goes back to marks that ended.
+    KeepsMarks,
 }
 
 impl Defect {
@@ -107,6 +123,11 @@ struct Transaction {
     writes: BTreeMap<Key, Option<Value>>,
     savepoints: Vec<(SavepointLabel, BTreeMap<Key, Option<Value>>)>,
     savepoints_taken: u32,
+    restored: Option<Restored>,
+    /// Whether it did nothing but set marks.
+    is_fresh: bool,
+    /// Whether it set, ended or forgot marks that outlive the store.
+    has_persistent_marks: bool,
 }
 
 /// A commit that happened and was not acknowledged.
@@ -130,6 +151,9 @@ struct Store {
     hidden: Option<usize>,
     open: Vec<Transaction>,
     abandoned: Option<(Key, Value)>,
+    /// In the order in which they were set, those that ended included.
+    marks: Vec<Mark>,
+    marks_set: u32,
     labels: u32,
     values: u64,
 }
@@ -148,10 +172,12 @@ impl Store {
             hidden: None,
             open: Vec::new(),
             abandoned: None,
+            marks: Vec::new(),
+            marks_set: 0,
             labels: 0,
             values: 0,
         };
-        for _ in 0..300 {
+        for _ in 0..330 {
             store.step();
         }
         store.crash();
@@ -181,12 +207,13 @@ impl Store {
     }
 
     fn step(&mut self) {
-        match self.below(44) {
+        match self.below(48) {
             0 => self.crash(),
             1 => self.reopen(),
             40 | 41 if self.reveals => self.stream(),
             42 if self.reveals => self.back_up(),
             43 => self.nest(),
+            44..=47 => self.mark(),
             2 => {
                 self.hidden = None;
                 self.durable = self.acknowledged;
@@ -241,7 +268,13 @@ impl Store {
             writes: BTreeMap::new(),
             savepoints: Vec::new(),
             savepoints_taken: 0,
+            restored: None,
+            is_fresh: true,
+            has_persistent_marks: false,
         });
+        if mode == Mode::Write && self.below(2) == 0 {
+            self.mark();
+        }
     }
 
     fn write(&mut self) {
@@ -250,6 +283,7 @@ impl Store {
             return;
         }
         let txn = self.open[chosen].label;
+        self.open[chosen].is_fresh = false;
         if self.below(8) == 0 {
             self.delete_range(chosen, KeyRange::prefix(&key));
         } else if self.below(8) == 0 {
@@ -266,8 +300,7 @@ impl Store {
     }
 
     fn delete_range(&mut self, chosen: usize, range: KeyRange) {
-        let mut state = self.states[self.open[chosen].snapshot].0.clone();
-        apply(&mut state, &self.open[chosen].writes);
+        let state = self.seen(chosen);
         let keys: Vec<Key> = state.into_keys().filter(|key| range.contains(key)).collect();
         let mut removed = keys.as_slice();
         if self.defect == Defect::RangeMissesTheLast {
@@ -283,6 +316,7 @@ impl Store {
         let writers: Vec<usize> =
             (0..self.open.len()).filter(|index| self.open[*index].mode.writes()).collect();
         for index in writers {
+            self.open[index].is_fresh = false;
             let savepoint = SavepointLabel(self.open[index].savepoints_taken);
             let chosen = SavepointLabel(self.below(savepoint.0 as usize + 1) as u32);
             let keeps_a_key = self.defect == Defect::RollbackKeepsAKey;
@@ -349,11 +383,8 @@ impl Store {
 
     fn read(&mut self) {
         let chosen = self.below(self.open.len());
-        let (txn, mut state) = (self.open[chosen].label, self.states[self.open[chosen].snapshot].0.clone());
-        if self.defect == Defect::DirtyRead {
-            apply(&mut state, &self.open[0].writes);
-        }
-        apply(&mut state, &self.open[chosen].writes);
+        let (txn, state) = (self.open[chosen].label, self.seen(chosen));
+        self.open[chosen].is_fresh = false;
         let key = self.key();
         if self.below(2) == 0 {
             let value = state.get(&key).cloned();
@@ -393,13 +424,16 @@ impl Store {
         if aborts && !(self.defect == Defect::CommitsBesideWriter && is_busy) {
             let mut values = transaction.writes.into_iter().filter_map(|(key, value)| Some((key, value?)));
             self.abandoned = values.next().or(self.abandoned.take());
+            self.marks_aborted(txn);
             self.events.push(Event::Aborted { txn });
             return;
         }
-        let durability = if self.below(2) == 0 { Durability::Sync } else { Durability::Buffered };
+        let is_sync = self.below(2) == 0 || transaction.has_persistent_marks;
+        let durability = if is_sync { Durability::Sync } else { Durability::Buffered };
         self.hidden = None;
         self.events.push(Event::Submit { txn, durability });
-        if transaction.writes.is_empty() {
+        if transaction.writes.is_empty() && transaction.restored.is_none() {
+            self.marks_committed(txn, self.acknowledged);
             if durability == Durability::Sync
                 && transaction.mode.writes()
                 && self.defect != Defect::EmptySyncDoesNothing
@@ -409,9 +443,14 @@ impl Store {
             self.events.push(Event::Committed { txn, id: None });
             return;
         }
-        let mut state = self.states[self.latest()].0.clone();
+        let (mut state, undone) = match &transaction.restored {
+            Some(restored) => self.gone_back(restored),
+            None => (self.states[self.latest()].0.clone(), Vec::new()),
+        };
         apply(&mut state, &transaction.writes);
-        self.states.push((state, transaction.writes.into_keys().collect()));
+        let keys: BTreeSet<Key> = transaction.writes.into_keys().chain(undone).collect();
+        self.states.push((state, keys.into_iter().collect()));
+        self.marks_committed(txn, self.latest());
         self.pending.push(Pending { label: txn, place: self.latest(), durability });
         if self.below(3) == 0 {
             self.events.push(Event::Ticket { txn, id: self.shown(self.latest()) });
@@ -462,7 +501,7 @@ impl Store {
         let mut state = self.states[survived].0.clone();
         match self.defect {
             Defect::RecoversHalf if survived > 0 => {
-                let key = self.states[survived].1[0].clone();
+                let key = self.states[survived].1.first().cloned().unwrap_or_default();
                 match self.states[survived - 1].0.get(&key) {
                     Some(value) => state.insert(key, value.clone()),
                     None => state.remove(&key),
@@ -485,6 +524,7 @@ impl Store {
         self.pending.clear();
         self.hidden = None;
         self.acknowledged = self.latest();
+        self.marks_opened(self.latest());
         let claimed = self.latest() + usize::from(self.defect == Defect::SaysTooMuch);
         let kept = if self.defect == Defect::ForgetsThePast { self.latest() } else { 0 };
         let (latest, oldest) = (self.shown(claimed), self.shown(kept));

@@ -21,7 +21,7 @@ use super::retained::{Retained, Statement};
 use super::timeline::{Incarnation, Outcome, Timeline, Transaction};
 use super::{Checker, Violation, crash_prefix};
 use crate::text::{BytesText, ValueText};
-use crate::{Durability, Event, Mode, Mvcc, TxnId};
+use crate::{Durability, Event, MarkLabel, Mode, Mutation, Mvcc, TxnId};
 
 /// The model at one incarnation of the store.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Replay<'t, 'h> {
     ids: Vec<Option<TxnId>>,
     /// How many of them were made before this incarnation.
     earlier: usize,
+    /// The commit whose state each mark stands for.
+    marks: BTreeMap<MarkLabel, TxnId>,
     /// Every commit up to here has to survive any crash from now on.
     durable: TxnId,
     /// What the store has said of its past.
@@ -85,6 +87,7 @@ impl<'t, 'h> Replay<'t, 'h> {
             order: Vec::new(),
             ids,
             earlier: 0,
+            marks: BTreeMap::new(),
             durable,
             retained,
             horizon: usize::MAX,
@@ -104,12 +107,48 @@ impl<'t, 'h> Replay<'t, 'h> {
         let violation = violation.into_iter().chain(self.gap(&order)).min_by_key(|violation| violation.step);
         self.horizon = violation.as_ref().map_or(usize::MAX, |violation| violation.step);
 
+        self.note_marks(incarnation, &order);
         for placed in order {
-            self.model.apply(placed.id, self.timeline.mutations(placed.transaction));
+            self.model.apply(placed.id, self.mutations(placed.transaction));
             self.ids[placed.transaction] = Some(placed.id);
             self.order.push(placed);
         }
         violation
+    }
+
+    /// Takes in which state each mark of an incarnation stands for: that before the transaction which set it. A store that
+    /// does not say which one that is has made every commit by then that was asked for and not aborted.
+    fn note_marks(&mut self, incarnation: &Incarnation, order: &[Placed]) {
+        let timeline = self.timeline;
+        let asked = |placed: &Placed| timeline.transactions[placed.transaction].submit.map(|(step, _)| step);
+        for (mark, transaction) in &timeline.marks {
+            let begin = timeline.transactions[*transaction].begin;
+            if !(incarnation.first..incarnation.end).contains(&begin) {
+                continue;
+            }
+            let shown = match timeline.history.events[begin] {
+                Event::Begin { snapshot, .. } => snapshot,
+                _ => None,
+            };
+            let before = order.iter().rev().find(|placed| asked(placed) < Some(begin));
+            let latest = before.map_or(self.start(), |placed| placed.id);
+            self.marks.insert(*mark, shown.unwrap_or(latest));
+        }
+    }
+
+    /// What a transaction changes, once everything before it is applied: each key once, in key order.
+    fn mutations(&self, transaction: usize) -> Vec<Mutation> {
+        let own = self.timeline.mutations(transaction);
+        let Some(mark) = self.timeline.transactions[transaction].restored else { return own };
+        let undone = self.model.going_back(self.marked(mark));
+        let pairs = undone.into_iter().chain(own).map(|mutation| (mutation.key, mutation.value));
+        let merged: BTreeMap<_, _> = pairs.collect();
+        merged.into_iter().map(|(key, value)| Mutation { key, value }).collect()
+    }
+
+    /// The commit whose state a mark stands for.
+    pub(super) fn marked(&self, mark: MarkLabel) -> TxnId {
+        self.marks[&mark]
     }
 
     /// Cuts the model back to the commits that the store still had when it was opened again, and said it retained.

@@ -30,6 +30,11 @@ impl<'h> Savepoints<'h> {
         Some(writes)
     }
 
+    /// Ends all of them.
+    pub(super) fn end(&mut self) {
+        self.ended.extend(self.valid.drain(..).map(|(ended, _)| ended));
+    }
+
     /// Whether it can still be gone back to.
     pub(super) fn is_valid(&self, label: SavepointLabel) -> bool {
         self.valid.iter().any(|(valid, _)| *valid == label)

@@ -12,6 +12,7 @@
 //! - write transactions exclude each other: none begins while another has neither ended nor asked for its commit, and no
 //!   optimistic one commits meanwhile;
 //! - an optimistic commit is declined for a conflict only if a key that it wrote was committed since its snapshot;
+//! - after a transaction took the store back to a mark, it reads the state that was marked;
 //! - a range is removed as the transaction sees it, and going back to a savepoint undoes what came after it;
 //! - a commit that was only taken in (`ticket`) is read by nobody but writers, until something later is acknowledged;
 //! - TxnIds increase: a commit's is greater than every one that was acknowledged before it was asked for, and there is no
@@ -35,7 +36,7 @@ use super::scan::{Scan, Writes};
 use super::timeline::Incarnation;
 use super::{Checker, Violation};
 use crate::text::{BytesText, ValueText};
-use crate::{Denial, Event, Key, KeyRange, Mode, Mvcc, Refusal, SavepointLabel, TxnId, Value};
+use crate::{Denial, Event, Key, KeyRange, MarkLabel, Mode, Mvcc, Refusal, SavepointLabel, TxnId, Value};
 
 /// Judges the reads and commits of one incarnation, and returns what the store has said of its past by the end of it.
 pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Result<Retained, Violation> {
@@ -69,6 +70,8 @@ struct Open<'h> {
     snapshots: Vec<TxnId>,
     own: Writes<'h>,
     savepoints: Savepoints<'h>,
+    /// Whether it took the store back to a mark, and so means to undo what others committed.
+    is_restored: bool,
     /// Whether it has asked for its commit, and whether an exclusive writer was open then.
     asked: Option<bool>,
 }
@@ -139,6 +142,7 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             Event::Rollback { savepoint, is_refused, .. } => {
                 self.roll_back(step, index, *savepoint, *is_refused)?;
             }
+            Event::Restore { mark, is_refused: false, .. } => self.restore(index, *mark),
             Event::Submit { .. } => self.submit(index),
             Event::Ticket { .. } => self.hidden = self.places.get(&index).copied(),
             Event::Committed { id, .. } => self.commit(step, index, *id)?,
@@ -242,7 +246,8 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             }
         };
         let (own, savepoints) = (Writes::new(), Savepoints::default());
-        self.open.insert(index, Open { mode, snapshots, own, savepoints, asked: None });
+        let open = Open { mode, snapshots, own, savepoints, is_restored: false, asked: None };
+        self.open.insert(index, open);
         Ok(())
     }
 
@@ -370,6 +375,16 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         }
     }
 
+    /// From here on the transaction sees the state that was marked, and what it writes from here on.
+    fn restore(&mut self, index: usize, mark: MarkLabel) {
+        let marked = self.replay.marked(mark);
+        let open = self.transaction(index);
+        open.snapshots = vec![marked];
+        open.own.clear();
+        open.savepoints.end();
+        open.is_restored = true;
+    }
+
     fn denied(&mut self, step: usize, index: usize, reason: &Denial) -> Result<(), Violation> {
         self.hidden = None;
         let transaction = &self.replay.timeline.transactions[index];
@@ -441,7 +456,8 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         }
         let id = self.replay.placed()[*place].id;
         let newest = open.snapshots.last().copied().unwrap_or_default();
-        for key in transaction.writes.keys() {
+        let overwrites = !open.is_restored;
+        for key in transaction.writes.keys().filter(|_| overwrites) {
             let before = TxnId(id.0.saturating_sub(1));
             let overwritten = self.replay.model.last_writer(key, before).filter(|by| *by > newest);
             let Some(overwritten) = overwritten.filter(|by| self.was_acknowledged(*by)) else { continue };

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::savepoints::Savepoints;
 use super::scan::Writes;
 use super::{Checker, Violation};
-use crate::{Durability, Event, History, Key, Mode, Mutation, SavepointLabel, TxnId, TxnLabel};
+use crate::{Durability, Event, History, Key, MarkLabel, Mode, Mutation, SavepointLabel, TxnId, TxnLabel};
 
 /// A history that makes sense, with what the checkers want to know of it.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Timeline<'h> {
     pub(super) transactions: Vec<Transaction<'h>>,
     /// At least one.
     pub(super) incarnations: Vec<Incarnation>,
+    /// Which transaction set each mark.
+    pub(super) marks: BTreeMap<MarkLabel, usize>,
     /// For each event, the index of its transaction.
     transaction_of: Vec<Option<usize>>,
 }
@@ -45,6 +47,8 @@ pub(super) struct Transaction<'h> {
     pub(super) operations: Vec<usize>,
     /// What it leaves behind for each key that it wrote.
     pub(super) writes: Writes<'h>,
+    /// The mark that it took the store back to, before it wrote these.
+    pub(super) restored: Option<MarkLabel>,
     savepoints: Savepoints<'h>,
 }
 
@@ -101,6 +105,11 @@ impl<'h> Timeline<'h> {
 }
 
 impl Transaction<'_> {
+    /// Whether it changes anything, as far as it got.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.writes.is_empty() || self.restored.is_some()
+    }
+
     /// The step at which it was acknowledged as committed.
     pub(super) fn committed_at(&self) -> Option<usize> {
         match self.outcome {
@@ -148,6 +157,7 @@ impl<'h> Reader<'h> {
                 history,
                 transactions: Vec::new(),
                 incarnations: vec![first],
+                marks: BTreeMap::new(),
                 transaction_of: Vec::with_capacity(history.events.len()),
             },
             by_label: BTreeMap::new(),
@@ -170,6 +180,11 @@ impl<'h> Reader<'h> {
             Event::Rollback { txn, savepoint, is_refused } => {
                 self.roll_back(step, *txn, *savepoint, *is_refused).map(Some)
             }
+            Event::Mark { txn, mark, .. } => self.mark(*txn, *mark).map(Some),
+            Event::Restore { txn, mark, is_refused } => {
+                self.restore(step, *txn, *mark, *is_refused).map(Some)
+            }
+            Event::Forget { txn, mark, .. } => self.about_mark(*txn, *mark).map(Some),
             Event::Ticket { txn, id } => self.ticket(step, *txn, *id).map(Some),
             Event::Submit { txn, durability } => self.submit(step, *txn, *durability).map(Some),
             Event::Committed { txn, id } => self.commit(step, *txn, *id).map(Some),
@@ -219,6 +234,7 @@ impl<'h> Reader<'h> {
             outcome: Outcome::Unknown,
             operations: Vec::new(),
             writes: Writes::new(),
+            restored: None,
             savepoints: Savepoints::default(),
         });
         Ok(index)
@@ -300,6 +316,52 @@ impl<'h> Reader<'h> {
         Ok(index)
     }
 
+    fn mark(&mut self, label: TxnLabel, mark: MarkLabel) -> Result<usize, String> {
+        let index = self.exclusive(label)?;
+        let transaction = &self.timeline.transactions[index];
+        if !transaction.operations.is_empty() {
+            return Err(format!("{label} had done something before it set {mark}"));
+        }
+        if self.timeline.marks.insert(mark, index).is_some() {
+            return Err(format!("the mark {mark} was set before"));
+        }
+        Ok(index)
+    }
+
+    fn restore(
+        &mut self,
+        step: usize,
+        label: TxnLabel,
+        mark: MarkLabel,
+        is_refused: bool,
+    ) -> Result<usize, String> {
+        let index = self.about_mark(label, mark)?;
+        let transaction = &mut self.timeline.transactions[index];
+        transaction.operations.push(step);
+        if !is_refused {
+            transaction.writes.clear();
+            transaction.savepoints.end();
+            transaction.restored = Some(mark);
+        }
+        Ok(index)
+    }
+
+    /// Takes an event of an exclusive writer that is about a mark which was set.
+    fn about_mark(&self, label: TxnLabel, mark: MarkLabel) -> Result<usize, String> {
+        let index = self.exclusive(label)?;
+        if self.timeline.marks.contains_key(&mark) { Ok(index) } else { Err(format!("{mark} was never set")) }
+    }
+
+    /// Takes an event that only an exclusive writer may cause, before it asks for its commit.
+    fn exclusive(&self, label: TxnLabel) -> Result<usize, String> {
+        let index = self.running(label)?;
+        let transaction = &self.timeline.transactions[index];
+        if transaction.mode != Mode::Write || transaction.submit.is_some() {
+            return Err(format!("{label} is no exclusive writer, or has already asked for its commit"));
+        }
+        Ok(index)
+    }
+
     fn ticket(&mut self, step: usize, label: TxnLabel, id: Option<TxnId>) -> Result<usize, String> {
         let index = self.running(label)?;
         let transaction = &mut self.timeline.transactions[index];
@@ -307,8 +369,8 @@ impl<'h> Reader<'h> {
             return Err(format!("{label} has not asked for its commit, or has a ticket"));
         }
         transaction.ticket = Some((step, id));
-        let has_writes = !transaction.writes.is_empty();
-        if has_writes && *self.reveals.get_or_insert(id.is_some()) != id.is_some() {
+        let has_changes = transaction.has_changes();
+        if has_changes && *self.reveals.get_or_insert(id.is_some()) != id.is_some() {
             return Err("some commits reveal their TxnId and some do not".to_owned());
         }
         Ok(index)
@@ -320,7 +382,7 @@ impl<'h> Reader<'h> {
         if transaction.submit.replace((step, durability)).is_some() {
             return Err(format!("{label} has already asked for its commit"));
         }
-        if !transaction.writes.is_empty() {
+        if transaction.has_changes() {
             self.incarnation().submitted.push(index);
         }
         Ok(index)
@@ -332,7 +394,7 @@ impl<'h> Reader<'h> {
         if transaction.submit.is_none() {
             return Err(format!("{label} never asked for its commit"));
         }
-        if !transaction.writes.is_empty() && *self.reveals.get_or_insert(id.is_some()) != id.is_some() {
+        if transaction.has_changes() && *self.reveals.get_or_insert(id.is_some()) != id.is_some() {
             return Err("some commits reveal their TxnId and some do not".to_owned());
         }
         self.end(index, Outcome::Committed { step, id });

@@ -5,7 +5,7 @@
 
 use crate::text::ParseError;
 use crate::value::{MAX_VALUE_LENGTH, MIN_VALUE_LENGTH, unique_value};
-use crate::{ClientId, SavepointLabel, TxnId, TxnLabel, Value};
+use crate::{ClientId, MarkLabel, SavepointLabel, TxnId, TxnLabel, Value};
 
 /// One line of text and the place in it up to which it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,6 +197,11 @@ impl<'a> Cursor<'a> {
     /// Takes a savepoint's name, such as `s1`.
     pub fn savepoint(&mut self) -> Result<SavepointLabel, ParseError> {
         Ok(SavepointLabel(self.named_number("s", "a savepoint such as s1")?))
+    }
+
+    /// Takes a mark's name, such as `m1`.
+    pub fn mark(&mut self) -> Result<MarkLabel, ParseError> {
+        Ok(MarkLabel(self.named_number("m", "a mark such as m1")?))
     }
 
     /// Takes a TxnId.

@@ -59,6 +59,15 @@ impl fmt::Display for Event {
             Event::Rollback { txn, savepoint, is_refused } => {
                 write!(f, "rollback {txn} {savepoint}{}", if *is_refused { " refused" } else { "" })
             }
+            Event::Mark { txn, mark, is_persistent } => {
+                write!(f, "mark {txn} {mark}{}", if *is_persistent { " persistent" } else { "" })
+            }
+            Event::Restore { txn, mark, is_refused } => {
+                write!(f, "restore {txn} {mark}{}", if *is_refused { " refused" } else { "" })
+            }
+            Event::Forget { txn, mark, is_refused } => {
+                write!(f, "forget {txn} {mark}{}", if *is_refused { " refused" } else { "" })
+            }
             Event::Submit { txn, durability } => write!(f, "submit {txn} {durability}"),
             Event::Ticket { txn, id } => {
                 write!(f, "ticket {txn}")?;
@@ -181,6 +190,18 @@ impl Cursor<'_> {
             "rollback" => {
                 let (txn, savepoint) = (self.label()?, self.savepoint()?);
                 Event::Rollback { txn, savepoint, is_refused: self.accept("refused") }
+            }
+            "mark" => {
+                let (txn, mark) = (self.label()?, self.mark()?);
+                Event::Mark { txn, mark, is_persistent: self.accept("persistent") }
+            }
+            "restore" => {
+                let (txn, mark) = (self.label()?, self.mark()?);
+                Event::Restore { txn, mark, is_refused: self.accept("refused") }
+            }
+            "forget" => {
+                let (txn, mark) = (self.label()?, self.mark()?);
+                Event::Forget { txn, mark, is_refused: self.accept("refused") }
             }
             "submit" => Event::Submit { txn: self.label()?, durability: self.durability()? },
             "ticket" => Event::Ticket { txn: self.label()?, id: self.named_id("id=")? },
@@ -376,6 +397,12 @@ delete-range t4 (-inf .. +inf) count=0 -> none
 savepoint t4 s1
 rollback t4 s1
 rollback t4 s2 refused
+mark t6 m1
+mark t6 m2 persistent
+restore t6 m1
+restore t6 m2 refused
+forget t6 m1
+forget t6 m2 refused
 ticket t4 id=7
 ticket t5
 denied t4 conflict "k\x01"

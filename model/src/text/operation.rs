@@ -5,7 +5,9 @@ use std::ops::Bound;
 use std::str::FromStr;
 
 use crate::text::{BytesText, Cursor, ParseError, ValueText, parse_whole};
-use crate::{ClientId, Durability, Key, KeyRange, Mode, Operation, SavepointLabel, TxnId, TxnLabel};
+use crate::{
+    ClientId, Durability, Key, KeyRange, MarkLabel, Mode, Operation, SavepointLabel, TxnId, TxnLabel,
+};
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,6 +179,7 @@ parsed_by! {
     TxnLabel => label,
     ClientId => client,
     SavepointLabel => savepoint,
+    MarkLabel => mark,
 }
 
 #[cfg(test)]
@@ -222,6 +225,7 @@ mod tests {
         round_trip(&TxnId(3), "3");
         round_trip(&TxnLabel(3), "t3");
         round_trip(&ClientId(0), "c0");
+        round_trip(&MarkLabel(7), "m7");
     }
 
     #[test]

@@ -134,8 +134,14 @@ impl<W: Write> Narrator<'_, W> {
             | Event::Delete { .. }
             | Event::Savepoint { .. }
             | Event::Rollback { is_refused: false, .. }
+            | Event::Mark { .. }
+            | Event::Restore { is_refused: false, .. }
+            | Event::Forget { is_refused: false, .. }
             | Event::Space { .. } => return self.end_step(),
             Event::Rollback { .. } => "refused: there is no such savepoint any more".to_owned(),
+            Event::Restore { .. } | Event::Forget { .. } => {
+                "refused: there is no such mark any more".to_owned()
+            }
             Event::DeleteRange { count, .. } => format!("removed {count}"),
             Event::Ticket { txn, id: None } => format!("{txn} handed in"),
             Event::Ticket { txn, id: Some(id) } => format!("{txn} handed in as {id}"),

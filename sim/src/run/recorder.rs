@@ -167,6 +167,15 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
         Event::Space { bytes } => {
             numbers(hash, [20, u64::from(bytes.is_some()), bytes.unwrap_or_default()]);
         }
+        Event::Mark { txn, mark, is_persistent } => {
+            numbers(hash, [22, u64::from(txn.0), u64::from(mark.0), u64::from(*is_persistent)]);
+        }
+        Event::Restore { txn, mark, is_refused } => {
+            numbers(hash, [23, u64::from(txn.0), u64::from(mark.0), u64::from(*is_refused)]);
+        }
+        Event::Forget { txn, mark, is_refused } => {
+            numbers(hash, [24, u64::from(txn.0), u64::from(mark.0), u64::from(*is_refused)]);
+        }
         // These are rare, and their text form is exact.
         Event::Denied { .. }
         | Event::ChangesRefused { .. }
