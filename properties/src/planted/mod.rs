@@ -16,7 +16,7 @@ mod writes;
 use std::sync::Arc;
 
 use proofmark_model::{Checker, Violation};
-use proofmark_sim::disk::Sabotage;
+use proofmark_sim::disk;
 use proofmark_sim::run::run_plan;
 use proofmark_sim::store::{Engine, StoreFactory, StoreKind};
 use proofmark_sim::workload::generate;
@@ -44,7 +44,7 @@ pub struct Fault {
 pub enum Site {
     /// In the store.
     Store(StoreBug),
-    /// In the disk: the text form of a [`Sabotage`].
+    /// In the disk: the text form of a [`disk::Fault`].
     Disk(&'static str),
 }
 
@@ -93,7 +93,7 @@ impl Examination {
         self,
         store: &dyn StoreFactory,
         seed: u64,
-        sabotage: Option<Sabotage>,
+        sabotage: Option<disk::Fault>,
     ) -> Result<(), Violation> {
         match self {
             Examination::Run => {
@@ -364,13 +364,13 @@ pub const FAULTS: &[Fault] = {
         store("backup without history", "a backup holds the latest state only", Run, &[Backup], || {
             Arc::new(streams::BackupWithoutHistory)
         }),
-        disk("ignore-sync:every:4", "every fourth file sync makes nothing durable"),
-        disk("ignore-sync:20", "one file sync makes nothing durable"),
-        disk("torn-sync:every:4", "every fourth file sync makes half of it durable"),
-        disk("ignore-directory-sync:every:2", "every second directory sync makes no name durable"),
-        disk("ignore-directory-sync:every:3", "every third directory sync makes no name durable"),
-        disk("drop-write:20", "one write changes nothing"),
-        disk("swap-writes:20", "one write takes effect after the next one"),
-        disk("stale-read:1", "one read returns older bytes"),
+        disk("ignore-sync every=4", "every fourth file sync makes nothing durable"),
+        disk("ignore-sync nth=20", "one file sync makes nothing durable"),
+        disk("torn-sync every=4", "every fourth file sync makes half of it durable"),
+        disk("ignore-directory-sync every=2", "every second directory sync makes no name durable"),
+        disk("ignore-directory-sync every=3", "every third directory sync makes no name durable"),
+        disk("lost-write nth=20", "one write changes nothing"),
+        disk("swapped-writes nth=20", "one write takes effect after the next one"),
+        disk("stale-read nth=1", "one read returns older bytes"),
     ]
 };

@@ -237,6 +237,13 @@ impl Inode {
         !blocked
     }
 
+    /// Whether a read of so many bytes may be answered with older ones.
+    pub(super) fn could_be_stale(&self, offset: u64, length: u64) -> bool {
+        let mut fresh = vec![0; length as usize];
+        let count = self.read(&mut fresh, offset);
+        self.stale(&fresh[..count], offset).is_some()
+    }
+
     /// The bytes of `fresh`, just read at `offset`, as they were before the last remembered write that touched them;
     /// `None` if no write did, or if it changed nothing.
     pub(super) fn stale(&self, fresh: &[u8], offset: u64) -> Option<Vec<u8>> {

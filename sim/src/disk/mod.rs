@@ -33,7 +33,7 @@
 //!    none of which is any more durable than before. A file that was removed for good and only still open is gone. Of
 //!    a write that was under way only the first granules may be there ([`Moment::During`]).
 //! 8. The disk may be full: see [`SimDisk::limit_space`].
-//! 9. A write or a sync may fail with `EIO`: see [`FailingCall`].
+//! 9. A call may fail, or go wrong in other ways: see [`Fault`].
 //!
 //! **What may not happen**
 //!
@@ -46,17 +46,17 @@
 //! 5. A sync covers one file or one directory. It makes nothing else durable, except as [`DirectoryPersistence`] says.
 //!
 //! **What a correct store must survive** is all of the first list, in every combination and again during recovery: it
-//! must come back with everything that it acknowledged after a sync, and nothing by halves. A [`Sabotage`] goes beyond
-//! the model: it breaks the second list, no store can be blamed for what follows, and a testbed that does not notice
-//! is blind.
+//! must come back with everything that it acknowledged after a sync, and nothing by halves. A fault of the classes damage
+//! and lie breaks the second list: see [`FaultClass`](proofmark_model::FaultClass) for what may follow then.
 //!
 //! # Structure
 //!
 //! The bytes are copy-on-write pages (`pages`), a file is its volatile and durable contents and its pending effects
 //! (`inode`, `effect`), names live in `directory`, `state` is the way every call takes and the power loss, `operations`
 //! what each call does, `vfs` the store's view. Deciding what survives (`crash`, `choice`) sees no bytes, `order` drops what
-//! misses something that it needs, `granules` extends the choice by what it carries along, `pending` shows what there is to decide, `faults` are calls that fail and disks that are full, sabotage (`sabotage`) is asked at a handful of places and otherwise leaves the model
-//! alone, and the trace (`trace`) only listens.
+//! misses something that it needs, `granules` extends the choice by what it carries along, `pending` shows what there is
+//! to decide, `faults` is the table of what goes wrong and when, which is asked at a handful of places, `space` a disk that
+//! is full, and the trace (`trace`) only listens.
 //!
 //! **Never**: a clock, a thread's identity, a hash map's order, or a random number that doesn't come from a seed in
 //! [`Keep`]. The same calls on the same disk give the same bytes, the same errors and the same
@@ -74,7 +74,7 @@ mod operations;
 mod order;
 mod pages;
 mod pending;
-mod sabotage;
+mod space;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -91,10 +91,9 @@ use proofmark_vfs::Vfs;
 
 pub use self::choice::{Choice, Survival};
 pub use self::crash::{CrashPoint, CrashReport, Keep, Moment};
-pub use self::faults::FailingCall;
+pub use self::faults::{Fault, FaultKind, Fired, Glob, IoKind, Occasion, Scope};
 pub use self::order::{Order, Profile, Sizes};
 pub use self::pending::{EffectKind, PendingEffect};
-pub use self::sabotage::{Sabotage, SabotageKind};
 pub use self::trace::{IoCall, IoOperation, IoOutcome, TraceEvent};
 
 use self::state::State;
@@ -174,34 +173,33 @@ impl SimDisk {
         self.lock().limit_space(room);
     }
 
-    /// Lets the `nth` call of a kind from here fail with `EIO`. It stays armed across power losses.
-    ///
-    /// # Panics
-    /// If `nth` is 0: the next call is 1.
-    pub fn fail(&self, call: FailingCall, nth: u64) {
-        assert!(nth > 0, "calls are counted from 1");
-        self.lock().faults.arm(call, nth);
+    /// Plants a fault, for everybody to know; returns its index among all that were planted. It stays planted across
+    /// power losses.
+    pub fn plant(&self, fault: Fault) -> usize {
+        self.lock().faults.plant(fault, true)
     }
 
-    /// How many calls have failed because they were told to.
+    /// Plants a fault that nobody is told of and that [`heal`](Self::heal) leaves alone, to prove that it is noticed;
+    /// returns its index among all that were planted.
+    pub fn sabotage(&self, fault: Fault) -> usize {
+        self.lock().faults.plant(fault, false)
+    }
+
+    /// Switches off every fault that was planted with [`plant`](Self::plant).
+    pub fn heal(&self) {
+        self.lock().faults.heal();
+    }
+
+    /// What was planted, in that order, and how often each has struck.
     #[must_use]
-    pub fn faults_fired(&self) -> u64 {
-        self.lock().faults.fired()
+    pub fn firings(&self) -> Vec<(Fault, u64)> {
+        self.lock().faults.firings()
     }
 
-    /// Plants a lie. Lies stay planted across power losses.
-    ///
-    /// # Panics
-    /// If `nth` is 0: the next occasion is 1.
-    pub fn plant(&self, sabotage: Sabotage) {
-        assert!(sabotage.nth > 0, "occasions are counted from 1");
-        self.lock().overlay.plant(sabotage);
-    }
-
-    /// What was planted, in that order, and how often each has fired.
+    /// What has struck since the last time, in order: the latest 65,536.
     #[must_use]
-    pub fn sabotage_fired(&self) -> Vec<(Sabotage, u64)> {
-        self.lock().overlay.fired()
+    pub fn take_fired(&self) -> Vec<Fired> {
+        self.lock().faults.take_fired()
     }
 
     /// How many I/O calls have been made: each call of a method of the traits is one, whether it succeeds or not,

@@ -7,12 +7,11 @@ use proofmark_vfs::{LockMode, OpenMode};
 
 use super::DirectoryPersistence;
 use super::effect::{DirectoryId, EntryEffect, InodeId, Name, Node};
-use super::errno::{EFBIG, EIO, EISDIR, ENOENT, ENOSPC, EXDEV, fail};
-use super::faults::FailingCall;
+use super::errno::{EFBIG, EISDIR, ENOENT, ENOSPC, EXDEV, fail};
+use super::faults::FaultKind;
 use super::inode::{HandleId, Inode, WriteFaults};
-use super::sabotage::SabotageKind;
 use super::state::State;
-use super::trace::Answer;
+use super::trace::{Answer, Request};
 
 /// The largest size a file can have, as on real systems.
 const FILE_SIZE_MAX: u64 = i64::MAX as u64;
@@ -99,7 +98,7 @@ impl State {
     pub(super) fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
         let directory = self.tree.find_directory(path)?;
         self.stats.directory_syncs += 1;
-        if self.sabotaged(SabotageKind::IgnoreDirectorySync) {
+        if self.is_struck_by(FaultKind::IgnoreDirectorySync) {
             return Ok(());
         }
         let count = self.tree.get(directory).pending.len();
@@ -113,9 +112,8 @@ impl State {
 
     pub(super) fn read(&mut self, inode: InodeId, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let count = self.inode(inode).read(buffer, offset);
-        if self.overlay.wants_history()
+        if self.is_struck_by(FaultKind::StaleRead)
             && let Some(stale) = self.inode(inode).stale(&buffer[..count], offset)
-            && self.sabotaged(SabotageKind::StaleRead)
         {
             buffer[..count].copy_from_slice(&stale);
         }
@@ -131,9 +129,6 @@ impl State {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > FILE_SIZE_MAX) {
             return fail(EFBIG);
         }
-        if self.faults.strikes(FailingCall::Write) {
-            return fail(EIO);
-        }
         let bytes = &bytes[..self.stop(bytes.len(), offset)];
         let volatile = &self.inodes[&inode].volatile;
         let bytes = match self.bytes_with_room(|page| volatile.has_page(page), offset, bytes.len()) {
@@ -147,9 +142,9 @@ impl State {
             return Ok(0);
         }
         let faults = WriteFaults {
-            dropped: self.sabotaged(SabotageKind::DropWrite),
-            held: self.sabotaged(SabotageKind::SwapWrites),
-            remembered: self.overlay.wants_history(),
+            dropped: self.is_struck_by(FaultKind::LostWrite),
+            held: self.is_struck_by(FaultKind::SwappedWrites),
+            remembered: self.faults.wants_history(),
         };
         let file = self.inodes.get_mut(&inode).expect("an open file has an inode");
         file.write(&mut self.sequence, bytes, offset, faults);
@@ -188,20 +183,19 @@ impl State {
     /// Makes a file durable. `sync_data` and `sync_all` do the same: the model knows no other metadata.
     pub(super) fn sync(&mut self, inode: InodeId) -> io::Result<()> {
         self.stats.syncs += 1;
-        if self.faults.strikes(FailingCall::Sync) {
+        if self.is_struck_by(FaultKind::SyncLost) {
             self.inode(inode).lose_pending();
-            return fail(EIO);
+            return self.report();
         }
-        let fails_late = self.faults.strikes(FailingCall::LateSync);
         self.make_durable(inode);
-        if fails_late { fail(EIO) } else { Ok(()) }
+        if self.is_struck_by(FaultKind::SyncLate) { self.report() } else { Ok(()) }
     }
 
     fn make_durable(&mut self, inode: InodeId) {
-        if self.sabotaged(SabotageKind::IgnoreSync) {
+        if self.is_struck_by(FaultKind::IgnoreSync) {
             return;
         }
-        if self.sabotaged(SabotageKind::TornSync) {
+        if self.is_struck_by(FaultKind::TornSync) {
             let granule = self.options.granule;
             self.inode(inode).persist_half(granule);
         } else {
@@ -228,6 +222,21 @@ impl State {
             self.persist_all_entries(directory);
         }
         Ok(())
+    }
+
+    /// Whether a fault of this kind could show at a call within its scope.
+    pub(super) fn is_occasion(&self, kind: FaultKind, request: &Request<'_>) -> bool {
+        let inode = || self.inodes.get(&InodeId(request.inode)).expect("an open file has an inode");
+        match kind {
+            FaultKind::IoError | FaultKind::SyncLost | FaultKind::SyncLate => true,
+            FaultKind::LostWrite | FaultKind::SwappedWrites => request.length > 0,
+            FaultKind::StaleRead => inode().could_be_stale(request.offset, request.length),
+            FaultKind::IgnoreSync | FaultKind::TornSync => !inode().pending.is_empty(),
+            FaultKind::IgnoreDirectorySync => {
+                let directory = self.tree.find_directory(request.path);
+                directory.is_ok_and(|id| !self.tree.get(id).pending.is_empty())
+            }
+        }
     }
 
     fn inode(&mut self, id: InodeId) -> &mut Inode {

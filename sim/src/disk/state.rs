@@ -10,9 +10,8 @@ use super::crash::{CrashPoint, CrashReport, Keep, Moment};
 use super::directory::{Directory, ROOT, Tree};
 use super::effect::{DirectoryId, InodeId, Node, Sequence};
 use super::errno::{EIO, fail};
-use super::faults::Faults;
+use super::faults::FaultTable;
 use super::inode::Inode;
-use super::sabotage::{Overlay, SabotageKind};
 use super::trace::{Answer, IoCall, IoOperation, IoOutcome, Request, Trace};
 use super::{DiskOptions, DiskStats};
 
@@ -33,8 +32,9 @@ pub(super) struct State {
     pub(super) io_calls: u64,
     /// The number of the call, counted like `io_calls`.
     armed: Option<(u64, Moment)>,
-    pub(super) overlay: Overlay,
-    pub(super) faults: Faults,
+    pub(super) faults: FaultTable,
+    /// So many pages have room on the disk.
+    pub(super) pages_max: Option<u64>,
     /// Whether the write under way is to stop in the middle.
     pub(super) stops_midway: bool,
     pub(super) trace: Trace,
@@ -63,8 +63,8 @@ impl State {
             crash_site: None,
             io_calls: 0,
             armed: None,
-            overlay: Overlay::default(),
-            faults: Faults::default(),
+            faults: FaultTable::default(),
+            pages_max: None,
             stops_midway: false,
             trace: Trace::default(),
             stats: DiskStats::default(),
@@ -90,17 +90,25 @@ impl State {
             if request.operation == IoOperation::Write {
                 self.stops_midway = true;
                 // What it answers is never heard.
-                let _ = act(self);
+                let _ = self.act(request, act);
                 self.stops_midway = false;
             }
             return self.strike(request, Moment::During);
         }
-        let result = act(self);
+        let result = self.act(request, act);
         if strike == Some(Moment::After) {
             return self.strike(request, Moment::After);
         }
         self.trace.call(request, self.io_calls, IoOutcome::of(&result));
         result
+    }
+
+    fn act<T: Answer>(
+        &mut self,
+        request: &Request<'_>,
+        act: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.faults.is_armed() { self.act_under_faults(request, act) } else { act(self) }
     }
 
     /// A question that is no I/O: it is neither counted nor traced, and only refused after a power loss.
@@ -142,15 +150,6 @@ impl State {
         self.power_off();
         self.crash_site = Some(request.call(self.io_calls, outcome));
         fail(EIO)
-    }
-
-    /// Counts an occasion for a sabotage; whether it strikes.
-    pub(super) fn sabotaged(&mut self, kind: SabotageKind) -> bool {
-        let strikes = self.overlay.strikes(kind);
-        if strikes {
-            self.trace.note(kind as u64);
-        }
-        strikes
     }
 
     /// Materialises a power loss: the durable state and what `keep` lets survive become all there is.

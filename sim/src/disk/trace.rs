@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::crash::{CrashReport, Keep, Moment};
 use super::errno;
+use super::faults::Fired;
 
 /// The record keeps so many of the latest events.
 const EVENT_COUNT_MAX: usize = 1 << 20;
@@ -213,6 +214,8 @@ impl fmt::Display for IoCall {
 pub enum TraceEvent {
     /// An I/O call of the store.
     Call(IoCall),
+    /// A fault has struck the call that comes next.
+    Fault(Fired),
     /// A power loss has been materialised.
     PowerLoss(CrashReport),
 }
@@ -221,6 +224,7 @@ impl fmt::Display for TraceEvent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Call(call) => call.fmt(formatter),
+            Self::Fault(fired) => write!(formatter, "fault: {fired}"),
             Self::PowerLoss(report) => report.fmt(formatter),
         }
     }
@@ -333,9 +337,12 @@ impl Trace {
         }
     }
 
-    /// Takes in a fact that no call shows, such as a lie of the disk.
-    pub(super) fn note(&mut self, fact: u64) {
-        self.roll(&[fact]);
+    /// Takes in that a fault has struck a call, which the call itself may not show.
+    pub(super) fn fault(&mut self, fired: &Fired) {
+        self.roll(&[fired.index as u64, xxh3_64_with_seed(fired.kind.name().as_bytes(), self.hash)]);
+        if self.recording {
+            self.push(TraceEvent::Fault(fired.clone()));
+        }
     }
 
     fn roll<const N: usize>(&mut self, words: &[u64; N]) {

@@ -35,7 +35,7 @@ mod text;
 use proofmark_model::{ClientId, Durability, Operation};
 
 pub use self::config::{Config, Retention};
-use crate::disk::{DiskOptions, FailingCall, Keep, Moment, Sabotage};
+use crate::disk::{DiskOptions, Fault, Keep, Moment};
 use crate::store::StoreKind;
 
 /// One run, written down.
@@ -49,8 +49,8 @@ pub struct Plan {
     pub config: Config,
     /// How the disk behaves.
     pub disk: DiskOptions,
-    /// Faults planted to prove that a checker sees them. Empty in every honest run.
-    pub sabotage: Vec<Sabotage>,
+    /// Faults that the checkers are not told of, planted to prove that they see them. Empty in every honest run.
+    pub sabotage: Vec<Fault>,
     /// What happens, in order.
     pub steps: Vec<Step>,
 }
@@ -75,13 +75,11 @@ pub enum Step {
     },
     /// From here on there is room for so many bytes more on the disk, or without a limit.
     Space(Option<u64>),
-    /// An I/O call to come fails.
-    Fail {
-        /// What kind of call.
-        call: FailingCall,
-        /// Which one of that kind from here; 1 is the next one.
-        nth: u64,
-    },
+    /// From here on the disk has this fault, for everybody to know. Those before the first other step stand from before
+    /// the creation.
+    Fault(Fault),
+    /// Every fault that a step brought is switched off.
+    Heal,
     /// The store is asked to check itself.
     Verify,
     /// The store is closed in good order and opened again. Open transactions are aborted first.

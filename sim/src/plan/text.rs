@@ -16,7 +16,7 @@ use super::limits::{
     Budget, Excess, check_log_chunk_bytes, check_operation, check_page_size, check_segment_bytes,
 };
 use super::{Action, Begin, Config, CrashSpec, Cursor, Plan, Step, Strike};
-use crate::disk::{DiskOptions, Moment, Profile};
+use crate::disk::{DiskOptions, Fault, Moment, Profile};
 use crate::store::StoreKind;
 
 /// The version of the text form that this program writes, and the only one it reads.
@@ -90,7 +90,8 @@ impl fmt::Display for Step {
             }
             Step::Space(Some(bytes)) => write!(f, "space {bytes}"),
             Step::Space(None) => f.write_str("space free"),
-            Step::Fail { call, nth } => write!(f, "fail {call} {nth}"),
+            Step::Fault(fault) => write!(f, "fault {fault}"),
+            Step::Heal => f.write_str("heal"),
             Step::Verify => f.write_str("verify"),
             Step::Reopen => f.write_str("reopen"),
             Step::Crash(spec) => {
@@ -175,7 +176,8 @@ impl<'a> Parser<'a> {
             "changes" => parse_changes(line)?,
             "space" if line.accept("free") => Step::Space(None),
             "space" => Step::Space(Some(line.number()?)),
-            "fail" => parse_fail(line)?,
+            "fault" => Step::Fault(Fault::parse(line)?),
+            "heal" => Step::Heal,
             "verify" => Step::Verify,
             "reopen" => Step::Reopen,
             "crash" => Step::Crash(parse_crash(line)?),
@@ -226,7 +228,7 @@ impl<'a> Parser<'a> {
             "granule" => disk.granule = parse_word(line)?,
             "directories" => disk.directory_persistence = parse_word(line)?,
             "dirty-bytes-max" => disk.dirty_bytes_max = line.number()?,
-            "sabotage" => self.plan.sabotage.push(parse_word(line)?),
+            "sabotage" => self.plan.sabotage.push(Fault::parse(line)?),
             _ => return Err(line.error(format!("`{name}` is neither a setting nor a step"))),
         }
         Ok(())
@@ -296,15 +298,6 @@ fn parse_changes(line: &mut text::Cursor<'_>) -> Result<Step, ParseError> {
     let cursor = parse_back(line)?.map_or(Cursor::Saved, Cursor::Back);
     let limit = if line.accept("limit=") { line.number()? } else { usize::MAX };
     Ok(Step::Changes { cursor, limit })
-}
-
-fn parse_fail(line: &mut text::Cursor<'_>) -> Result<Step, ParseError> {
-    let call = parse_word(line)?;
-    let nth = line.number()?;
-    if nth == 0 {
-        return Err(line.error("calls are counted from 1"));
-    }
-    Ok(Step::Fail { call, nth })
 }
 
 fn parse_crash(line: &mut text::Cursor<'_>) -> Result<CrashSpec, ParseError> {
@@ -389,8 +382,8 @@ profile ext4-ordered
 granule 512
 directories file-sync
 dirty-bytes-max 1048576
-sabotage ignore-sync:3
-sabotage drop-write:every:2
+sabotage ignore-sync nth=3
+sabotage lost-write file=log-* every=2
 
 c0 begin write
 c0 put "k01" #17*64
@@ -418,9 +411,10 @@ compact
 backup
 space 8192
 space free
-fail write 1
-fail sync 2
-fail late-sync 3
+fault io-error on=write error=ENOSPC nth=1
+fault sync-lost nth=2 count=3
+fault sync-late rate=20:7
+heal
 crash call=13 during keep=page-cache
 crash call=13 after keep=chosen:0..3+7[0..2+9], call=1 before keep=chosen:
 "#;
@@ -429,7 +423,7 @@ crash call=13 after keep=chosen:0..3+7[0..2+9], call=1 before keep=chosen:
     fn a_plan_prints_as_it_was_written() {
         let plan: Plan = EXAMPLE.parse().unwrap();
         assert_eq!(plan.to_string(), EXAMPLE);
-        assert_eq!(plan.steps.len(), 31);
+        assert_eq!(plan.steps.len(), 32);
         assert_eq!(plan.sabotage.len(), 2);
     }
 
@@ -457,8 +451,11 @@ crash call=13 after keep=chosen:0..3+7[0..2+9], call=1 before keep=chosen:
         assert_error(&with_header("verify\nseed 2"), 3, 1, "before the steps");
         assert_error(&with_header("c0 begin read back=x"), 2, 20, "distance");
         assert_error(&with_header("crash"), 2, 6, "call=");
-        assert_error(&with_header("fail read 1"), 2, 6, "read");
-        assert_error(&with_header("fail sync 0"), 2, 11, "from 1");
+        assert_error(&with_header("fail sync 2"), 2, 1, "neither a setting nor a step");
+        assert_error(&with_header("fault burn nth=1"), 2, 7, "no fault `burn`");
+        assert_error(&with_header("fault sync-lost nth=0"), 2, 21, "from 1");
+        assert_error(&with_header("fault sync-lost nth=1 now"), 2, 23, "end of the line");
+        assert_error(&with_header("sabotage ignore-sync:3"), 2, 10, "no fault `ignore-sync:3`");
         assert_error(&with_header("space some"), 2, 7, "number");
         assert_error(&with_header("changes back=x"), 2, 14, "distance");
         assert_error(&with_header("crash call=0 before keep=all"), 2, 12, "from 1");

@@ -95,7 +95,7 @@ fn run(plan: &Plan, factory: &dyn StoreFactory, ending: Ending, with_lines: bool
     let disk = SimDisk::new(plan.disk);
     disk.record_trace(with_lines);
     for sabotage in &plan.sabotage {
-        disk.plant(*sabotage);
+        disk.sabotage(sabotage.clone());
     }
     let session = Session::new(factory, &plan.config, disk, Recorder::new(with_lines));
     let mut driver = Driver { session, strikes: VecDeque::new(), reports: Vec::new(), calls_before: 0 };
@@ -135,6 +135,12 @@ impl Driver<'_> {
         let creation_may_fail = self.session.promises().survives_loss_during_creation;
         let mut steps = plan.steps.iter().enumerate().peekable();
         self.session.recorder.note(|| "open".to_owned());
+        while let Some((index, step)) = steps.next_if(|(_, step)| matches!(step, Step::Fault(_))) {
+            self.session.recorder.enter(Some(index), || step.to_string());
+            let Step::Fault(fault) = step else { unreachable!("only faults were taken") };
+            let planted = self.session.plant(fault);
+            self.survive(planted)?;
+        }
         if creation_may_fail
             && let Some((index, step)) = steps.next_if(|(_, step)| matches!(step, Step::Crash(_)))
         {
@@ -152,7 +158,11 @@ impl Driver<'_> {
                 Step::Backup => self.session.back_up(),
                 Step::Changes { cursor, limit } => self.session.changes(*cursor, *limit),
                 Step::Space(bytes) => self.session.limit_space(*bytes),
-                Step::Fail { call, nth } => self.session.fail_call(*call, *nth),
+                Step::Fault(fault) => self.session.plant(fault),
+                Step::Heal => {
+                    self.session.disk.heal();
+                    Ok(())
+                }
                 Step::Verify => self.session.verify(Activity::Other),
                 Step::Reopen => self.reopen(),
                 Step::Crash(_) => {

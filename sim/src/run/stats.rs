@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use proofmark_model::Denial;
 
-use crate::disk::{CrashReport, DiskStats};
+use crate::disk::{CrashReport, DiskStats, Fired};
 
 /// Sums over one run, or over many. Nothing in it depends on time, or on which thread ran what.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,7 +35,7 @@ pub struct RunStats {
     pub backups: u64,
     /// Readings of the commit stream, refused ones included.
     pub streams: u64,
-    /// I/O calls that failed because they were told to.
+    /// I/O calls that a fault struck which a step of the plan brought.
     pub faults: u64,
     /// Calls of the store that failed over a full disk or such an I/O call, other than declined commits.
     pub given_up: u64,
@@ -49,10 +49,20 @@ pub struct RunStats {
     pub io_calls: u64,
     /// What the disk did, and what power losses did to it.
     pub disk: DiskStats,
-    /// Planted faults that fired.
+    /// I/O calls that a fault struck which nobody was told of.
     pub sabotages: u64,
     /// Further runs that were made to compare this one with.
     pub comparisons: u64,
+}
+
+impl RunStats {
+    pub(super) fn count_fault(&mut self, fired: &Fired) {
+        if fired.is_announced {
+            self.faults += 1;
+        } else {
+            self.sabotages += 1;
+        }
+    }
 }
 
 /// Commits that were declined, by reason.

@@ -52,7 +52,7 @@ mod tests {
     use proofmark_model::Operation;
 
     use super::*;
-    use crate::disk::FailingCall;
+    use crate::disk::{Fault, FaultKind};
     use crate::plan::{Action, Begin, Cursor, Step};
 
     #[test]
@@ -120,9 +120,10 @@ mod tests {
                     Step::Backup => 23,
                     Step::Space(Some(_)) => 24,
                     Step::Space(None) => 25,
-                    Step::Fail { call: FailingCall::Write, .. } => 26,
-                    Step::Fail { call: FailingCall::Sync, .. } => 27,
-                    Step::Fail { call: FailingCall::LateSync, .. } => 28,
+                    Step::Fault(Fault { kind: FaultKind::IoError, .. }) => 26,
+                    Step::Fault(Fault { kind: FaultKind::SyncLost, .. }) => 27,
+                    Step::Fault(Fault { kind: FaultKind::SyncLate, .. }) => 28,
+                    Step::Fault(_) | Step::Heal => unreachable!("nothing writes such steps"),
                 };
                 seen[kind] += 1;
             }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use rand_chacha::ChaCha8Rng;
 
 use super::mix::Mix;
-use crate::disk::FailingCall;
+use crate::disk::{Fault, FaultKind, IoKind};
 use crate::plan::Step;
 use crate::random::Draw;
 
@@ -38,11 +38,12 @@ impl Trouble {
         }
         for _ in 0..mix.failing_calls {
             let start = rng.below(mix.client_steps);
-            let call =
-                [FailingCall::Write, FailingCall::Sync, FailingCall::LateSync][rng.weighted(&[3, 3, 1])];
+            let kind =
+                [FaultKind::IoError, FaultKind::SyncLost, FaultKind::SyncLate][rng.weighted(&[3, 3, 1])];
             let nth_max = *rng.pick(&[2, 5, 12]);
-            let nth = rng.between(1..=nth_max);
-            due.push((start, Due::Step(Step::Fail { call, nth })));
+            let fault = Fault::once(kind, rng.between(1..=nth_max));
+            let fault = if kind == FaultKind::IoError { fault.on(IoKind::Write) } else { fault };
+            due.push((start, Due::Step(Step::Fault(fault))));
             due.push((start + rng.between(5..=30), Due::Crash));
         }
         due.sort_by_key(|(step, _)| *step);

@@ -9,7 +9,7 @@ use crate::command::{Answer, contents, proofmark};
 const LOST_COMMIT: &str = "\
 proofmark plan 1
 store engine
-sabotage ignore-sync:every:1
+sabotage ignore-sync every=1
 
 c0 begin write
 c0 put \"k\" #1*8
@@ -143,7 +143,7 @@ fn a_dead_process_is_not_told_as_a_power_loss() {
 
 #[test]
 fn skipped_steps_and_planted_faults_are_shown() {
-    let plan = "proofmark plan 1\nsabotage ignore-sync:99999\n\nc0 abort\nc0 get \"k\"\n";
+    let plan = "proofmark plan 1\nsabotage ignore-sync nth=99999\n\nc0 abort\nc0 get \"k\"\n";
     let answer = replay_bytes(plan.as_bytes());
     answer.assert_sound();
     assert!(answer.out.contains(", 2 steps skipped, "), "{}", answer.out);

@@ -1,151 +1,99 @@
-//! Full disks, and calls that fail because they were told to.
+//! What holds for faults of every kind: who strikes, how it is counted and told, and what ends it.
 
-use std::io::ErrorKind;
-
-use proofmark_vfs::{OpenMode, Vfs, VfsFile};
-
-use super::super::{CrashPoint, FailingCall, Keep, Moment, SimDisk};
-
-fn content(file: &dyn VfsFile) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
-    file.read_exact_at(&mut bytes, 0).unwrap();
-    bytes
-}
-
-fn open(vfs: &dyn Vfs, path: &str) -> Box<dyn VfsFile> {
-    let file = vfs.open(path.as_ref(), OpenMode::Create).unwrap();
-    vfs.sync_directory("/".as_ref()).unwrap();
-    file
-}
+use super::*;
 
 #[test]
-fn a_full_disk_takes_what_finds_room_and_goes_on_when_there_is_more() {
-    let disk = SimDisk::default();
-    let vfs = disk.vfs();
-    let file = open(&*vfs, "/file");
-    file.write_all_at(&[1; 5000], 0).unwrap();
-    disk.limit_space(Some(8191));
-    assert_eq!(file.write_at(&[2; 8192], 0).unwrap(), 8192, "the pages are there");
-    assert_eq!(file.write_at(&[3; 9000], 8192).unwrap(), 4096, "there is room for one more");
-    assert_eq!(file.write_at(&[4; 9000], 12288).unwrap_err().kind(), ErrorKind::StorageFull);
-    file.set_size(1 << 20).unwrap();
-    assert_eq!(
-        file.write_at(&[4], 500_000).unwrap_err().kind(),
-        ErrorKind::StorageFull,
-        "a hole has no page"
-    );
-    assert_eq!(file.write_at(&[5; 10], 8192).unwrap(), 10);
-    let other = open(&*vfs, "/other");
-    assert!(other.write_at(&[6], 0).is_err(), "all files share the room");
-    file.set_size(4096).unwrap();
-    assert_eq!(other.write_at(&[6; 9000], 0).unwrap(), 8192, "what was cut off is free");
-    drop(other);
-    vfs.remove("/other".as_ref()).unwrap();
-    file.write_all_at(&[7; 8192], 4096).unwrap();
-    disk.limit_space(None);
-    file.write_all_at(&[8; 100_000], 0).unwrap();
-}
-
-#[test]
-fn a_limit_outlives_a_power_loss() {
-    let disk = SimDisk::default();
-    let file = open(&*disk.vfs(), "/file");
-    disk.limit_space(Some(4096));
-    file.write_all_at(&[1; 4096], 0).unwrap();
-    disk.crash(&Keep::None);
-    let file = open(&*disk.vfs(), "/file");
-    assert_eq!(file.write_at(&[1; 8192], 0).unwrap(), 4096);
-    assert!(file.write_at(&[1], 4096).is_err());
-}
-
-#[test]
-fn a_place_outlives_the_bytes_that_were_to_be_there() {
-    let disk = SimDisk::default();
-    let file = open(&*disk.vfs(), "/file");
-    file.write_all_at(&[1; 10_000], 0).unwrap();
-    // The sizes survive, which come first, and not the bytes.
-    disk.crash(&Keep::Prefix { permille: 50 });
-    let file = open(&*disk.vfs(), "/file");
-    assert_eq!(content(&*file), [0; 10_000]);
-    disk.limit_space(Some(0));
-    file.write_all_at(&[2; 12_288], 0).unwrap();
-    assert!(file.write_at(&[2], 12_288).is_err());
-}
-
-#[test]
-fn a_call_fails_once_when_its_turn_comes() {
-    let disk = SimDisk::default();
-    let file = open(&*disk.vfs(), "/file");
-    disk.fail(FailingCall::Write, 2);
-    file.write_all_at(b"one", 0).unwrap();
-    assert_eq!(disk.faults_fired(), 0);
-    assert_eq!(file.write_at(b"two", 0).unwrap_err().raw_os_error(), Some(5));
-    assert_eq!(disk.faults_fired(), 1);
-    assert_eq!(content(&*file), b"one", "a write that failed changed nothing");
-    file.write_all_at(b"three", 0).unwrap();
-    assert_eq!(content(&*file), b"three");
-}
-
-#[test]
-fn what_a_failed_sync_dropped_reads_back_until_the_power_fails() {
-    let disk = SimDisk::default();
-    let file = open(&*disk.vfs(), "/file");
-    file.write_all_at(b"durable", 0).unwrap();
-    file.sync_data().unwrap();
-    file.write_all_at(b"dropped and longer", 0).unwrap();
-    disk.fail(FailingCall::Sync, 1);
-    assert!(file.sync_data().is_err());
-    assert_eq!(content(&*file), b"dropped and longer");
-    file.write_all_at(b"new", 15).unwrap();
-    file.sync_data().unwrap();
-    disk.crash(&Keep::PageCache);
-    assert_eq!(content(&*open(&*disk.vfs(), "/file")), b"dropped and lonnew");
-    disk.crash(&Keep::All);
-    assert_eq!(content(&*open(&*disk.vfs(), "/file")), b"durable\0\0\0\0\0\0\0\0new");
-}
-
-#[test]
-fn a_late_failure_has_made_everything_durable() {
-    let disk = SimDisk::default();
-    let file = open(&*disk.vfs(), "/file");
-    file.write_all_at(b"durable", 0).unwrap();
-    disk.fail(FailingCall::LateSync, 1);
-    assert!(file.sync_data().is_err());
-    disk.crash(&Keep::None);
-    assert_eq!(content(&*open(&*disk.vfs(), "/file")), b"durable");
-}
-
-#[test]
-fn a_process_may_die_in_the_middle_of_a_write() {
-    let mut lengths = std::collections::BTreeSet::new();
-    for earlier in 0..16 {
-        let disk = SimDisk::default();
-        let file = open(&*disk.vfs(), "/file");
-        file.write_all_at(&[1; 4096], 0).unwrap();
-        for _ in 0..earlier {
-            file.size().unwrap();
+fn the_trace_tells_of_every_fault() {
+    let once = |kind: FaultKind| {
+        let fault = Fault::once(kind, 1);
+        if kind == FaultKind::IoError { fault.on(IoKind::Read) } else { fault }
+    };
+    let run = |fault: Option<Fault>| {
+        let disk = disk(512);
+        disk.record_trace(true);
+        fault.into_iter().for_each(|fault| {
+            disk.plant(fault);
+        });
+        let file = open(&disk, "a");
+        for byte in 0..3 {
+            let _ = file.write_at(&[byte; 3000], u64::from(byte) * 1000);
+            let _ = file.sync_data();
+            let _ = disk.vfs().sync_directory(Path::new("/"));
+            let _ = file.read_at(&mut [0; 5000], 0);
         }
-        disk.arm(CrashPoint { call: 1, moment: Moment::During });
-        assert!(file.write_at(&[2; 4000], 96).is_err());
-        disk.crash(&Keep::PageCache);
-        let left = content(&*open(&*disk.vfs(), "/file"));
-        let written = left[96..].iter().take_while(|byte| **byte == 2).count();
-        assert!(
-            left[..96].iter().all(|byte| *byte == 1) && left[96 + written..].iter().all(|byte| *byte == 1)
-        );
-        assert!(
-            written == 0 || (96 + written).is_multiple_of(512),
-            "it ends with a granule, not at {written}"
-        );
-        lengths.insert(written);
+        let told = disk.take_trace().into_iter().filter(|event| matches!(event, TraceEvent::Fault(_)));
+        (disk.trace_hash(), told.count(), disk)
+    };
+    for kind in FaultKind::all() {
+        let (hash, told, disk) = run(Some(once(kind)));
+        assert_ne!(run(None).0, hash, "{kind}");
+        assert_eq!(run(Some(once(kind))).0, hash, "{kind}");
+        assert_eq!(told, 1, "{kind}");
+        let taken = disk.take_fired();
+        assert_eq!(taken.iter().map(|fired| (fired.index, fired.kind)).collect::<Vec<_>>(), [(0, kind)]);
+        assert_eq!(taken[0].class(), kind.class());
+        assert!(kind.calls().contains(&IoKind::of(taken[0].call.operation)), "{}", taken[0]);
+        assert!(disk.take_fired().is_empty());
+        assert_eq!(fired(&disk), [1]);
     }
-    assert!(lengths.len() > 4 && lengths.contains(&0) && lengths.last() < Some(&4000), "{lengths:?}");
+}
 
-    let disk = SimDisk::default();
-    let file = open(&*disk.vfs(), "/file");
-    file.write_all_at(b"lost", 0).unwrap();
-    disk.arm(CrashPoint { call: 1, moment: Moment::During });
-    assert!(file.sync_data().is_err());
+#[test]
+fn what_struck_is_told_with_its_call() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"old");
+    disk.plant("io-error on=write error=ENOSPC file=a range=4096..8192 nth=1".parse().unwrap());
+    file.write_all_at(b"elsewhere", 0).unwrap();
+    file.write_at(b"here", 5000).unwrap_err();
+    let told: Vec<_> = disk.take_fired().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["io-error at #6 write a @5000+4 = ENOSPC (28)"]);
+}
+
+#[test]
+fn one_fault_strikes_a_call_and_those_behind_it_do_not_see_it() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"old");
+    disk.plant(Fault::once(FaultKind::IoError, 2).on(IoKind::Write));
+    disk.plant(Fault::every(FaultKind::LostWrite, 2));
+    for _ in 0..5 {
+        let _ = file.write_at(b"new", 0);
+    }
+    assert_eq!(fired(&disk), [1, 2]);
+}
+
+#[test]
+fn a_fault_waits_where_the_call_fails_by_itself() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"old");
+    disk.plant(Fault::once(FaultKind::LostWrite, 1));
+    disk.limit_space(Some(0));
+    file.write_at(b"new", 1 << 20).unwrap_err();
+    assert_eq!(fired(&disk), [0]);
+    disk.limit_space(None);
+    file.write_all_at(b"new", 0).unwrap();
+    assert_eq!(fired(&disk), [1]);
+    assert_eq!(content(&disk, "a").unwrap(), b"old");
+}
+
+#[test]
+fn power_losses_end_no_fault_and_healing_ends_those_that_were_announced() {
+    let disk = disk(512);
+    let syncs = |count| {
+        for byte in 0..count {
+            let file = open(&disk, "a");
+            file.write_all_at(&[byte], 0).unwrap();
+            let _ = file.sync_data();
+        }
+        fired(&disk)
+    };
+    assert_eq!(disk.plant(Fault::every(FaultKind::SyncLate, 3)), 0);
+    assert_eq!(disk.sabotage(Fault::every(FaultKind::IgnoreSync, 4)), 1);
+    assert_eq!(syncs(2), [0, 0]);
     disk.crash(&Keep::None);
-    assert_eq!(content(&*open(&*disk.vfs(), "/file")), b"", "any other call has no effect");
+    assert_eq!(syncs(1), [1, 0]);
+    assert_eq!(syncs(3), [2, 1], "the sabotage counts the syncs that the first fault leaves alone");
+    let fork = disk.fork();
+    disk.heal();
+    assert_eq!(syncs(8), [2, 3]);
+    assert_eq!(fired(&fork), [2, 1]);
 }

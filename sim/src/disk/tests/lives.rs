@@ -67,18 +67,16 @@ fn recording_changes_nothing_but_the_record() {
 }
 
 #[test]
-fn planted_but_not_yet_due_sabotage_leaves_the_disk_alone() {
+fn faults_that_are_not_due_leave_the_disk_alone() {
     let (plain, planted) = (disk(64), disk(64));
-    for kind in
-        ["ignore-sync", "torn-sync", "ignore-directory-sync", "drop-write", "swap-writes", "stale-read"]
-    {
-        planted.plant(format!("{kind}:1000000").parse().unwrap());
+    for kind in FaultKind::all() {
+        planted.plant(Fault::once(kind, 1_000_000));
     }
     live(&plain, 8);
     live(&planted, 8);
     assert_eq!(plain.trace_hash(), planted.trace_hash());
     assert_eq!(plain.image_hash(), planted.image_hash());
-    assert!(planted.sabotage_fired().iter().all(|(_, fired)| *fired == 0));
+    assert!(fired(&planted).iter().all(|fired| *fired == 0));
 }
 
 #[test]

@@ -1,13 +1,19 @@
 //! One test for each rule of the fault model: here those on bytes, crash points and dead incarnations, in
 //! `granules` those on granules that writes share, in `names` those on directories, in `process` those on a
-//! process that dies alone, in `orders` those on what survives together, in `lives` what holds for whole runs.
+//! process that dies alone, in `orders` those on what survives together, in `space` those on full disks, in `lives` what
+//! holds for whole runs; and one for each kind of fault, in `environment`, `damage` and `lies`, in `faults` what holds for
+//! all of them.
 
+mod damage;
+mod environment;
 mod faults;
 mod granules;
+mod lies;
 mod lives;
 mod names;
 mod orders;
 mod process;
+mod space;
 
 use std::path::PathBuf;
 
@@ -42,6 +48,11 @@ pub(super) fn content(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
 
 pub(super) fn names(disk: &SimDisk) -> Vec<PathBuf> {
     disk.vfs().list(Path::new("/")).unwrap()
+}
+
+/// How often each of the planted faults has struck.
+fn fired(disk: &SimDisk) -> Vec<u64> {
+    disk.firings().into_iter().map(|(_, fired)| fired).collect()
 }
 
 fn random(seed: u64) -> Keep {

@@ -27,3 +27,38 @@ fn a_dead_process_releases_the_removed_files_it_had_open() {
     removed.vfs().sync_directory(Path::new("/")).unwrap();
     assert_eq!(left(&removed), (0, 0));
 }
+
+#[test]
+fn a_process_may_die_in_the_middle_of_a_write() {
+    let mut lengths = std::collections::BTreeSet::new();
+    for earlier in 0..16 {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"");
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        for _ in 0..earlier {
+            file.size().unwrap();
+        }
+        disk.arm(CrashPoint { call: 1, moment: Moment::During });
+        assert!(file.write_at(&[2; 4000], 96).is_err());
+        disk.crash(&Keep::PageCache);
+        let left = content(&disk, "a").unwrap();
+        let written = left[96..].iter().take_while(|byte| **byte == 2).count();
+        assert!(
+            left[..96].iter().all(|byte| *byte == 1) && left[96 + written..].iter().all(|byte| *byte == 1)
+        );
+        assert!(
+            written == 0 || (96 + written).is_multiple_of(512),
+            "it ends with a granule, not at {written}"
+        );
+        lengths.insert(written);
+    }
+    assert!(lengths.len() > 4 && lengths.contains(&0) && lengths.last() < Some(&4000), "{lengths:?}");
+
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"");
+    file.write_all_at(b"lost", 0).unwrap();
+    disk.arm(CrashPoint { call: 1, moment: Moment::During });
+    assert!(file.sync_data().is_err());
+    disk.crash(&Keep::None);
+    assert_eq!(content(&disk, "a").unwrap(), b"", "any other call has no effect");
+}

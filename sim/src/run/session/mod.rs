@@ -48,8 +48,6 @@ pub(super) struct Session<'a> {
     is_limited: bool,
     /// Whether an I/O call was let fail since the store was opened.
     is_impaired: bool,
-    /// How many calls had failed when that was looked at last.
-    faults_seen: u64,
     pub(super) recorder: Recorder,
     pub(super) stats: RunStats,
 }
@@ -68,6 +66,9 @@ struct OpenTicket {
     label: TxnLabel,
     ticket: Box<dyn Ticket>,
 }
+
+/// So often a store may fail to open before the disk's faults are switched off.
+const OPENING_COUNT_MAX: u32 = 5;
 
 /// What [`catch`] returns for a call of the store.
 type Caught<T> = Result<Result<T, StoreError>, String>;
@@ -92,7 +93,6 @@ impl<'a> Session<'a> {
             cursor: TxnId(1),
             is_limited: false,
             is_impaired: false,
-            faults_seen: 0,
             recorder,
             stats: RunStats::default(),
         }
@@ -104,14 +104,20 @@ impl<'a> Session<'a> {
 
     /// Opens the store, and records all that it holds.
     pub(super) fn open(&mut self, activity: Activity) -> Result<(), Interrupt> {
+        let mut failures = 0;
         let mut store = loop {
             let vfs = self.disk.vfs();
             let opened = catch(|| self.factory.open(vfs, self.config));
             match self.attempt(activity, "open", opened)? {
                 Some(store) => break store,
                 None if self.is_limited => self.free_space(None),
-                // A fault that fired is gone, so this ends.
-                None => self.is_impaired = false,
+                None => {
+                    self.is_impaired = false;
+                    failures += 1;
+                    if failures == OPENING_COUNT_MAX {
+                        self.disk.heal();
+                    }
+                }
             }
         };
         let read = catch(|| {
@@ -208,14 +214,18 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
-    /// Puts on record which I/O calls were let fail.
-    fn note_faults(&mut self) {
-        let fired = self.disk.faults_fired();
-        while self.faults_seen < fired {
-            self.faults_seen += 1;
-            self.is_impaired = true;
-            self.record(Event::Fault { call: format!("number {}", self.faults_seen) });
+    /// Puts on record which announced faults have struck since the last time; whether one has.
+    fn note_faults(&mut self) -> bool {
+        let mut has_fired = false;
+        for fired in self.disk.take_fired() {
+            self.stats.count_fault(&fired);
+            if fired.is_announced {
+                has_fired = true;
+                self.is_impaired = true;
+                self.record(Event::Fault { call: fired.to_string() });
+            }
         }
+        has_fired
     }
 
     /// What a store says of its commits, if it promised to say it.
@@ -243,10 +253,11 @@ impl<'a> Session<'a> {
 
     /// The end: what was recorded, and the sums.
     pub(super) fn finish(mut self) -> (Recording, RunStats) {
+        for fired in self.disk.take_fired() {
+            self.stats.count_fault(&fired);
+        }
         self.stats.io_calls = self.disk.io_calls();
         self.stats.disk = self.disk.stats();
-        self.stats.faults = self.disk.faults_fired();
-        self.stats.sabotages = self.disk.sabotage_fired().iter().map(|(_, count)| count).sum();
         (self.recorder.finish(&self.disk), self.stats)
     }
 }

@@ -6,7 +6,7 @@ use super::super::panics::catch;
 use super::super::stats::Activity;
 use super::clients::stepped_back;
 use super::{Interrupt, Session};
-use crate::disk::FailingCall;
+use crate::disk::Fault;
 use crate::plan::Cursor;
 use crate::store::StoreError;
 
@@ -78,7 +78,7 @@ impl Session<'_> {
     pub(in crate::run) fn verify(&mut self, activity: Activity) -> Result<(), Interrupt> {
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.verify());
-        let has_fired = self.disk.faults_fired() > self.faults_seen;
+        let has_fired = self.note_faults();
         let has_checked = match outcome {
             // A store that changes nothing any more may not be able to check itself, nor one whose write of what was
             // still to be written failed just now; at any other time damage is damage.
@@ -102,7 +102,7 @@ impl Session<'_> {
         };
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let caught = catch(|| store.changes(from, limit));
-        let has_fired = self.disk.faults_fired() > self.faults_seen;
+        let has_fired = self.note_faults();
         self.stats.streams += 1;
         let reason = match &caught {
             Ok(Err(StoreError::ChangesNotRetained)) => Some(Refusal::ChangesNotRetained),
@@ -159,12 +159,12 @@ impl Session<'_> {
         self.checkpoint()
     }
 
-    /// Lets an I/O call to come fail.
-    pub(in crate::run) fn fail_call(&mut self, call: FailingCall, nth: u64) -> Result<(), Interrupt> {
+    /// Lets the disk have a fault from here on, for everybody to know.
+    pub(in crate::run) fn plant(&mut self, fault: &Fault) -> Result<(), Interrupt> {
         if !self.promises.survives_io_errors {
             return self.leave_out();
         }
-        self.disk.fail(call, nth);
+        self.disk.plant(fault.clone());
         Ok(())
     }
 }

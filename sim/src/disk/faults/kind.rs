@@ -1,0 +1,128 @@
+//! What a fault does, and to which calls.
+
+use std::fmt;
+
+use proofmark_model::FaultClass;
+
+use super::IoKind;
+
+/// What goes wrong. The text form, for plans, is the name in lower case with hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultKind {
+    /// A call of any kind fails and has no effect: the scope says which kinds.
+    IoError,
+    /// A sync of a file fails, after which none of its pending bytes and sizes is pending any more: they show until the
+    /// power fails, no later sync covers them, and then they are gone. (Linux marks pages clean that it could not write.)
+    SyncLost,
+    /// A sync of a file fails that made everything durable all the same.
+    SyncLate,
+    /// A write is acknowledged and changes no byte, neither volatile nor durable. A file that it would have extended is
+    /// extended all the same, with zeros.
+    LostWrite,
+    /// A write reads back at once, but it is held back: no sync covers it until the next write to the same file, and then
+    /// it takes effect again, after that write. Where the two overlap, the older bytes win. A change of the file's size
+    /// ends the holding back without a swap.
+    SwappedWrites,
+    /// A read returns older bytes: those before the last write that touched its range. Only reads count whose answer
+    /// differs, and only writes made since the planting.
+    StaleRead,
+    /// A sync of a file is acknowledged and makes nothing durable. Only syncs count that cover something.
+    IgnoreSync,
+    /// A sync of a file makes only the first half of the pending granules durable; the rest stays pending. Only syncs
+    /// count that cover something.
+    TornSync,
+    /// A sync of a directory is acknowledged and makes nothing durable. Only syncs count that cover something.
+    IgnoreDirectorySync,
+}
+
+struct Row {
+    kind: FaultKind,
+    name: &'static str,
+    class: FaultClass,
+    /// The kinds of calls it strikes; empty if the scope chooses among all.
+    calls: &'static [IoKind],
+    reports_error: bool,
+}
+
+const fn row(kind: FaultKind, name: &'static str, class: FaultClass, calls: &'static [IoKind]) -> Row {
+    Row { kind, name, class, calls, reports_error: false }
+}
+
+const fn failing(kind: FaultKind, name: &'static str, calls: &'static [IoKind]) -> Row {
+    Row { reports_error: true, ..row(kind, name, FaultClass::Environment, calls) }
+}
+
+/// In the order of the kinds.
+const TABLE: &[Row] = {
+    use FaultClass::{Damage, Lie};
+    &[
+        failing(FaultKind::IoError, "io-error", &IoKind::ALL),
+        failing(FaultKind::SyncLost, "sync-lost", &[IoKind::Sync]),
+        failing(FaultKind::SyncLate, "sync-late", &[IoKind::Sync]),
+        row(FaultKind::LostWrite, "lost-write", Damage, &[IoKind::Write]),
+        row(FaultKind::SwappedWrites, "swapped-writes", Damage, &[IoKind::Write]),
+        row(FaultKind::StaleRead, "stale-read", Damage, &[IoKind::Read]),
+        row(FaultKind::IgnoreSync, "ignore-sync", Lie, &[IoKind::Sync]),
+        row(FaultKind::TornSync, "torn-sync", Lie, &[IoKind::Sync]),
+        row(FaultKind::IgnoreDirectorySync, "ignore-directory-sync", Lie, &[IoKind::SyncDirectory]),
+    ]
+};
+
+impl FaultKind {
+    /// Every kind there is.
+    pub fn all() -> impl Iterator<Item = FaultKind> {
+        TABLE.iter().map(|row| row.kind)
+    }
+
+    /// Its text form.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// What it excuses.
+    #[must_use]
+    pub fn class(self) -> FaultClass {
+        self.row().class
+    }
+
+    /// The kinds of calls it strikes. Where there are several, a scope may choose one.
+    #[must_use]
+    pub fn calls(self) -> &'static [IoKind] {
+        self.row().calls
+    }
+
+    /// Whether the call that it strikes reports an error, and a fault may say which.
+    #[must_use]
+    pub fn reports_error(self) -> bool {
+        self.row().reports_error
+    }
+
+    pub(super) fn named(name: &str) -> Option<FaultKind> {
+        TABLE.iter().find(|row| row.name == name).map(|row| row.kind)
+    }
+
+    fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_kinds() {
+        for (index, kind) in FaultKind::all().enumerate() {
+            assert_eq!(kind as usize, index, "{kind}");
+            assert_eq!(FaultKind::named(kind.name()), Some(kind));
+        }
+        assert_eq!(FaultKind::named("burn"), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! All that is planted on one disk: when each fault is due, and how often it struck.
+
+use std::collections::VecDeque;
+use std::io;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::super::errno::{self, fail};
+use super::super::state::State;
+use super::super::trace::{Answer, IoOutcome, Request};
+use super::{Fault, FaultKind, Fired, IoKind, Occasion};
+use crate::random::{Draw, Streams};
+
+/// So many of the latest firings are kept for whoever asks.
+const FIRED_COUNT_MAX: usize = 1 << 16;
+
+/// All that is planted.
+#[derive(Debug, Clone, Default)]
+pub(in crate::disk) struct FaultTable {
+    planted: Vec<Planted>,
+    /// Whether a fault may strike yet: the one thing that is looked at while none may.
+    is_armed: bool,
+    /// Whether older versions of what is overwritten have to be kept.
+    wants_history: bool,
+    /// The fault that is due at the call under way.
+    due: Option<Due>,
+    fired: VecDeque<Fired>,
+}
+
+#[derive(Debug, Clone)]
+struct Planted {
+    fault: Fault,
+    is_announced: bool,
+    is_healed: bool,
+    occasions: u64,
+    fired: u64,
+    random: ChaCha8Rng,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    index: usize,
+    kind: FaultKind,
+    has_struck: bool,
+}
+
+impl Planted {
+    fn may_strike(&self) -> bool {
+        !self.is_healed && self.fault.count.is_none_or(|count| self.fired < count)
+    }
+
+    /// Counts an occasion; whether the fault is due.
+    fn is_due(&mut self) -> bool {
+        self.occasions += 1;
+        match self.fault.when {
+            Occasion::Nth(nth) => self.occasions >= nth,
+            Occasion::Every(every) => self.occasions.is_multiple_of(every),
+            Occasion::Rate { permille, .. } => self.random.chance(u64::from(permille)),
+        }
+    }
+}
+
+impl FaultTable {
+    /// Plants a fault; returns its index.
+    pub(in crate::disk) fn plant(&mut self, fault: Fault, is_announced: bool) -> usize {
+        let random = Streams::new(fault.when.seed()).stream("fault");
+        self.planted.push(Planted { fault, is_announced, is_healed: false, occasions: 0, fired: 0, random });
+        self.rearm();
+        self.planted.len() - 1
+    }
+
+    /// Switches off every announced fault.
+    pub(in crate::disk) fn heal(&mut self) {
+        self.planted.iter_mut().for_each(|planted| planted.is_healed |= planted.is_announced);
+        self.rearm();
+    }
+
+    pub(in crate::disk) fn is_armed(&self) -> bool {
+        self.is_armed
+    }
+
+    pub(in crate::disk) fn wants_history(&self) -> bool {
+        self.wants_history
+    }
+
+    pub(in crate::disk) fn firings(&self) -> Vec<(Fault, u64)> {
+        self.planted.iter().map(|planted| (planted.fault.clone(), planted.fired)).collect()
+    }
+
+    pub(in crate::disk) fn take_fired(&mut self) -> Vec<Fired> {
+        std::mem::take(&mut self.fired).into()
+    }
+
+    fn rearm(&mut self) {
+        let mut armed = self.planted.iter().filter(|planted| planted.may_strike());
+        self.is_armed = armed.clone().next().is_some();
+        self.wants_history = armed.any(|planted| planted.fault.kind == FaultKind::StaleRead);
+    }
+
+    /// Puts the firing on record, or takes back an occasion at which a due fault did not come to strike.
+    fn settle(&mut self, due: Due, request: &Request<'_>, number: u64, outcome: IoOutcome) -> Option<Fired> {
+        let planted = &mut self.planted[due.index];
+        if !due.has_struck {
+            planted.occasions -= 1;
+            return None;
+        }
+        planted.fired += 1;
+        let is_announced = planted.is_announced;
+        self.rearm();
+        let call = request.call(number, outcome);
+        let fired = Fired { index: due.index, kind: due.kind, is_announced, call };
+        if self.fired.len() == FIRED_COUNT_MAX {
+            self.fired.pop_front();
+        }
+        self.fired.push_back(fired.clone());
+        Some(fired)
+    }
+}
+
+impl State {
+    /// Carries out a call while faults are armed.
+    pub(in crate::disk) fn act_under_faults<T: Answer>(
+        &mut self,
+        request: &Request<'_>,
+        act: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.faults.due = self.due(request);
+        let result = if self.is_struck_by(FaultKind::IoError) { self.report() } else { act(self) };
+        if let Some(due) = self.faults.due {
+            let fired = self.faults.settle(due, request, self.io_calls, IoOutcome::of(&result));
+            self.faults.due = None;
+            if let Some(fired) = fired {
+                self.trace.fault(&fired);
+            }
+        }
+        result
+    }
+
+    /// Whether the call under way is struck by a fault of this kind.
+    pub(in crate::disk) fn is_struck_by(&mut self, kind: FaultKind) -> bool {
+        match &mut self.faults.due {
+            Some(due) if due.kind == kind => {
+                due.has_struck = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The error of the fault that struck the call under way.
+    pub(in crate::disk) fn report<T>(&self) -> io::Result<T> {
+        let due = self.faults.due.expect("an error is reported for the fault that struck");
+        let error = self.faults.planted[due.index].fault.error;
+        fail(error.map_or(errno::EIO, errno::Errno::code))
+    }
+
+    /// The fault that is due at a call.
+    fn due(&mut self, request: &Request<'_>) -> Option<Due> {
+        let call = IoKind::of(request.operation);
+        for index in 0..self.faults.planted.len() {
+            let planted = &self.faults.planted[index];
+            let kind = planted.fault.kind;
+            let is_occasion = planted.may_strike()
+                && kind.calls().contains(&call)
+                && planted.fault.scope.covers(request)
+                && self.is_occasion(kind, request);
+            if is_occasion && self.faults.planted[index].is_due() {
+                return Some(Due { index, kind, has_struck: false });
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due_at(fault: Fault) -> Vec<u64> {
+        let mut table = FaultTable::default();
+        table.plant(fault, true);
+        let planted = &mut table.planted[0];
+        let mut due_at = Vec::new();
+        for occasion in 1..=2000 {
+            if planted.may_strike() && planted.is_due() {
+                planted.fired += 1;
+                due_at.push(occasion);
+            }
+        }
+        due_at
+    }
+
+    #[test]
+    fn an_occasion_comes_once_or_repeatedly_or_by_chance() {
+        let kind = FaultKind::IoError;
+        assert_eq!(due_at(Fault::once(kind, 3)), [3]);
+        assert_eq!(due_at(Fault { count: Some(2), ..Fault::once(kind, 3) }), [3, 4]);
+        assert_eq!(due_at(Fault { count: None, ..Fault::once(kind, 1990) }).len(), 11);
+        assert_eq!(due_at(Fault::every(kind, 500)), [500, 1000, 1500, 2000]);
+        assert_eq!(due_at(Fault { count: Some(2), ..Fault::every(kind, 3) }), [3, 6]);
+        let by_chance = due_at(Fault::at_rate(kind, 100, 7));
+        assert!((150..250).contains(&by_chance.len()), "{}", by_chance.len());
+        assert_eq!(by_chance, due_at(Fault::at_rate(kind, 100, 7)));
+        assert_ne!(by_chance, due_at(Fault::at_rate(kind, 100, 8)));
+        assert_eq!(due_at(Fault { count: Some(3), ..Fault::at_rate(kind, 100, 7) }), by_chance[..3]);
+    }
+}
