@@ -14,6 +14,7 @@
 //! - [`run`]: from a plan to a history and a verdict.
 //! - [`metamorphic`]: runs that should come to the same, compared.
 //! - [`campaign`]: many seeds, on several threads.
+//! - [`explore`]: one run, and every power loss in it.
 //!
 //! Nothing here reads a clock, a thread's identity or an unseeded random number: a seed is a run, on every machine.
 
@@ -21,6 +22,7 @@
 
 pub mod campaign;
 pub mod disk;
+pub mod explore;
 pub mod metamorphic;
 pub mod plan;
 pub mod random;

@@ -62,6 +62,7 @@
 //! [`Keep`]. The same calls on the same disk give the same bytes, the same errors and the same
 //! [`trace_hash`](SimDisk::trace_hash).
 
+mod boundaries;
 mod choice;
 mod crash;
 mod directory;
@@ -83,12 +84,14 @@ mod vfs;
 
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proofmark_vfs::Vfs;
 
+pub use self::boundaries::Boundary;
 pub use self::choice::{Choice, Survival};
 pub use self::crash::{CrashPoint, CrashReport, Keep, Moment};
 pub use self::faults::{Fault, FaultKind, Fired, Glob, IoKind, Occasion, Scope};
@@ -251,6 +254,18 @@ impl SimDisk {
     #[must_use]
     pub fn take_trace(&self) -> Vec<TraceEvent> {
         self.lock().trace.take()
+    }
+
+    /// From now on keeps the [`Boundary`] at each call with a number in this range that changes what a power loss could
+    /// leave. Forks keep none.
+    pub fn keep_boundaries(&self, calls: RangeInclusive<u64>) {
+        self.lock().keep_boundaries(calls);
+    }
+
+    /// The boundaries that were kept since the last time.
+    #[must_use]
+    pub fn take_boundaries(&self) -> Vec<Boundary> {
+        self.lock().take_boundaries()
     }
 
     /// Another disk in the same state, sharing pages until one of the two changes them. Nobody has a file open or

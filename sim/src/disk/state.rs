@@ -5,6 +5,7 @@ use std::io;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::boundaries::Boundaries;
 use super::choice::Choice;
 use super::crash::{CrashPoint, CrashReport, Keep, Moment};
 use super::directory::{Directory, ROOT, Tree};
@@ -38,6 +39,7 @@ pub(super) struct State {
     /// Whether the write under way is to stop in the middle.
     pub(super) stops_midway: bool,
     pub(super) trace: Trace,
+    pub(super) boundaries: Boundaries,
     pub(super) stats: DiskStats,
 }
 
@@ -67,6 +69,7 @@ impl State {
             pages_max: None,
             stops_midway: false,
             trace: Trace::default(),
+            boundaries: Boundaries::default(),
             stats: DiskStats::default(),
         }
     }
@@ -82,6 +85,7 @@ impl State {
             return fail(EIO);
         }
         self.io_calls += 1;
+        self.meet_boundary(request);
         let strike = self.armed.filter(|(call, _)| *call == self.io_calls).map(|(_, moment)| moment);
         if strike == Some(Moment::Before) {
             return self.strike(request, Moment::Before);

@@ -12,19 +12,25 @@
 //! order, with room on the disk, the power fails once more with nothing kept, and the store is opened a last time.
 
 mod panics;
+mod place;
 mod recorder;
+mod resume;
 mod session;
 mod stats;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use proofmark_model::{History, Violation, check};
 
-use self::recorder::Recorder;
+pub(crate) use self::place::Place;
+use self::place::Places;
+use self::recorder::{Recorder, Recording};
+pub(crate) use self::resume::{Resumed, resume};
 use self::session::{Interrupt, Session};
 use self::stats::Activity;
 pub use self::stats::{CrashCounts, DenialCounts, RunStats};
-use crate::disk::{CrashPoint, CrashReport, IoCall, Keep, SimDisk};
+use crate::disk::{Boundary, CrashPoint, CrashReport, IoCall, Keep, SimDisk};
 use crate::plan::{Plan, Step, Strike};
 use crate::store::{StoreFactory, StoreKind};
 use crate::workload;
@@ -91,28 +97,75 @@ enum Ending {
     Reopening,
 }
 
+/// A run, and what it takes to lose the power anywhere in it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) run: Run,
+    /// For each event of the history, how many I/O calls had been made.
+    pub(crate) event_calls: Vec<u64>,
+    /// In order. The first one begins before the first call.
+    pub(crate) places: Vec<Place>,
+    /// Those that were asked for.
+    pub(crate) boundaries: Vec<Boundary>,
+}
+
+/// Runs a plan on a store, and keeps the boundaries at the calls with these numbers.
+pub(crate) fn record_plan(plan: &Plan, factory: &dyn StoreFactory, calls: RangeInclusive<u64>) -> Recorded {
+    let disk = prepare(plan);
+    disk.keep_boundaries(calls);
+    let outcome = carry_out(plan, factory, Ending::PowerLoss, &disk, false);
+    let event_calls = outcome.recording.calls.clone();
+    let places = outcome.places.clone();
+    Recorded { run: outcome.judge(), event_calls, places, boundaries: disk.take_boundaries() }
+}
+
 fn run(plan: &Plan, factory: &dyn StoreFactory, ending: Ending, with_lines: bool) -> Run {
-    let disk = SimDisk::new(plan.disk);
+    let disk = prepare(plan);
     disk.record_trace(with_lines);
+    carry_out(plan, factory, ending, &disk, with_lines).judge()
+}
+
+fn prepare(plan: &Plan) -> SimDisk {
+    let disk = SimDisk::new(plan.disk);
     for sabotage in &plan.sabotage {
         disk.sabotage(sabotage.clone());
     }
-    let session = Session::new(factory, &plan.config, disk, Recorder::new(with_lines));
-    let mut driver = Driver { session, strikes: VecDeque::new(), reports: Vec::new(), calls_before: 0 };
-    if driver.drive(plan, ending).is_err() {
-        // The store failed, and that is on record: what dropping it does is of no interest any more.
-        driver.session.disk.power_off();
-        let _ = driver.session.drop_all();
-    }
-    let (recording, stats) = driver.session.finish();
-    Run {
-        verdict: check(&recording.history),
-        history: recording.history,
-        event_steps: recording.steps,
-        trace_hash: recording.trace_hash,
-        strikes: driver.reports,
-        stats,
-        trace: recording.lines,
+    disk
+}
+
+fn carry_out(
+    plan: &Plan,
+    factory: &dyn StoreFactory,
+    ending: Ending,
+    disk: &SimDisk,
+    with_lines: bool,
+) -> Outcome {
+    let session = Session::new(factory, &plan.config, disk.clone(), Recorder::new(with_lines));
+    let mut driver = Driver::new(session);
+    let end = driver.drive(plan, ending);
+    driver.finish(&end)
+}
+
+/// What a driver leaves behind.
+struct Outcome {
+    recording: Recording,
+    strikes: Vec<StrikeReport>,
+    places: Vec<Place>,
+    stats: RunStats,
+}
+
+impl Outcome {
+    fn judge(self) -> Run {
+        let Outcome { recording, strikes, stats, .. } = self;
+        Run {
+            verdict: check(&recording.history),
+            history: recording.history,
+            event_steps: recording.steps,
+            trace_hash: recording.trace_hash,
+            strikes,
+            stats,
+            trace: recording.lines,
+        }
     }
 }
 
@@ -128,9 +181,31 @@ struct Driver<'a> {
     reports: Vec<StrikeReport>,
     /// How many I/O calls had been made when the step, or the recovery, under way began.
     calls_before: u64,
+    places: Places,
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
+    fn new(session: Session<'a>) -> Driver<'a> {
+        Driver {
+            session,
+            strikes: VecDeque::new(),
+            reports: Vec::new(),
+            calls_before: 0,
+            places: Places::default(),
+        }
+    }
+
+    /// What was recorded until the run was over.
+    fn finish(mut self, end: &Result<(), Over>) -> Outcome {
+        if end.is_err() {
+            // The store failed, and that is on record: what dropping it does is of no interest any more.
+            self.session.disk.power_off();
+            let _ = self.session.drop_all();
+        }
+        let (recording, stats) = self.session.finish();
+        Outcome { recording, strikes: self.reports, places: self.places.finish(), stats }
+    }
+
     fn drive(&mut self, plan: &Plan, ending: Ending) -> Result<(), Over> {
         let creation_may_fail = self.session.promises().survives_loss_during_creation;
         let mut steps = plan.steps.iter().enumerate().peekable();
@@ -145,12 +220,20 @@ impl Driver<'_> {
             && let Some((index, step)) = steps.next_if(|(_, step)| matches!(step, Step::Crash(_)))
         {
             self.enter(Some(index), || step.to_string());
-            self.strike_soon(step)?;
+            self.strike_soon(index, step)?;
         }
+        self.places.enter(None, self.session.disk.io_calls());
         let created = self.session.open(Activity::Creation);
         self.survive(created)?;
+        self.take(steps)?;
+        self.end(ending)
+    }
+
+    /// Takes steps, and carries out the strikes that have not come by their end.
+    fn take<'p>(&mut self, steps: impl Iterator<Item = (usize, &'p Step)>) -> Result<(), Over> {
         for (index, step) in steps {
             self.enter(Some(index), || step.to_string());
+            self.places.enter(Some(index), self.calls_before);
             let outcome = match step {
                 Step::Client(client, action) => self.session.act(*client, action),
                 Step::Checkpoint => self.session.checkpoint(),
@@ -166,16 +249,14 @@ impl Driver<'_> {
                 Step::Verify => self.session.verify(Activity::Other),
                 Step::Reopen => self.reopen(),
                 Step::Crash(_) => {
-                    self.strike_soon(step)?;
+                    self.strike_soon(index, step)?;
                     Ok(())
                 }
             };
             self.survive(outcome)?;
         }
         self.enter(None, || "the end".to_owned());
-        self.strike_overdue()?;
-        let end = self.end(ending);
-        self.survive(end)
+        self.strike_overdue()
     }
 
     /// What follows belongs to this step of the plan.
@@ -189,7 +270,13 @@ impl Driver<'_> {
         self.session.open(Activity::Other)
     }
 
-    fn end(&mut self, ending: Ending) -> Result<(), Interrupt> {
+    fn end(&mut self, ending: Ending) -> Result<(), Over> {
+        self.places.end(self.session.disk.io_calls());
+        let end = self.close_and_look(ending);
+        self.survive(end)
+    }
+
+    fn close_and_look(&mut self, ending: Ending) -> Result<(), Interrupt> {
         self.session.recover_space()?;
         self.session.close()?;
         match ending {
@@ -206,10 +293,11 @@ impl Driver<'_> {
     }
 
     /// Arms the strikes of a crash step, after the strikes that should have come before.
-    fn strike_soon(&mut self, step: &Step) -> Result<(), Over> {
+    fn strike_soon(&mut self, index: usize, step: &Step) -> Result<(), Over> {
         let Step::Crash(spec) = step else { return Ok(()) };
         self.strike_overdue()?;
         self.strikes.extend(spec.strikes.iter().cloned());
+        self.places.arm(index, self.session.disk.io_calls());
         self.arm();
         Ok(())
     }
@@ -237,6 +325,7 @@ impl Driver<'_> {
                 Err(Interrupt::PowerLost(activity)) => activity,
             };
             let strike = self.strikes.pop_front().expect("the power fails only where a strike says so");
+            self.places.strike(!self.strikes.is_empty());
             outcome = self.lose_power(activity, &strike.keep).and_then(|()| self.recover());
         }
     }
@@ -252,6 +341,7 @@ impl Driver<'_> {
 
     fn recover(&mut self) -> Result<(), Interrupt> {
         self.calls_before = self.session.disk.io_calls();
+        self.places.recover(self.calls_before);
         self.arm();
         self.session.open(Activity::Recovery)?;
         self.session.verify(Activity::Recovery)?;

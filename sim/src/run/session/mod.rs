@@ -98,6 +98,30 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// A session on what a power loss has left after the events of `past`, of which it is the next.
+    pub(super) fn resuming(
+        factory: &'a dyn StoreFactory,
+        config: &'a Config,
+        disk: SimDisk,
+        recorder: Recorder,
+        past: &[Event],
+    ) -> Session<'a> {
+        let mut session = Session::new(factory, config, disk, recorder);
+        for event in past {
+            match event {
+                Event::Begin { txn, .. } => session.labels_used = txn.0,
+                Event::Space { bytes } => session.is_limited = bytes.is_some(),
+                Event::Fault { .. } => session.is_impaired = true,
+                Event::Opened { .. } => session.is_impaired = false,
+                _ => {}
+            }
+        }
+        // What struck the call that the power loss cut short was heard of before it.
+        session.note_faults();
+        session.record(Event::Crash);
+        session
+    }
+
     pub(super) fn promises(&self) -> Promises {
         self.promises
     }
@@ -151,7 +175,6 @@ impl<'a> Session<'a> {
                 if self.promises.durable_close {
                     self.record(Event::Durable);
                 }
-                self.record(Event::Closed);
                 Ok(())
             }
         }
@@ -202,10 +225,9 @@ impl<'a> Session<'a> {
             Ok(Err(StoreError::OutOfSpace(_))) if self.is_limited => {
                 Event::OutOfSpace { what: what.to_owned() }
             }
-            Ok(Err(error @ StoreError::Failed(_))) if self.is_impaired => {
+            Ok(Err(error @ (StoreError::Failed(_) | StoreError::Poisoned(_)))) if self.is_impaired => {
                 Event::GaveUp { what: what.to_owned(), error: error.to_string() }
             }
-            Ok(Err(StoreError::Poisoned(_))) if self.is_impaired => Event::Poisoned { what: what.to_owned() },
             _ => return self.judge(activity, what, caught).map(Some),
         };
         if self.disk.has_crashed() {
@@ -224,8 +246,7 @@ impl<'a> Session<'a> {
             if fired.is_announced {
                 has_fired = true;
                 self.is_impaired = true;
-                let (class, call) = (fired.class(), fired.to_string());
-                self.record(Event::Fault { class, groups: None, call });
+                self.record(Event::Fault { call: fired.to_string() });
             }
         }
         has_fired

@@ -1,0 +1,236 @@
+//! Crash exploration: one run, and every power loss in it.
+//!
+//! A run is recorded once. Before each I/O call that changes what a power loss could leave, the disk is forked, which
+//! shares all pages. For each of these *boundaries* the legal images are enumerated (`images`), up to a bound; those
+//! that are new among the images with the same legal outcomes are recovered: the store is opened, read and verified,
+//! writes, commits, runs a checkpoint, is closed, loses its power once more, and is opened, read and verified again
+//! (`follow_up`). What happened until the boundary and what followed it are one history, judged by the model's checkers
+//! (`judge`). The death of the process alone is one more image. At depth two the power is lost at each boundary inside of
+//! recoveries as well.
+//!
+//! A violation becomes a plan: the recorded one, cut at the boundary, with the survivors named (`finding`).
+//!
+//! **Invariants.** What is tried depends on the plan, the bound and the depth alone, and not on the number of jobs.
+//! Whatever follows a power loss here is what follows it in a whole run of the finding's plan. A window of
+//! [`WINDOW_CALLS`] I/O calls is explored at a time, and only its forks are held: they share what they have in common,
+//! so that memory is bounded by what the run writes within a window.
+
+mod finding;
+mod follow_up;
+mod images;
+mod judge;
+mod recording;
+#[cfg(test)]
+mod tests;
+mod unit;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use proofmark_model::Violation;
+
+pub use self::finding::{Finding, Need};
+use self::follow_up::FollowUp;
+use self::recording::{Moment, Recording};
+use self::unit::Unit;
+pub use self::workload::built_in;
+use crate::disk::IoCall;
+use crate::plan::Plan;
+use crate::store::StoreFactory;
+
+/// How many I/O calls of the run are explored before the forks at them are given up.
+const WINDOW_CALLS: u64 = 4096;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct Exploration<'a> {
+    /// The run.
+    pub plan: &'a Plan,
+    /// The store that it is run on.
+    pub factory: &'a dyn StoreFactory,
+    /// How many power losses follow one another: 1 or 2.
+    pub depth: u8,
+    /// The most images of one boundary that are recovered. At depth two the first of them, an eighth, are recovered once
+    /// for each boundary in their recovery as well, where again an eighth of this is the bound.
+    pub bound: usize,
+    /// The most threads that work.
+    pub jobs: usize,
+}
+
+/// What came of one boundary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoundaryReport {
+    /// The call before which the power was lost.
+    pub call: IoCall,
+    /// The index of the plan's step that was under way.
+    pub step: Option<usize>,
+    /// How many effects were pending.
+    pub effects: usize,
+    /// How many distinct images were recovered, the death of the process included.
+    pub states: u64,
+    /// Two to this power is no less than the number of legal choices; none if every one was tried.
+    pub legal_log2: Option<f64>,
+    /// Recoveries: openings after a power loss or the death of the process, with everything read and verified.
+    pub recoveries: u64,
+    /// States inside of recoveries, of those.
+    pub states_in_recovery: u64,
+}
+
+/// What came of an exploration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Coverage {
+    /// The boundaries that were explored, in order.
+    pub boundaries: Vec<BoundaryReport>,
+    /// How many boundaries there are.
+    pub boundary_count: usize,
+    /// The first violation, in the order of the boundaries and of the images of each.
+    pub finding: Option<Finding>,
+    /// Whether it was stopped before its end, other than by a violation.
+    pub was_stopped: bool,
+}
+
+impl Coverage {
+    /// Distinct images that were recovered.
+    pub fn states(&self) -> u64 {
+        self.boundaries.iter().map(|boundary| boundary.states + boundary.states_in_recovery).sum()
+    }
+
+    /// Recoveries of them, and after them.
+    pub fn recoveries(&self) -> u64 {
+        self.boundaries.iter().map(|boundary| boundary.recoveries).sum()
+    }
+
+    /// How many boundaries have no legal image that was not recovered.
+    pub fn exhausted(&self) -> usize {
+        self.boundaries.iter().filter(|boundary| boundary.legal_log2.is_none()).count()
+    }
+}
+
+/// Why nothing can be explored.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplorationError {
+    /// The run fails without any further power loss.
+    #[error("the run itself violates {}: {}", .0.checker, .0.kind)]
+    Unsound(Box<Violation>),
+    /// The operating system has no room for so many threads.
+    #[error(transparent)]
+    Threads(#[from] io::Error),
+}
+
+impl Exploration<'_> {
+    /// Explores. `should_stop` is asked often, by every worker; `progress` sees how many of the boundaries are done, and
+    /// how many recoveries were made, in order.
+    ///
+    /// # Errors
+    /// If the run itself is not sound, or if no thread can be started.
+    ///
+    /// # Panics
+    /// If there is no job to do the work, or if a worker panics.
+    pub fn run(
+        &self,
+        should_stop: impl Fn() -> bool + Sync,
+        progress: impl Fn(&Coverage) + Sync,
+    ) -> Result<Coverage, ExplorationError> {
+        assert!(self.jobs > 0, "somebody has to do the work");
+        let whole = Recording::new(self.plan, self.factory, 1..=u64::MAX - 1);
+        if let Err(violation) = whole.verdict() {
+            return Err(ExplorationError::Unsound(Box::new(violation.clone())));
+        }
+        let follow_up = FollowUp::new(self.plan);
+        let boundary_count = whole.moments(self.factory).len();
+        let mut coverage = Coverage { boundary_count, ..Coverage::default() };
+        let call_count = whole.call_count();
+        drop(whole);
+        for first in (1..=call_count).step_by(WINDOW_CALLS as usize) {
+            let recording = Recording::new(self.plan, self.factory, first..=first + WINDOW_CALLS - 1);
+            coverage = self.window(&recording, &follow_up, coverage, &should_stop, &progress)?;
+            if coverage.was_stopped || coverage.finding.is_some() {
+                break;
+            }
+        }
+        Ok(coverage)
+    }
+
+    fn window(
+        &self,
+        recording: &Recording,
+        follow_up: &FollowUp,
+        coverage: Coverage,
+        should_stop: &(impl Fn() -> bool + Sync),
+        progress: &(impl Fn(&Coverage) + Sync),
+    ) -> io::Result<Coverage> {
+        let moments = recording.moments(self.factory);
+        let groups: Vec<&[Moment<'_>]> =
+            moments.chunk_by(|left, right| left.event_count == right.event_count).collect();
+        let next = AtomicUsize::new(0);
+        let is_over = AtomicBool::new(false);
+        let merger = Mutex::new(Merger { coverage, next: 0, waiting: BTreeMap::new() });
+        let work = || {
+            // Relaxed: the flag and the counter order nothing else; results travel under the mutex.
+            while !is_over.load(Ordering::Relaxed) {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(group) = groups.get(index) else { break };
+                let unit = Unit { exploration: self, recording, follow_up };
+                let report = unit.explore(group, should_stop);
+                let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
+                if merger.take(index, report, progress) {
+                    is_over.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        thread::scope(|scope| {
+            let mut workers = Vec::new();
+            for _ in 1..self.jobs.min(groups.len()) {
+                // A scope waits for its threads, so those that did start are told to stop.
+                let started = thread::Builder::new().spawn_scoped(scope, work);
+                workers.push(started.inspect_err(|_| is_over.store(true, Ordering::Relaxed))?);
+            }
+            work();
+            for worker in workers {
+                worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            }
+            Ok::<(), io::Error>(())
+        })?;
+        Ok(merger.into_inner().unwrap_or_else(PoisonError::into_inner).coverage)
+    }
+}
+
+/// What came of boundaries that follow one another without an event between them.
+#[derive(Debug, Default)]
+struct GroupReport {
+    boundaries: Vec<BoundaryReport>,
+    finding: Option<Finding>,
+    was_stopped: bool,
+}
+
+/// Puts results into order.
+#[derive(Debug)]
+struct Merger {
+    coverage: Coverage,
+    next: usize,
+    waiting: BTreeMap<usize, GroupReport>,
+}
+
+impl Merger {
+    /// Takes the report of a group; whether it is all over.
+    fn take(&mut self, index: usize, report: GroupReport, progress: impl Fn(&Coverage)) -> bool {
+        self.waiting.insert(index, report);
+        let coverage = &mut self.coverage;
+        while coverage.finding.is_none()
+            && !coverage.was_stopped
+            && let Some(report) = self.waiting.remove(&self.next)
+        {
+            self.next += 1;
+            coverage.boundaries.extend(report.boundaries);
+            coverage.finding = report.finding;
+            coverage.was_stopped = report.was_stopped;
+            progress(coverage);
+        }
+        coverage.finding.is_some() || coverage.was_stopped
+    }
+}

@@ -1,0 +1,103 @@
+//! The workload that is explored when nobody names another: short, and of everything that a store writes.
+//!
+//! Pages and segments are of the smallest size, so that trees split and the log changes its segments within a few
+//! commits. There are overwrites, deletes, a value of several pages, commits that are durable, buffered and handed in,
+//! checkpoints with and without something before them, a compaction, and a reopening.
+
+use std::ops::Bound;
+
+use proofmark_model::{ClientId, Durability, KeyRange, Operation, unique_value};
+
+use crate::plan::{Action, Begin, Config, Plan, Retention, Step};
+use crate::store::StoreKind;
+
+/// How many rounds of commits there are.
+const ROUNDS: u64 = 9;
+/// How many keys there are, about.
+const KEYS: u64 = 40;
+
+/// The plan for a store.
+pub fn built_in(store: StoreKind) -> Plan {
+    let mut plan = Plan::new(store);
+    plan.config = Config {
+        cache_bytes: 1 << 16,
+        segment_bytes: 4096,
+        spare_segments: 1,
+        log_chunk_bytes: 1024,
+        write_tier_bytes: 1 << 20,
+        retention: Retention::Txns(3),
+        ..Config::default()
+    };
+    let mut writer = Writer { steps: Vec::new(), values_used: 0 };
+    for round in 0..ROUNDS {
+        writer.round(round);
+    }
+    plan.steps = writer.steps;
+    plan
+}
+
+struct Writer {
+    steps: Vec<Step>,
+    values_used: u64,
+}
+
+impl Writer {
+    fn round(&mut self, round: u64) {
+        for commit in 0..3 {
+            let keys = [round * 7 + commit, round * 3 + commit * 5 + 1];
+            self.write(0, Action::Commit(Durability::Sync), |writer| {
+                for key in keys {
+                    writer.put(0, key, 60 + (round as usize % 3) * 40);
+                }
+            });
+        }
+        self.write(0, Action::Commit(Durability::Buffered), |writer| {
+            writer.put(0, round * 11 + 2, 200);
+            writer.operate(0, Operation::Delete { key: key(round * 7) });
+        });
+        // Two are on their way at once, and one of them is waited for.
+        for client in [1, 2] {
+            self.write(client, Action::Submit, |writer| {
+                writer.put(client, round * 13 + u64::from(client), 100);
+            });
+        }
+        self.act(1, Action::Wait);
+        match round {
+            2 | 5 | 7 => self.steps.push(Step::Checkpoint),
+            3 => self.write(0, Action::Commit(Durability::Sync), |writer| writer.put(0, 5, 9000)),
+            4 => {
+                self.write(0, Action::Commit(Durability::Buffered), |writer| {
+                    let range = KeyRange { start: Bound::Included(key(10)), end: Bound::Excluded(key(20)) };
+                    writer.operate(0, Operation::DeleteRange { range });
+                });
+                self.steps.push(Step::Reopen);
+            }
+            6 => self.steps.push(Step::Compact),
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, client: u32, end: Action, body: impl FnOnce(&mut Writer)) {
+        self.act(client, Action::Begin(if client == 0 { Begin::Write } else { Begin::Optimistic }));
+        body(self);
+        self.act(client, end);
+    }
+
+    fn put(&mut self, client: u32, number: u64, length: usize) {
+        self.values_used += 1;
+        let value = unique_value(self.values_used, length);
+        self.operate(client, Operation::Put { key: key(number), value });
+    }
+
+    fn operate(&mut self, client: u32, operation: Operation) {
+        self.act(client, Action::Operation(operation));
+    }
+
+    fn act(&mut self, client: u32, action: Action) {
+        self.steps.push(Step::Client(ClientId(client), action));
+    }
+}
+
+fn key(number: u64) -> Vec<u8> {
+    format!("k{:02}", number % KEYS).into_bytes()
+}
