@@ -1,6 +1,7 @@
 //! Directories: what they show, what a power loss would leave of them, and the way from a path to a node.
 //!
-//! **Invariant.** A directory without pending effects shows exactly its durable entries.
+//! **Invariant.** A directory without pending effects shows exactly its durable entries, unless a sync failed and lost
+//! some: until the next power loss it then shows names that are nowhere else, and hides durable ones.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,6 +12,7 @@ use super::choice::Survival;
 use super::crash::CrashReport;
 use super::effect::{DirectoryId, Entries, EntryEffect, Name, Node, Pending, Sequence};
 use super::errno::{EINVAL, ENOENT, ENOTDIR, fail};
+use super::lies::Lies;
 
 /// The directory that every path starts in. It exists from the beginning and can't be lost.
 pub(super) const ROOT: DirectoryId = DirectoryId(0);
@@ -23,6 +25,9 @@ pub(super) struct Directory {
     pub(super) volatile: Entries,
     pub(super) durable: Entries,
     pub(super) pending: Vec<Pending<EntryEffect>>,
+    /// Whether it shows entries that will never be durable.
+    pub(super) has_lost: bool,
+    pub(super) lies: Lies,
 }
 
 impl Directory {
@@ -37,6 +42,13 @@ impl Directory {
         for pending in self.pending.drain(..count) {
             pending.effect.apply(&mut self.durable);
         }
+    }
+
+    /// Forgets every pending entry, as a sync does that fails: they are shown and never become durable.
+    pub(super) fn lose_pending(&mut self) {
+        self.lies.lose(&self.pending);
+        self.pending.clear();
+        self.has_lost = true;
     }
 
     /// How many effects have to be persisted, from the first, so that those on `node` are durable.
@@ -58,7 +70,9 @@ impl Directory {
 
     /// Forgets the volatile entries: after a power loss has been worked out on the durable ones.
     pub(super) fn restart(&mut self) {
-        if !self.pending.is_empty() {
+        self.lies = Lies::default();
+        if !self.pending.is_empty() || self.has_lost {
+            self.has_lost = false;
             self.pending.clear();
             self.volatile = self.durable.clone();
         }

@@ -14,6 +14,7 @@ use super::choice::Survival;
 use super::crash::CrashReport;
 use super::effect::{DirectoryId, FileEffect, Pending, Sequence};
 use super::granules::fates;
+use super::lies::Lies;
 use super::pages::{Contents, WrittenBytes};
 
 /// For stale reads: so many overwritten ranges are remembered, per file.
@@ -44,6 +45,9 @@ pub(super) struct Inode {
     locks: Vec<(HandleId, LockMode)>,
     overwritten: VecDeque<Overwritten>,
     held: Option<u64>,
+    lies: Lies,
+    /// The fault by which a write-back failed that no sync has reported.
+    pub(super) deferred: Option<usize>,
 }
 
 /// What a range held before the latest write to it.
@@ -78,6 +82,8 @@ impl Inode {
             locks: Vec::new(),
             overwritten: VecDeque::new(),
             held: None,
+            lies: Lies::default(),
+            deferred: None,
         }
     }
 
@@ -166,10 +172,27 @@ impl Inode {
     /// Forgets every pending write and size, as a sync does that fails: they are shown and never become durable. A later
     /// write makes the file as long as it needs to be.
     pub(super) fn lose_pending(&mut self) {
+        self.lies.lose(&self.pending);
         self.pending.clear();
         self.pending_bytes = 0;
         self.held = None;
         self.has_lost = true;
+    }
+
+    /// Forgets every pending write and size and shows what is durable, as a sync may do that fails.
+    pub(super) fn revert(&mut self) {
+        self.lose_pending();
+        self.show_durable();
+    }
+
+    /// A sync lies: what is pending stays so, and is acknowledged.
+    pub(super) fn lie(&mut self) {
+        self.lies.tell(&self.pending);
+    }
+
+    /// Whether a sync acknowledged something that is still not durable.
+    pub(super) fn has_lied(&self) -> bool {
+        self.lies.are_open(&self.pending)
     }
 
     /// Makes the first half of the pending granules durable. The rest stays pending.
@@ -201,17 +224,23 @@ impl Inode {
     /// Forgets everything that lives in memory only: after a power loss has been worked out on the durable contents.
     pub(super) fn restart(&mut self) {
         if !self.pending.is_empty() || self.has_lost {
-            self.has_lost = false;
             self.pending.clear();
             self.pending_bytes = 0;
             self.durable.cut();
-            self.durable.allocate_like(&self.volatile);
-            self.volatile = self.durable.clone();
+            self.show_durable();
         }
+        self.lies = Lies::default();
+        self.deferred = None;
         self.close_all();
         self.unlinked = false;
         self.overwritten.clear();
         self.held = None;
+    }
+
+    fn show_durable(&mut self) {
+        self.has_lost = false;
+        self.durable.allocate_like(&self.volatile);
+        self.volatile = self.durable.clone();
     }
 
     /// Closes every handle and ends every lock.

@@ -71,6 +71,7 @@ pub mod errno;
 mod faults;
 mod granules;
 mod inode;
+mod lies;
 mod operations;
 mod order;
 mod pages;
@@ -203,6 +204,13 @@ impl SimDisk {
     #[must_use]
     pub fn take_fired(&self) -> Vec<Fired> {
         self.lock().faults.take_fired()
+    }
+
+    /// Whether something that a sync acknowledged is still not durable. Ask before [`crash`](Self::crash): a power loss ends
+    /// the lie, one way or the other. The death of the process doesn't.
+    #[must_use]
+    pub fn has_lied(&self) -> bool {
+        self.lock().has_lied()
     }
 
     /// How many I/O calls have been made: each call of a method of the traits is one, whether it succeeds or not,

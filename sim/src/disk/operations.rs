@@ -11,7 +11,7 @@ use super::errno::{EFBIG, EISDIR, ENOENT, ENOSPC, EXDEV, fail};
 use super::faults::FaultKind;
 use super::inode::{HandleId, Inode, WriteFaults};
 use super::state::State;
-use super::trace::{Answer, Request};
+use super::trace::Answer;
 
 /// The largest size a file can have, as on real systems.
 const FILE_SIZE_MAX: u64 = i64::MAX as u64;
@@ -98,7 +98,13 @@ impl State {
     pub(super) fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
         let directory = self.tree.find_directory(path)?;
         self.stats.directory_syncs += 1;
+        if self.is_struck_by(FaultKind::DirectorySyncLost) {
+            self.tree.get_mut(directory).lose_pending();
+            return self.report();
+        }
         if self.is_struck_by(FaultKind::IgnoreDirectorySync) {
+            let count = self.tree.get(directory).pending.len();
+            self.lie_about_entries(directory, count);
             return Ok(());
         }
         let count = self.tree.get(directory).pending.len();
@@ -111,7 +117,10 @@ impl State {
     }
 
     pub(super) fn read(&mut self, inode: InodeId, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let count = self.inode(inode).read(buffer, offset);
+        let mut count = self.inode(inode).read(buffer, offset);
+        if self.is_struck_by(FaultKind::ShortRead) {
+            count = 1 + self.draw(count as u64 - 1) as usize;
+        }
         if self.is_struck_by(FaultKind::StaleRead)
             && let Some(stale) = self.inode(inode).stale(&buffer[..count], offset)
         {
@@ -129,6 +138,14 @@ impl State {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > FILE_SIZE_MAX) {
             return fail(EFBIG);
         }
+        let is_partial = self.is_struck_by(FaultKind::PartialWrite);
+        let bytes = if is_partial {
+            &bytes[..self.draw(bytes.len() as u64) as usize]
+        } else if self.is_struck_by(FaultKind::ShortWrite) {
+            &bytes[..self.shorten(bytes.len() as u64, offset) as usize]
+        } else {
+            bytes
+        };
         let bytes = &bytes[..self.stop(bytes.len(), offset)];
         let volatile = &self.inodes[&inode].volatile;
         let bytes = match self.bytes_with_room(|page| volatile.has_page(page), offset, bytes.len()) {
@@ -139,7 +156,7 @@ impl State {
             count => &bytes[..count],
         };
         if bytes.is_empty() {
-            return Ok(0);
+            return if is_partial { self.report() } else { Ok(0) };
         }
         let faults = WriteFaults {
             dropped: self.is_struck_by(FaultKind::LostWrite),
@@ -155,7 +172,25 @@ impl State {
         }
         self.stats.writes += 1;
         self.stats.bytes_written += bytes.len() as u64;
-        Ok(bytes.len())
+        if self.is_struck_by(FaultKind::WriteBackLost) {
+            self.lose_write_back(inode);
+        }
+        if is_partial { self.report() } else { Ok(bytes.len()) }
+    }
+
+    /// How many of `length` bytes a short write takes: some, and half of the time up to a granule if there is a boundary.
+    fn shorten(&mut self, length: u64, offset: u64) -> u64 {
+        let cut = 1 + self.draw(length - 1);
+        let at_granule = (offset + cut) / self.options.granule.bytes() * self.options.granule.bytes();
+        if at_granule > offset && self.draw(2) == 0 { at_granule - offset } else { cut }
+    }
+
+    /// A write-back that nobody asked for fails.
+    fn lose_write_back(&mut self, inode: InodeId) {
+        self.inode(inode).lose_pending();
+        if self.inode(inode).deferred.is_none() {
+            self.inode(inode).deferred = self.defer();
+        }
     }
 
     /// How many of `length` bytes at `offset` a write takes: all, unless it stops midway, with some granule.
@@ -187,16 +222,35 @@ impl State {
             self.inode(inode).lose_pending();
             return self.report();
         }
+        if self.is_struck_by(FaultKind::SyncReadOnly) {
+            self.inode(inode).lose_pending();
+            self.become_read_only();
+            return self.report();
+        }
+        if self.is_struck_by(FaultKind::SyncReverted) {
+            self.inode(inode).revert();
+            return self.report();
+        }
         self.make_durable(inode);
+        if self.may_report_deferred()
+            && let Some(index) = self.inode(inode).deferred.take()
+        {
+            return self.report_deferred(index);
+        }
         if self.is_struck_by(FaultKind::SyncLate) { self.report() } else { Ok(()) }
     }
 
     fn make_durable(&mut self, inode: InodeId) {
         if self.is_struck_by(FaultKind::IgnoreSync) {
+            self.inode(inode).lie();
+            if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
+                self.lie_about_names(inode);
+            }
             return;
         }
         if self.is_struck_by(FaultKind::TornSync) {
             let granule = self.options.granule;
+            self.inode(inode).lie();
             self.inode(inode).persist_half(granule);
         } else {
             self.persist_needed(Some(inode), &[]);
@@ -207,6 +261,24 @@ impl State {
             let count = self.tree.get(directory).count_through(Node::File(inode));
             self.persist_entries(directory, count);
             self.persist_names_above(directory);
+        }
+    }
+
+    /// Acknowledges the first `count` pending effects of a directory, and leaves them pending.
+    fn lie_about_entries(&mut self, directory: DirectoryId, count: usize) {
+        let directory = self.tree.get_mut(directory);
+        directory.lies.tell(&directory.pending[..count]);
+    }
+
+    /// Acknowledges the names that lead to a file.
+    fn lie_about_names(&mut self, inode: InodeId) {
+        let mut directory = self.inode(inode).directory;
+        let mut count = self.tree.get(directory).count_through(Node::File(inode));
+        self.lie_about_entries(directory, count);
+        while let Some(parent) = self.tree.get(directory).parent {
+            count = self.tree.get(parent).count_through(Node::Directory(directory));
+            self.lie_about_entries(parent, count);
+            directory = parent;
         }
     }
 
@@ -222,21 +294,6 @@ impl State {
             self.persist_all_entries(directory);
         }
         Ok(())
-    }
-
-    /// Whether a fault of this kind could show at a call within its scope.
-    pub(super) fn is_occasion(&self, kind: FaultKind, request: &Request<'_>) -> bool {
-        let inode = || self.inodes.get(&InodeId(request.inode)).expect("an open file has an inode");
-        match kind {
-            FaultKind::IoError | FaultKind::SyncLost | FaultKind::SyncLate => true,
-            FaultKind::LostWrite | FaultKind::SwappedWrites => request.length > 0,
-            FaultKind::StaleRead => inode().could_be_stale(request.offset, request.length),
-            FaultKind::IgnoreSync | FaultKind::TornSync => !inode().pending.is_empty(),
-            FaultKind::IgnoreDirectorySync => {
-                let directory = self.tree.find_directory(request.path);
-                directory.is_ok_and(|id| !self.tree.get(id).pending.is_empty())
-            }
-        }
     }
 
     fn inode(&mut self, id: InodeId) -> &mut Inode {
@@ -291,7 +348,8 @@ impl State {
     pub(super) fn release_unlinked(&mut self) {
         let tree = &self.tree;
         self.inodes.retain(|_, inode| {
-            !inode.unlinked || inode.handle_count > 0 || !tree.get(inode.directory).pending.is_empty()
+            let directory = tree.get(inode.directory);
+            !inode.unlinked || inode.handle_count > 0 || !directory.pending.is_empty() || directory.has_lost
         });
     }
 }

@@ -199,6 +199,7 @@ impl State {
         report.files_lost = self.drop_unreachable();
         self.inodes.values_mut().for_each(Inode::restart);
         self.tree.directories.values_mut().for_each(Directory::restart);
+        self.faults.restart();
         report
     }
 
@@ -207,6 +208,12 @@ impl State {
         let mut fork = Self { armed: None, trace: self.trace.fork(), ..self.clone() };
         fork.close_all();
         fork
+    }
+
+    /// Whether something that a sync acknowledged is still not durable.
+    pub(super) fn has_lied(&self) -> bool {
+        self.inodes.values().any(Inode::has_lied)
+            || self.tree.directories.values().any(|directory| directory.lies.are_open(&directory.pending))
     }
 
     /// How many effects are pending.

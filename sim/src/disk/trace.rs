@@ -52,6 +52,22 @@ pub enum IoOperation {
 }
 
 impl IoOperation {
+    /// Whether a file system that is mounted for reading only refuses it.
+    pub(super) fn changes_something(self) -> bool {
+        match self {
+            Self::Open(OpenMode::Read) | Self::List | Self::Read | Self::Size | Self::Lock(_) => false,
+            Self::Open(_)
+            | Self::CreateDirectory
+            | Self::Remove
+            | Self::Rename
+            | Self::SyncDirectory
+            | Self::Write
+            | Self::SetSize
+            | Self::SyncData
+            | Self::SyncAll => true,
+        }
+    }
+
     fn code(self) -> u64 {
         match self {
             Self::Open(OpenMode::Read) => 1,

@@ -6,16 +6,37 @@ use proofmark_model::FaultClass;
 
 use super::IoKind;
 
-/// What goes wrong. The text form, for plans, is the name in lower case with hyphens.
+/// What goes wrong: in ascending order of what it excuses. The text form, for plans, is the name in lower case with hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultKind {
+    /// A read returns some of the bytes that it could, and at least one. Only reads count that could return two.
+    ShortRead,
+    /// A write takes some of its bytes, up to any byte or up to a granule, and at least one. Only writes of two bytes count.
+    ShortWrite,
+    /// A read or a write fails with `EINTR` and has no effect. It never strikes two calls in a row: whoever makes a call
+    /// again has to come to an end.
+    Interrupted,
     /// A call of any kind fails and has no effect: the scope says which kinds.
     IoError,
+    /// A write fails after it has written a part of its bytes, or none.
+    PartialWrite,
     /// A sync of a file fails, after which none of its pending bytes and sizes is pending any more: they show until the
     /// power fails, no later sync covers them, and then they are gone. (Linux marks pages clean that it could not write.)
     SyncLost,
+    /// A sync of a file fails, and everything that was pending is gone at once: the file shows what is durable.
+    SyncReverted,
     /// A sync of a file fails that made everything durable all the same.
     SyncLate,
+    /// After a write the system tries to write the file back, unasked, and fails: as with [`FaultKind::SyncLost`] nothing
+    /// is pending any more, and nobody is told until the next sync of the file. That one makes durable what was written
+    /// since, and fails.
+    WriteBackLost,
+    /// As [`FaultKind::SyncLost`], and the file system is mounted for reading only from then on: whatever would change
+    /// something fails with `EROFS` until the power fails.
+    SyncReadOnly,
+    /// A sync of a directory fails, after which none of its pending entries is pending any more: they show until the
+    /// power fails, no later sync covers them, and then they are gone.
+    DirectorySyncLost,
     /// A write is acknowledged and changes no byte, neither volatile nor durable. A file that it would have extended is
     /// extended all the same, with zeros.
     LostWrite,
@@ -54,11 +75,19 @@ const fn failing(kind: FaultKind, name: &'static str, calls: &'static [IoKind]) 
 
 /// In the order of the kinds.
 const TABLE: &[Row] = {
-    use FaultClass::{Damage, Lie};
+    use FaultClass::{Damage, Lie, Transparent};
     &[
+        row(FaultKind::ShortRead, "short-read", Transparent, &[IoKind::Read]),
+        row(FaultKind::ShortWrite, "short-write", Transparent, &[IoKind::Write]),
+        row(FaultKind::Interrupted, "interrupted", Transparent, &[IoKind::Read, IoKind::Write]),
         failing(FaultKind::IoError, "io-error", &IoKind::ALL),
+        failing(FaultKind::PartialWrite, "partial-write", &[IoKind::Write]),
         failing(FaultKind::SyncLost, "sync-lost", &[IoKind::Sync]),
+        failing(FaultKind::SyncReverted, "sync-reverted", &[IoKind::Sync]),
         failing(FaultKind::SyncLate, "sync-late", &[IoKind::Sync]),
+        failing(FaultKind::WriteBackLost, "write-back-lost", &[IoKind::Write]),
+        failing(FaultKind::SyncReadOnly, "sync-read-only", &[IoKind::Sync]),
+        failing(FaultKind::DirectorySyncLost, "directory-sync-lost", &[IoKind::SyncDirectory]),
         row(FaultKind::LostWrite, "lost-write", Damage, &[IoKind::Write]),
         row(FaultKind::SwappedWrites, "swapped-writes", Damage, &[IoKind::Write]),
         row(FaultKind::StaleRead, "stale-read", Damage, &[IoKind::Read]),

@@ -12,6 +12,7 @@
 //! What a fault does stands where the call is carried out (`operations`, `inode`); here is only when it does.
 
 mod kind;
+mod occasion;
 mod scope;
 mod table;
 mod text;

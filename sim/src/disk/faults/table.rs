@@ -18,8 +18,12 @@ const FIRED_COUNT_MAX: usize = 1 << 16;
 #[derive(Debug, Clone, Default)]
 pub(in crate::disk) struct FaultTable {
     planted: Vec<Planted>,
-    /// Whether a fault may strike yet: the one thing that is looked at while none may.
+    /// Whether a fault may strike yet, or has left something behind: the one thing that is looked at while none may.
     is_armed: bool,
+    /// The fault that made the file system read-only.
+    read_only_by: Option<usize>,
+    /// How many files have a failure to report that nobody has heard of.
+    deferred_count: usize,
     /// Whether older versions of what is overwritten have to be kept.
     wants_history: bool,
     /// The fault that is due at the call under way.
@@ -34,6 +38,8 @@ struct Planted {
     is_healed: bool,
     occasions: u64,
     fired: u64,
+    /// The number of the call that it struck last.
+    last_call: u64,
     random: ChaCha8Rng,
 }
 
@@ -64,14 +70,30 @@ impl FaultTable {
     /// Plants a fault; returns its index.
     pub(in crate::disk) fn plant(&mut self, fault: Fault, is_announced: bool) -> usize {
         let random = Streams::new(fault.when.seed()).stream("fault");
-        self.planted.push(Planted { fault, is_announced, is_healed: false, occasions: 0, fired: 0, random });
+        self.planted.push(Planted {
+            fault,
+            is_announced,
+            is_healed: false,
+            occasions: 0,
+            fired: 0,
+            last_call: 0,
+            random,
+        });
         self.rearm();
         self.planted.len() - 1
     }
 
-    /// Switches off every announced fault.
+    /// Switches off every announced fault. What was lost stays lost, and has to be reported still.
     pub(in crate::disk) fn heal(&mut self) {
         self.planted.iter_mut().for_each(|planted| planted.is_healed |= planted.is_announced);
+        self.read_only_by = self.read_only_by.filter(|index| !self.planted[*index].is_healed);
+        self.rearm();
+    }
+
+    /// A power loss ends what faults have left behind.
+    pub(in crate::disk) fn restart(&mut self) {
+        self.read_only_by = None;
+        self.deferred_count = 0;
         self.rearm();
     }
 
@@ -93,7 +115,8 @@ impl FaultTable {
 
     fn rearm(&mut self) {
         let mut armed = self.planted.iter().filter(|planted| planted.may_strike());
-        self.is_armed = armed.clone().next().is_some();
+        self.is_armed =
+            armed.clone().next().is_some() || self.read_only_by.is_some() || self.deferred_count > 0;
         self.wants_history = armed.any(|planted| planted.fault.kind == FaultKind::StaleRead);
     }
 
@@ -105,6 +128,7 @@ impl FaultTable {
             return None;
         }
         planted.fired += 1;
+        planted.last_call = number;
         let is_announced = planted.is_announced;
         self.rearm();
         let call = request.call(number, outcome);
@@ -124,8 +148,20 @@ impl State {
         request: &Request<'_>,
         act: impl FnOnce(&mut Self) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.faults.due = self.due(request);
-        let result = if self.is_struck_by(FaultKind::IoError) { self.report() } else { act(self) };
+        let refused_by = self.faults.read_only_by.filter(|_| request.operation.changes_something());
+        self.faults.due = match refused_by {
+            Some(index) => Some(Due { index, kind: FaultKind::SyncReadOnly, has_struck: true }),
+            None => self.due(request),
+        };
+        let result = if refused_by.is_some() {
+            fail(errno::EROFS)
+        } else if self.is_struck_by(FaultKind::Interrupted) {
+            fail(errno::EINTR)
+        } else if self.is_struck_by(FaultKind::IoError) {
+            self.report()
+        } else {
+            act(self)
+        };
         if let Some(due) = self.faults.due {
             let fired = self.faults.settle(due, request, self.io_calls, IoOutcome::of(&result));
             self.faults.due = None;
@@ -154,6 +190,35 @@ impl State {
         fail(error.map_or(errno::EIO, errno::Errno::code))
     }
 
+    /// A number below `bound`, from the stream of the fault that struck the call under way.
+    pub(in crate::disk) fn draw(&mut self, bound: u64) -> u64 {
+        let due = self.faults.due.expect("chance is asked for the fault that struck");
+        self.faults.planted[due.index].random.below(bound)
+    }
+
+    /// The file system is read-only from here on, because of the fault that struck.
+    pub(in crate::disk) fn become_read_only(&mut self) {
+        self.faults.read_only_by = self.faults.due.map(|due| due.index);
+    }
+
+    /// What is to be remembered of the fault that struck, for a later sync to report.
+    pub(in crate::disk) fn defer(&mut self) -> Option<usize> {
+        self.faults.deferred_count += 1;
+        self.faults.due.map(|due| due.index)
+    }
+
+    /// Whether the call under way may report what was deferred: no fault of its own has struck it.
+    pub(in crate::disk) fn may_report_deferred(&self) -> bool {
+        self.faults.deferred_count > 0 && self.faults.due.is_none()
+    }
+
+    /// Reports, at the call under way, a fault that struck an earlier one.
+    pub(in crate::disk) fn report_deferred<T>(&mut self, index: usize) -> io::Result<T> {
+        self.faults.deferred_count -= 1;
+        self.faults.due = Some(Due { index, kind: FaultKind::WriteBackLost, has_struck: true });
+        self.report()
+    }
+
     /// The fault that is due at a call.
     fn due(&mut self, request: &Request<'_>) -> Option<Due> {
         let call = IoKind::of(request.operation);
@@ -163,6 +228,7 @@ impl State {
             let is_occasion = planted.may_strike()
                 && kind.calls().contains(&call)
                 && planted.fault.scope.covers(request)
+                && !(kind == FaultKind::Interrupted && planted.last_call + 1 == self.io_calls)
                 && self.is_occasion(kind, request);
             if is_occasion && self.faults.planted[index].is_due() {
                 return Some(Due { index, kind, has_struck: false });

@@ -182,7 +182,7 @@ mod tests {
             assert!(error.message.contains(message), "{error}");
         };
         check("", 1, "something more");
-        check("burn nth=1", 1, "there are io-error, ");
+        check("burn nth=1", 1, "there are short-read, ");
         check("ignore-sync:3", 1, "no fault `ignore-sync:3`");
         check("io-error", 9, "`nth=`, `every=` or `rate=`");
         check("io-error soon", 10, "found `soon`");

@@ -84,3 +84,114 @@ fn a_late_failure_has_made_everything_durable() {
     assert_eq!(content(&disk, "a").unwrap(), b"durable");
     assert_eq!(fired(&disk), [1]);
 }
+
+#[test]
+fn a_failed_sync_may_show_at_once_what_is_left() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"durable");
+    file.write_all_at(b"dropped and longer", 0).unwrap();
+    disk.plant("sync-reverted error=ENOSPC nth=1".parse().unwrap());
+    assert_eq!(code(file.sync_data()), Some(errno::ENOSPC));
+    assert_eq!(content(&disk, "a").unwrap(), b"durable");
+    file.write_all_at(b"D", 0).unwrap();
+    file.sync_data().unwrap();
+    disk.crash(&Keep::All);
+    assert_eq!(content(&disk, "a").unwrap(), b"Durable");
+    assert_eq!(fired(&disk), [1]);
+}
+
+#[test]
+fn a_write_back_that_failed_is_reported_once_by_the_next_sync() {
+    let disk = disk(512);
+    let (file, other) = (durable(&disk, "a", b"durable"), durable(&disk, "b", b"other"));
+    disk.plant(Fault::once(FaultKind::WriteBackLost, 2));
+    file.write_all_at(b"x", 0).unwrap();
+    file.write_all_at(b"y", 1).unwrap();
+    file.write_all_at(b"z", 6).unwrap();
+    other.sync_data().unwrap();
+    assert_eq!(fired(&disk), [1]);
+    disk.heal();
+    assert_eq!(code(file.sync_data()), Some(errno::EIO), "a loss is reported, healed or not");
+    assert_eq!(fired(&disk), [2]);
+    file.sync_data().unwrap();
+    assert_eq!(content(&disk, "a").unwrap(), b"xyrablz");
+    disk.crash(&Keep::All);
+    assert_eq!(content(&disk, "a").unwrap(), b"durablz", "what was written since is durable");
+}
+
+#[test]
+fn a_file_system_stays_read_only_until_the_power_fails() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"durable");
+    file.write_all_at(b"dropped", 0).unwrap();
+    disk.plant(Fault::once(FaultKind::SyncReadOnly, 1));
+    assert_eq!(code(file.sync_data()), Some(errno::EIO));
+    let vfs = disk.vfs();
+    let [root, a, b] = ["/", "a", "b"].map(Path::new);
+    for refused in [
+        file.write_at(b"x", 0).map(|_| ()),
+        file.set_size(0),
+        file.sync_data(),
+        vfs.sync_directory(root),
+        vfs.rename(a, b),
+        vfs.remove(a),
+        vfs.create_directory(b),
+        vfs.open(a, OpenMode::ReadWrite).map(|_| ()),
+    ] {
+        assert_eq!(code(refused), Some(errno::EROFS));
+    }
+    assert_eq!(content(&disk, "a").unwrap(), b"dropped");
+    assert_eq!(fired(&disk), [9], "every refusal is told");
+    let healed = disk.fork();
+    healed.heal();
+    open(&healed, "a").write_all_at(b"x", 0).unwrap();
+    disk.crash(&Keep::PageCache);
+    assert_eq!(code(disk.vfs().remove(a)), Some(errno::EROFS), "a process that dies mounts nothing");
+    disk.crash(&Keep::All);
+    assert_eq!(content(&disk, "a").unwrap(), b"durable");
+    open(&disk, "a").write_all_at(b"x", 0).unwrap();
+}
+
+#[test]
+fn what_a_failed_directory_sync_dropped_shows_until_the_power_fails() {
+    let disk = disk(512);
+    for name in ["kept", "moved", "replaced", "removed"] {
+        durable(&disk, name, name.as_bytes());
+    }
+    let vfs = disk.vfs();
+    let [root, removed, moved, replaced] = ["/", "removed", "moved", "replaced"].map(Path::new);
+    open(&disk, "created").write_all_at(b"new", 0).unwrap();
+    vfs.remove(removed).unwrap();
+    vfs.rename(moved, replaced).unwrap();
+    disk.plant(Fault::once(FaultKind::DirectorySyncLost, 1));
+    assert_eq!(code(vfs.sync_directory(root)), Some(errno::EIO));
+    let shown = ["created", "kept", "replaced"].map(PathBuf::from);
+    assert_eq!(names(&disk), shown);
+    vfs.sync_directory(root).unwrap();
+    open(&disk, "later");
+    vfs.sync_directory(root).unwrap();
+    disk.crash(&Keep::PageCache);
+    assert_eq!(content(&disk, "replaced").unwrap(), b"moved");
+    disk.crash(&Keep::All);
+    assert_eq!(names(&disk), ["kept", "later", "moved", "removed", "replaced"].map(PathBuf::from));
+    assert_eq!(content(&disk, "removed").unwrap(), b"removed");
+    assert_eq!(content(&disk, "replaced").unwrap(), b"replaced");
+    assert_eq!(fired(&disk), [1]);
+}
+
+#[test]
+fn a_write_may_fail_after_a_part() {
+    let mut lengths = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let disk = disk(512);
+        let file = durable(&disk, "a", &[1; 2000]);
+        disk.plant(Fault { count: Some(1), ..Fault::at_rate(FaultKind::PartialWrite, 1000, seed) });
+        assert_eq!(code(file.write_at(&[2; 1500], 100)), Some(errno::EIO));
+        let left = content(&disk, "a").unwrap();
+        let written = left[100..].iter().take_while(|byte| **byte == 2).count();
+        assert!(left[100 + written..].iter().all(|byte| *byte == 1) && written < 1500);
+        assert_eq!(fired(&disk), [1]);
+        lengths.insert(written);
+    }
+    assert!(lengths.len() > 10, "{lengths:?}");
+}

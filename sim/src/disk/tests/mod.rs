@@ -1,8 +1,8 @@
 //! One test for each rule of the fault model: here those on bytes, crash points and dead incarnations, in
 //! `granules` those on granules that writes share, in `names` those on directories, in `process` those on a
 //! process that dies alone, in `orders` those on what survives together, in `space` those on full disks, in `lives` what
-//! holds for whole runs; and one for each kind of fault, in `environment`, `damage` and `lies`, in `faults` what holds for
-//! all of them.
+//! holds for whole runs; and one for each kind of fault, in `transparent`, `environment`, `damage` and `lies`, in `faults`
+//! what holds for all of them.
 
 mod damage;
 mod environment;
@@ -14,6 +14,7 @@ mod names;
 mod orders;
 mod process;
 mod space;
+mod transparent;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,43 @@
+//! Which calls are occasions for a fault: those at which it could show.
+
+use super::super::effect::InodeId;
+use super::super::inode::Inode;
+use super::super::state::State;
+use super::super::trace::Request;
+use super::FaultKind;
+
+impl State {
+    /// Whether a fault of this kind could show at a call that it strikes and that is within its scope.
+    pub(super) fn is_occasion(&self, kind: FaultKind, request: &Request<'_>) -> bool {
+        match kind {
+            FaultKind::Interrupted
+            | FaultKind::IoError
+            | FaultKind::SyncLost
+            | FaultKind::SyncReverted
+            | FaultKind::SyncLate
+            | FaultKind::SyncReadOnly
+            | FaultKind::DirectorySyncLost => true,
+            FaultKind::ShortRead => self.bytes_to_read(request) > 1,
+            FaultKind::ShortWrite => request.length > 1,
+            FaultKind::PartialWrite
+            | FaultKind::WriteBackLost
+            | FaultKind::LostWrite
+            | FaultKind::SwappedWrites => request.length > 0,
+            FaultKind::StaleRead => self.file_of(request).could_be_stale(request.offset, request.length),
+            FaultKind::IgnoreSync | FaultKind::TornSync => !self.file_of(request).pending.is_empty(),
+            FaultKind::IgnoreDirectorySync => {
+                let directory = self.tree.find_directory(request.path);
+                directory.is_ok_and(|id| !self.tree.get(id).pending.is_empty())
+            }
+        }
+    }
+
+    fn file_of(&self, request: &Request<'_>) -> &Inode {
+        self.inodes.get(&InodeId(request.inode)).expect("an open file has an inode")
+    }
+
+    /// How many bytes a read returns.
+    fn bytes_to_read(&self, request: &Request<'_>) -> u64 {
+        self.file_of(request).volatile.size().saturating_sub(request.offset).min(request.length)
+    }
+}
