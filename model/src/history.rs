@@ -7,8 +7,8 @@
 //! appear again.
 
 use crate::{
-    ClientId, Commit, Durability, Key, KeyRange, MarkLabel, Mode, Retention, SavepointLabel, TxnId, TxnLabel,
-    Value,
+    ClientId, Commit, Durability, FaultClass, Key, KeyRange, MarkLabel, Mode, Retention, SavepointLabel,
+    TxnId, TxnLabel, Value,
 };
 
 /// What happened in one run, in order.
@@ -212,13 +212,35 @@ pub enum Event {
         /// What was tried, in words that start with the operation.
         what: String,
     },
-    /// An I/O call of the store failed, because the disk was told to let it fail.
+    /// A fault fired during the call whose outcome follows: the disk was told to let it, and the store is not to blame
+    /// for what its class makes possible.
     Fault {
-        /// Which call.
+        /// What it suspends.
+        class: FaultClass,
+        /// How many groups of commits it may take from the end of the log, if it is damage; see the crash prefix
+        /// checker. None if there is no telling.
+        groups: Option<u64>,
+        /// Which fault, and which call it met.
         call: String,
     },
-    /// The store failed at something that changes it, after a [`Event::Fault`] that may explain it.
+    /// Everything that a lying sync acknowledged is durable by now.
+    MadeGood,
+    /// From now on no fault fires, and the bytes that faults hid are back.
+    Healed,
+    /// A call of the store failed over a [`Event::Fault`] of the environment in this very call.
     GaveUp {
+        /// What was tried, in words that start with the operation.
+        what: String,
+        /// What the store said.
+        error: String,
+    },
+    /// The store declined to change anything, because a call failed before. Nothing was changed.
+    Poisoned {
+        /// What was tried, in words that start with the operation.
+        what: String,
+    },
+    /// The store found bytes that it cannot have written, and gave no answer.
+    Corrupt {
         /// What was tried, in words that start with the operation.
         what: String,
         /// What the store said.
@@ -226,6 +248,8 @@ pub enum Event {
     },
     /// The store acknowledged, other than by a commit, that every commit so far is durable (a checkpoint, a close).
     Durable,
+    /// The store was closed in good order.
+    Closed,
     /// The power failed. Everything volatile is gone.
     Crash,
     /// The store was opened (again), and this is all it holds.
@@ -275,8 +299,13 @@ impl Event {
             | Event::Space { .. }
             | Event::OutOfSpace { .. }
             | Event::Fault { .. }
+            | Event::MadeGood
+            | Event::Healed
             | Event::GaveUp { .. }
+            | Event::Poisoned { .. }
+            | Event::Corrupt { .. }
             | Event::Durable
+            | Event::Closed
             | Event::Crash
             | Event::Opened { .. }
             | Event::Failed { .. } => None,

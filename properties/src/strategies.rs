@@ -12,8 +12,8 @@ use std::fmt;
 use std::ops::Bound;
 
 use proofmark_model::{
-    ClientId, Commit, Denial, Durability, Event, History, Key, KeyRange, MarkLabel, Mode, Mutation,
-    Operation, Refusal, SavepointLabel, TxnId, TxnLabel, Value, unique_value,
+    ClientId, Commit, Denial, Durability, Event, FaultClass, History, Key, KeyRange, MarkLabel, Mode,
+    Mutation, Operation, Refusal, SavepointLabel, TxnId, TxnLabel, Value, unique_value,
 };
 use proofmark_sim::disk::{DirectoryPersistence, DiskOptions, Granule, Keep, Moment, Order, Sizes};
 use proofmark_sim::plan::{Action, Begin, Config, CrashSpec, Plan, Retention, Step, Strike};
@@ -351,8 +351,12 @@ fn newer_event() -> BoxedStrategy<Event> {
             .prop_map(|(at, latest, oldest, state)| Event::Backup { at, latest, oldest, state }),
         option::of(any::<u64>()).prop_map(|bytes| Event::Space { bytes }),
         ".{0,12}".prop_map(|what| Event::OutOfSpace { what }),
-        ".{0,12}".prop_map(|call| Event::Fault { call }),
+        (select(&FaultClass::ALL[..]), option::of(any::<u64>()), ".{0,12}")
+            .prop_map(|(class, groups, call)| Event::Fault { class, groups, call }),
         (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::GaveUp { what, error }),
+        ".{0,12}".prop_map(|what| Event::Poisoned { what }),
+        (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::Corrupt { what, error }),
+        select(&[Event::MadeGood, Event::Healed, Event::Closed][..]),
     ]
     .boxed()
 }

@@ -1,52 +1,60 @@
 //! Availability: operations that failed although nothing kept them from succeeding.
 //!
 //! It verifies that the store never failed where it had promised not to: that it runs out of space only while there is a
-//! limit, and that it gives up, or says that it is poisoned, only after an I/O call failed that was told to, in the same
-//! incarnation or while it was being opened again.
+//! limit, or where the call was told that there is none; that it gives up only when a fault of the environment fired in
+//! that very call, and says that it is poisoned only after one did, in the same incarnation or while it was being opened
+//! again; and that it reports corruption only where bytes are damaged, or were lost after a sync that had lied.
 //!
 //! It does NOT excuse anything else: an error that a transaction is entitled to is no `Failed` event but an `Aborted`, a
-//! `Denied`, a `Refused` or a commit in doubt. Nor does it see an operation that never returned.
+//! `Denied`, a `Refused` or a commit in doubt. Nor does it see an operation that never returned, or damage that was never
+//! reported: what a store answers is for other checkers.
 
+use super::excuses::Excuses;
 use super::structure::is_verify;
 use super::{Checker, Violation};
 use crate::{Denial, Event, History, Refusal};
 
 /// Finds the first operation that failed, other than an integrity check.
 pub(super) fn check(history: &History) -> Result<(), Violation> {
-    let mut is_limited = false;
-    let mut has_fault = false;
+    let mut excuses = Excuses::default();
     for (step, event) in history.events.iter().enumerate() {
-        let violation =
-            |kind, message| Err(Violation { checker: Checker::Availability, kind, step, message });
-        match event {
-            Event::Space { bytes } => is_limited = bytes.is_some(),
-            Event::Fault { .. } => has_fault = true,
-            Event::Opened { .. } => has_fault = false,
-            Event::OutOfSpace { what } if !is_limited => {
-                let message = format!("`{what}` found no space, but there is no limit");
-                return violation("false-out-of-space", message);
-            }
-            Event::Denied { txn, reason: Denial::OutOfSpace } if !is_limited => {
-                let message = format!("{txn} found no space, but there is no limit");
-                return violation("false-out-of-space", message);
-            }
-            Event::Denied { reason: Denial::Poisoned, .. }
-            | Event::Refused { reason: Refusal::Poisoned, .. }
-                if !has_fault =>
-            {
-                let message = "the store says that it is poisoned, but nothing failed before".to_owned();
-                return violation("false-poisoned", message);
-            }
-            Event::GaveUp { what, error } if !has_fault => {
-                return violation(kind(what), format!("`{what}` failed, and nothing made it: {error:?}"));
-            }
-            Event::Failed { what, error } if !is_verify(what) => {
-                return violation(kind(what), format!("`{what}` failed: {error:?}"));
-            }
-            _ => {}
+        if let Some((kind, message)) = judge(event, &excuses) {
+            return Err(Violation { checker: Checker::Availability, kind, step, message });
         }
+        excuses.take(event);
     }
     Ok(())
+}
+
+/// What is wrong with an event.
+fn judge(event: &Event, excuses: &Excuses) -> Option<(&'static str, String)> {
+    Some(match event {
+        Event::OutOfSpace { what } if !excuses.out_of_space() => {
+            ("false-out-of-space", format!("`{what}` found no space, but there is no limit"))
+        }
+        Event::Denied { txn, reason: Denial::OutOfSpace } if !excuses.out_of_space() => {
+            ("false-out-of-space", format!("{txn} found no space, but there is no limit"))
+        }
+        Event::Denied { reason: Denial::Poisoned, .. }
+        | Event::Refused { reason: Refusal::Poisoned, .. }
+        | Event::Poisoned { .. }
+            if !excuses.poisoned() =>
+        {
+            let message = "the store says that it is poisoned, but nothing failed before";
+            ("false-poisoned", message.to_owned())
+        }
+        Event::GaveUp { what, error } if !excuses.failure() => {
+            (kind(what), format!("`{what}` failed, and nothing made it: {error:?}"))
+        }
+        Event::Corrupt { what, error } if !is_verify(what) && !excuses.corruption() => {
+            let message = format!("`{what}` reported corruption, and nothing was damaged: {error:?}");
+            ("unexplained-corruption", message)
+        }
+        Event::Failed { what, error } if !is_verify(what) => {
+            (kind(what), format!("`{what}` failed: {error:?}"))
+        }
+        _ => return None,
+    })
 }
 
 /// The kind of a failure: by its operation, so that two of one operation count as the same defect.
@@ -98,22 +106,75 @@ mod tests {
         assert_violation("out-of-space \"checkpoint\"", Availability, "false-out-of-space", 0);
     }
 
+    const FAULT: &str = "fault environment \"sync\"\n";
+
     #[test]
-    fn a_fault_excuses_until_the_next_opening() {
-        let fault = "fault \"sync\"\n";
-        let poisoned = "refused c0 write poisoned\n";
-        let denied = "begin t1 c0 write\n submit t1 sync\n denied t1 poisoned\n";
+    fn a_call_that_met_its_fault_may_fail() {
         let gave_up = "gave-up \"checkpoint\" \"x\"\n";
-        assert_accepted(&[fault, poisoned, denied, gave_up].concat());
-        assert_accepted(&[fault, "crash\n", gave_up, "opened -> none"].concat());
-        assert_violation(poisoned, Availability, "false-poisoned", 0);
-        assert_violation(denied, Availability, "false-poisoned", 2);
+        let commit = "begin t1 c0 write\n submit t1 sync\n";
+        assert_accepted(&[FAULT, gave_up].concat());
+        assert_accepted(&[FAULT, "fault lie \"\"\n made-good\n fault transparent \"\"\n", gave_up].concat());
+        assert_accepted(&[commit, FAULT, gave_up].concat());
+        assert_accepted(&["crash\n", FAULT, "gave-up \"open\" \"x\"\n opened -> none"].concat());
+        assert_accepted(&[FAULT, "out-of-space \"checkpoint\""].concat());
+        assert_accepted(&[commit, FAULT, "denied t1 out-of-space"].concat());
         assert_violation(gave_up, Availability, "failed-checkpoint", 0);
-        let later = [fault, "crash\n opened -> none\n", poisoned].concat();
+        assert_violation(&[FAULT, gave_up, gave_up].concat(), Availability, "failed-checkpoint", 2);
+        assert_violation(&[FAULT, commit, gave_up].concat(), Availability, "failed-checkpoint", 3);
+        let second = [FAULT, "out-of-space \"checkpoint\"\n", "out-of-space \"compact\""].concat();
+        assert_violation(&second, Availability, "false-out-of-space", 2);
+        for class in ["transparent", "damage", "damage groups=1", "lie"] {
+            let other = format!("fault {class} \"sync\"\n{gave_up}");
+            assert_violation(&other, Availability, "failed-checkpoint", 1);
+        }
+        assert_violation(&[FAULT, "failed \"get\" \"x\""].concat(), Availability, "failed-get", 1);
+    }
+
+    #[test]
+    fn a_fault_poisons_until_the_next_opening() {
+        let poisoned = "refused c0 write poisoned\n";
+        let checkpoint = "poisoned \"checkpoint\"\n";
+        let denied = "begin t1 c0 write\n submit t1 sync\n denied t1 poisoned\n";
+        assert_accepted(&[FAULT, poisoned, denied, checkpoint].concat());
+        assert_accepted(&[FAULT, "healed\n", poisoned].concat());
+        assert_violation(poisoned, Availability, "false-poisoned", 0);
+        assert_violation(checkpoint, Availability, "false-poisoned", 0);
+        assert_violation(denied, Availability, "false-poisoned", 2);
+        let later = [FAULT, "crash\n opened -> none\n", poisoned].concat();
         assert_violation(&later, Availability, "false-poisoned", 3);
-        let read = [fault, "refused c0 read poisoned"].concat();
+        let read = [FAULT, "refused c0 read poisoned"].concat();
         assert_violation(&read, crate::Checker::SnapshotIsolation, "read-refused", 1);
-        assert_violation(&[fault, "failed \"get\" \"x\""].concat(), Availability, "failed-get", 1);
+        for class in ["transparent", "damage", "lie"] {
+            let other = format!("fault {class} \"\"\n{checkpoint}");
+            assert_violation(&other, Availability, "false-poisoned", 1);
+        }
+    }
+
+    #[test]
+    fn damage_excuses_corruption_until_it_is_healed() {
+        let corrupt = "corrupt \"get\" \"page 7\"\n";
+        let open = "corrupt \"open\" \"bad magic\"\n";
+        let damage = "fault damage groups=1 \"bit-rot\"\n";
+        assert_accepted(&[damage, corrupt, "crash\n", open, "healed\n opened -> none"].concat());
+        assert_accepted(&[damage, "crash\n opened -> none\n", corrupt].concat());
+        let message = assert_violation(corrupt, Availability, "unexplained-corruption", 0);
+        assert_eq!(message, "`get` reported corruption, and nothing was damaged: \"page 7\"");
+        assert_violation(&[damage, "healed\n", corrupt].concat(), Availability, "unexplained-corruption", 2);
+        for class in ["transparent", "environment"] {
+            let other = format!("fault {class} \"\"\n{corrupt}");
+            assert_violation(&other, Availability, "unexplained-corruption", 1);
+        }
+    }
+
+    #[test]
+    fn a_lie_excuses_corruption_once_the_power_has_failed() {
+        let lie = "fault lie \"lying-sync\"\n";
+        let corrupt = "corrupt \"open\" \"no log\"\n";
+        assert_accepted(&[lie, "crash\n", corrupt].concat());
+        assert_accepted(&[lie, "crash\n opened -> none\n made-good\n", corrupt].concat());
+        assert_violation(&[lie, corrupt].concat(), Availability, "unexplained-corruption", 1);
+        let made_good = [lie, "made-good\n crash\n", corrupt].concat();
+        assert_violation(&made_good, Availability, "unexplained-corruption", 3);
     }
 
     #[test]

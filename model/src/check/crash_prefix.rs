@@ -1,13 +1,12 @@
 //! Crash prefix: what a store holds after it was opened again.
 //!
 //! It verifies that the state at every opening equals the model at one commit k. After a crash, k is nothing less than
-//! the latest commit that was acknowledged as durable, by its own `sync`, by a later `sync` commit of a writer, which may
-//! be empty, or by a `durable` after it, and nothing more
-//! than the last commit that was asked for; a commit in doubt may have happened. Without a crash nothing may be missing,
-//! durable or not. If the store says which commit is its latest, it has to be k; what it says of its past has to agree
-//! with k and with its promises (see [`Retained`]). From then on k is history: commits
-//! after it never happened, those up to it did and were on stable storage when they were recovered, so that no later
-//! crash may undo them.
+//! the latest commit that was acknowledged as durable, and nothing more than the last commit that was asked for; a commit
+//! in doubt may have happened. Without a crash nothing may be missing, durable or not. Faults may lower that bound, and
+//! suspend nothing else; [`durable`](super::durable) says by how much. If the store says which commit is its latest, it
+//! has to be k; what it says of its past has to agree with k and with its promises (see [`Retained`]). From then on k is
+//! history: commits after it never happened, those up to it did and were on stable storage when they were recovered, so
+//! that no later crash may undo them.
 //!
 //! It does NOT look at reads, and it takes the state of a history's first event as given. TxnIds of commits in doubt are expected to follow without gaps.
 //!
@@ -16,6 +15,7 @@
 
 use std::collections::BTreeSet;
 
+use super::durable::Bounds;
 use super::replay::{Provenance, Replay};
 use super::retained::{Retained, Statement};
 use super::timeline::Incarnation;
@@ -28,17 +28,14 @@ use crate::{Event, Key, KeyRange, TxnId, Value};
 pub(super) fn check(
     replay: &Replay<'_, '_>,
     incarnation: &Incarnation,
+    bounds: Bounds,
     step: usize,
 ) -> Result<(TxnId, Retained), Violation> {
     let Some(Event::Opened { latest, oldest, retention, state }) = replay.timeline.history.events.get(step)
     else {
         unreachable!("an incarnation ends with an opening");
     };
-    let must = match incarnation.crash {
-        Some(_) => replay.durable_at_end(incarnation),
-        None => replay.acknowledged_at_end(),
-    };
-    let judge = Judge { replay, step, state, must, crashed: incarnation.crash.is_some() };
+    let judge = Judge { replay, step, state, must: bounds.must, crashed: incarnation.crash.is_some() };
     let survived = judge.survived(*latest)?;
     check_form(step, state)?;
     let mut retained = replay.retained;

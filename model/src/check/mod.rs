@@ -16,6 +16,8 @@ mod batch_equivalence;
 mod commit_stream;
 mod commutativity;
 mod crash_prefix;
+mod durable;
+mod excuses;
 mod marks;
 mod pair;
 #[cfg(test)]
@@ -107,8 +109,9 @@ fn check_against_model(timeline: &Timeline<'_>) -> Result<(), Violation> {
             return Err(violation);
         }
         if let Some(next) = timeline.incarnations.get(index + 1) {
-            let (survived, retained) = crash_prefix::check(&replay, incarnation, next.first)?;
-            replay.leave(incarnation, survived, retained);
+            let bounds = durable::bounds(&replay, incarnation);
+            let (survived, retained) = crash_prefix::check(&replay, incarnation, bounds, next.first)?;
+            replay.leave(incarnation, bounds, survived, retained);
         }
     }
     Ok(())

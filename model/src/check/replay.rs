@@ -17,11 +17,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::durable::Bounds;
 use super::retained::{Retained, Statement};
 use super::timeline::{Incarnation, Outcome, Timeline, Transaction};
 use super::{Checker, Violation, crash_prefix};
 use crate::text::{BytesText, ValueText};
-use crate::{Durability, Event, MarkLabel, Mode, Mutation, Mvcc, TxnId};
+use crate::{Event, MarkLabel, Mutation, Mvcc, TxnId};
 
 /// The model at one incarnation of the store.
 #[derive(Debug)]
@@ -36,8 +37,10 @@ pub(super) struct Replay<'t, 'h> {
     earlier: usize,
     /// The commit whose state each mark stands for.
     marks: BTreeMap<MarkLabel, TxnId>,
-    /// Every commit up to here has to survive any crash from now on.
+    /// Every commit up to here has to survive any crash from now on that no fault excuses.
     durable: TxnId,
+    /// What has to survive all the same, if a lie was told about the rest.
+    lie: Option<TxnId>,
     /// What the store has said of its past.
     pub(super) retained: Retained,
     /// The step from which on the order of commits is not known, because it contradicts itself there.
@@ -89,6 +92,7 @@ impl<'t, 'h> Replay<'t, 'h> {
             earlier: 0,
             marks: BTreeMap::new(),
             durable,
+            lie: None,
             retained,
             horizon: usize::MAX,
         })
@@ -152,12 +156,19 @@ impl<'t, 'h> Replay<'t, 'h> {
     }
 
     /// Cuts the model back to the commits that the store still had when it was opened again, and said it retained.
-    pub(super) fn leave(&mut self, incarnation: &Incarnation, survived: TxnId, retained: Retained) {
+    pub(super) fn leave(
+        &mut self,
+        incarnation: &Incarnation,
+        bounds: Bounds,
+        survived: TxnId,
+        retained: Retained,
+    ) {
         self.retained = retained;
         self.durable = match incarnation.crash {
             Some(_) => survived,
-            None => self.durable_at_end(incarnation),
+            None => bounds.acknowledged.min(survived),
         };
+        self.lie = bounds.lie.map(|lie| lie.min(survived));
         self.model.truncate(survived);
         for lost in self.order.drain(self.order.partition_point(|placed| placed.id <= survived)..) {
             self.ids[lost.transaction] = None;
@@ -174,40 +185,14 @@ impl<'t, 'h> Replay<'t, 'h> {
         self.earlier.checked_sub(1).map_or(self.model.base(), |index| self.order[index].id)
     }
 
-    /// What every crash until this incarnation has to leave: see [`Replay::durable_at_end`] for after it.
+    /// What the store had acknowledged as durable before this incarnation, or was found when it was opened after a crash.
     pub(super) fn durable_at_start(&self) -> TxnId {
         self.durable
     }
 
-    /// The latest commit that the store acknowledged as durable before the incarnation ended.
-    pub(super) fn durable_at_end(&self, incarnation: &Incarnation) -> TxnId {
-        let (mut durable, mut latest) = (self.durable, self.start());
-        let (mut begun_at, mut asked_at) = (BTreeMap::new(), BTreeMap::new());
-        let end = incarnation.crash.unwrap_or(incarnation.end);
-        for step in incarnation.first..end {
-            let transaction = self.timeline.transaction_of(step);
-            match (&self.timeline.history.events[step], transaction) {
-                (Event::Durable, _) => durable = durable.max(latest),
-                (Event::Begin { mode: Mode::Optimistic, .. }, Some(index)) => {
-                    begun_at.insert(index, latest);
-                }
-                (Event::Submit { durability: Durability::Sync, .. }, Some(index)) => {
-                    asked_at.insert(index, begun_at.get(&index).copied().unwrap_or(latest));
-                }
-                (Event::Committed { .. }, Some(index)) => {
-                    let id = self.commit_of(index);
-                    latest = id.map_or(latest, |id| latest.max(id));
-                    // An empty commit has no place of its own. It vouches for what was there when it was asked for,
-                    // or, beside other writers, when it began: its place is that of its snapshot.
-                    let is_writer = self.timeline.transactions[index].mode.writes();
-                    if let Some(asked_at) = asked_at.get(&index).filter(|_| is_writer) {
-                        durable = durable.max(id.unwrap_or(*asked_at));
-                    }
-                }
-                _ => {}
-            }
-        }
-        durable
+    /// Where a lie that was not made good before this incarnation has moved that bound.
+    pub(super) fn lie_at_start(&self) -> Option<TxnId> {
+        self.lie
     }
 
     /// The latest commit that was acknowledged in this incarnation, or the latest before it.

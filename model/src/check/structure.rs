@@ -1,9 +1,11 @@
 //! Structure: the store's own integrity check.
 //!
 //! It verifies that no `verify` of the store failed: a store whose own check finds damage that no fault explains is
-//! damaged, or its check is. It does NOT take a check that passed as evidence of anything, and it knows nothing of
-//! faults: whoever injects damage that a store can't repair leaves that store's `verify` out of the history.
+//! damaged, or its check is. Damage that a fault did is excused only if the store reports it as corruption. It does NOT
+//! take a check that passed as evidence of anything: a check may miss what nothing reads, and whether it missed what a
+//! transaction then read is for other checkers.
 
+use super::excuses::Excuses;
 use super::{Checker, Violation};
 use crate::{Event, History};
 
@@ -14,13 +16,18 @@ pub(super) fn is_verify(what: &str) -> bool {
 
 /// Finds the first integrity check that failed.
 pub(super) fn check(history: &History) -> Result<(), Violation> {
+    let mut excuses = Excuses::default();
     for (step, event) in history.events.iter().enumerate() {
-        if let Event::Failed { what, error } = event
-            && is_verify(what)
-        {
-            let message = format!("the store's own `{what}` found damage: {error:?}");
+        let error = match event {
+            Event::Failed { what, error } if is_verify(what) => Some(error),
+            Event::Corrupt { what, error } if is_verify(what) && !excuses.corruption() => Some(error),
+            _ => None,
+        };
+        if let Some(error) = error {
+            let message = format!("the store's own check found damage: {error:?}");
             return Err(Violation { checker: Checker::Structure, kind: "verify-failed", step, message });
         }
+        excuses.take(event);
     }
     Ok(())
 }
@@ -37,6 +44,21 @@ mod tests {
         assert_accepted("opened -> none\n durable\n crash\n opened -> none");
         assert_eq!(check(&history("failed \"get\" \"verify\"")), Ok(()), "it is the operation that counts");
         assert_eq!(check(&history("failed \"verifying\" \"x\"")), Ok(()));
+    }
+
+    #[test]
+    fn damage_is_found_where_there_is_some() {
+        let corrupt = "corrupt \"verify\" \"page 3\"\n";
+        assert_accepted(&["fault damage \"\"\n", corrupt].concat());
+        assert_accepted(&["fault lie \"\"\n crash\n opened -> none\n", corrupt].concat());
+        assert_violation(corrupt, Structure, "verify-failed", 0);
+        for fault in ["environment", "transparent", "lie"] {
+            let other = format!("fault {fault} \"\"\n{corrupt}");
+            assert_violation(&other, Structure, "verify-failed", 1);
+        }
+        let healed = ["fault damage \"\"\n healed\n", corrupt].concat();
+        assert_violation(&healed, Structure, "verify-failed", 2);
+        assert_violation("fault damage \"\"\n failed \"verify\" \"x\"", Structure, "verify-failed", 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It verifies that the history can be judged at all, and reports `malformed-history` if it can't: a label that is used
 //! twice, an event of a transaction that is not open (never begun, already over, or from before the store was opened
 //! again), an operation after the commit was asked for, a write in a read transaction, an event on a store that is not
-//! open, a value that was written twice, TxnIds that are revealed by some commits and not by others. Such a history is a
+//! open, a value that was written twice, a lie that is made good and was never told, TxnIds that are revealed by some commits and not by others. Such a history is a
 //! defect of its recorder.
 //!
 //! It does NOT look at what the store answered; that is for the checkers.
@@ -16,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::savepoints::Savepoints;
 use super::scan::Writes;
 use super::{Checker, Violation};
-use crate::{Durability, Event, History, Key, MarkLabel, Mode, Mutation, SavepointLabel, TxnId, TxnLabel};
+use crate::{
+    Durability, Event, FaultClass, History, Key, MarkLabel, Mode, Mutation, SavepointLabel, TxnId, TxnLabel,
+};
 
 /// A history that makes sense, with what the checkers want to know of it.
 #[derive(Debug)]
@@ -145,6 +147,7 @@ struct Reader<'h> {
     open: BTreeSet<usize>,
     written: BTreeSet<&'h [u8]>,
     is_open: bool,
+    is_lied_to: bool,
     /// Whether commits reveal their TxnIds, once one has shown it.
     reveals: Option<bool>,
 }
@@ -164,6 +167,7 @@ impl<'h> Reader<'h> {
             open: BTreeSet::new(),
             written: BTreeSet::new(),
             is_open: true,
+            is_lied_to: false,
             reveals: None,
         }
     }
@@ -205,11 +209,33 @@ impl<'h> Reader<'h> {
                 Ok(None)
             }
             Event::Opened { latest, state, .. } => self.reopen(step, *latest, state).map(|()| None),
+            Event::Closed => {
+                self.require_open()?;
+                self.is_open = false;
+                self.open.clear();
+                Ok(None)
+            }
+            Event::Fault { class, groups, .. } => {
+                self.is_lied_to |= *class == FaultClass::Lie;
+                match groups {
+                    Some(_) if *class != FaultClass::Damage => {
+                        Err("only damage takes groups of commits".to_owned())
+                    }
+                    _ => Ok(None),
+                }
+            }
+            Event::MadeGood if !self.is_lied_to => Err("there is no lie to be made good".to_owned()),
+            Event::MadeGood => {
+                self.is_lied_to = false;
+                Ok(None)
+            }
             Event::Failed { .. }
             | Event::Space { .. }
             | Event::OutOfSpace { .. }
-            | Event::Fault { .. }
-            | Event::GaveUp { .. } => Ok(None),
+            | Event::Healed
+            | Event::GaveUp { .. }
+            | Event::Poisoned { .. }
+            | Event::Corrupt { .. } => Ok(None),
         }
     }
 
@@ -506,10 +532,23 @@ mod tests {
     }
 
     #[test]
-    fn a_store_without_power_does_nothing() {
+    fn a_store_that_is_not_open_does_nothing() {
+        assert_violation("closed\n begin t1 c0 read", Timeline, MALFORMED, 1);
+        assert_violation("closed\n durable", Timeline, MALFORMED, 1);
+        assert_violation("closed\n closed", Timeline, MALFORMED, 1);
+        assert_violation("begin t1 c0 read\n closed\n aborted t1", Timeline, MALFORMED, 2);
+        assert_accepted("begin t1 c0 read\n closed\n crash\n opened -> none\n closed\n opened -> none");
         assert_violation("crash\n begin t1 c0 read", Timeline, MALFORMED, 1);
         assert_violation("crash\n refused c0 write write-busy", Timeline, MALFORMED, 1);
         assert_violation("crash\n durable", Timeline, MALFORMED, 1);
+    }
+
+    #[test]
+    fn lies_are_told_before_they_are_made_good() {
+        assert_accepted("fault lie \"\"\n fault lie \"\"\n crash\n opened -> none\n made-good");
+        assert_violation("made-good", Timeline, MALFORMED, 0);
+        assert_violation("fault lie \"\"\n made-good\n made-good", Timeline, MALFORMED, 2);
+        assert_violation("fault lie groups=1 \"\"", Timeline, MALFORMED, 0);
     }
 
     #[test]

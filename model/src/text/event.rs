@@ -98,11 +98,18 @@ impl fmt::Display for Event {
             Event::Space { bytes: Some(bytes) } => write!(f, "space {bytes}"),
             Event::Space { bytes: None } => f.write_str("space free"),
             Event::OutOfSpace { what } => write!(f, "out-of-space {}", BytesText(what.as_bytes())),
-            Event::Fault { call } => write!(f, "fault {}", BytesText(call.as_bytes())),
-            Event::GaveUp { what, error } => {
-                write!(f, "gave-up {} {}", BytesText(what.as_bytes()), BytesText(error.as_bytes()))
+            Event::Fault { class, groups, call } => {
+                write!(f, "fault {class}")?;
+                groups.map_or(Ok(()), |groups| write!(f, " groups={groups}"))?;
+                write!(f, " {}", BytesText(call.as_bytes()))
             }
+            Event::MadeGood => f.write_str("made-good"),
+            Event::Healed => f.write_str("healed"),
+            Event::GaveUp { what, error } => write_failure(f, "gave-up", what, error),
+            Event::Poisoned { what } => write!(f, "poisoned {}", BytesText(what.as_bytes())),
+            Event::Corrupt { what, error } => write_failure(f, "corrupt", what, error),
             Event::Durable => f.write_str("durable"),
+            Event::Closed => f.write_str("closed"),
             Event::Crash => f.write_str("crash"),
             Event::Opened { latest, oldest, retention, state } => {
                 f.write_str("opened")?;
@@ -111,9 +118,7 @@ impl fmt::Display for Event {
                 retention.map_or(Ok(()), |retention| write!(f, " retention={retention}"))?;
                 write_pairs(f, state)
             }
-            Event::Failed { what, error } => {
-                write!(f, "failed {} {}", BytesText(what.as_bytes()), BytesText(error.as_bytes()))
-            }
+            Event::Failed { what, error } => write_failure(f, "failed", what, error),
         }
     }
 }
@@ -217,9 +222,18 @@ impl Cursor<'_> {
             "space" if self.accept("free") => Event::Space { bytes: None },
             "space" => Event::Space { bytes: Some(self.number()?) },
             "out-of-space" => Event::OutOfSpace { what: self.string()? },
-            "fault" => Event::Fault { call: self.string()? },
+            "fault" => {
+                let class = self.fault_class()?;
+                let groups = if self.accept("groups=") { Some(self.number()?) } else { None };
+                Event::Fault { class, groups, call: self.string()? }
+            }
+            "made-good" => Event::MadeGood,
+            "healed" => Event::Healed,
             "gave-up" => Event::GaveUp { what: self.string()?, error: self.string()? },
+            "poisoned" => Event::Poisoned { what: self.string()? },
+            "corrupt" => Event::Corrupt { what: self.string()?, error: self.string()? },
             "durable" => Event::Durable,
+            "closed" => Event::Closed,
             "crash" => Event::Crash,
             "opened" => {
                 let (latest, oldest) = (self.named_id("latest=")?, self.named_id("oldest=")?);
@@ -333,6 +347,10 @@ fn write_id(f: &mut fmt::Formatter<'_>, name: &str, id: Option<TxnId>) -> fmt::R
     id.map_or(Ok(()), |id| write!(f, " {name}={id}"))
 }
 
+fn write_failure(f: &mut fmt::Formatter<'_>, name: &str, what: &str, error: &str) -> fmt::Result {
+    write!(f, "{name} {} {}", BytesText(what.as_bytes()), BytesText(error.as_bytes()))
+}
+
 fn write_keys(f: &mut fmt::Formatter<'_>, keys: &[Key]) -> fmt::Result {
     if keys.is_empty() {
         return f.write_str(" none");
@@ -420,9 +438,18 @@ backup at=4 latest=4 oldest=3 -> none
 space 8192
 space free
 out-of-space "checkpoint"
-fault "sync data /db/log"
+fault environment "sync data /db/log"
+fault damage groups=1 "bit-rot"
+fault damage "misdirected-write"
+fault lie ""
+fault transparent "short-read"
+made-good
+healed
 gave-up "commit" "an error"
+poisoned "checkpoint"
+corrupt "get" "page 7"
 durable
+closed
 crash
 failed "commit" "no \"space\" left\x0a\xc3\xa9"
 "#;

@@ -187,7 +187,12 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
         | Event::ChangesRefused { .. }
         | Event::OutOfSpace { .. }
         | Event::Fault { .. }
-        | Event::GaveUp { .. } => {
+        | Event::MadeGood
+        | Event::Healed
+        | Event::GaveUp { .. }
+        | Event::Poisoned { .. }
+        | Event::Corrupt { .. }
+        | Event::Closed => {
             numbers(hash, [21]);
             bytes(hash, event.to_string().as_bytes());
         }
@@ -320,7 +325,14 @@ mod tests {
             "space 0",
             "space free",
             "out-of-space \"a\"",
-            "fault \"a\"",
+            "fault lie \"a\"",
+            "fault damage \"a\"",
+            "fault damage groups=1 \"a\"",
+            "made-good",
+            "healed",
+            "poisoned \"a\"",
+            "corrupt \"a\" \"bc\"",
+            "closed",
             "gave-up \"a\" \"bc\"",
             "failed \"a\" \"bc\"",
             "failed \"ab\" \"c\"",

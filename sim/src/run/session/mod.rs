@@ -175,6 +175,7 @@ impl<'a> Session<'a> {
                 if self.promises.durable_close {
                     self.record(Event::Durable);
                 }
+                self.record(Event::Closed);
                 Ok(())
             }
         }
@@ -225,9 +226,10 @@ impl<'a> Session<'a> {
             Ok(Err(StoreError::OutOfSpace(_))) if self.is_limited => {
                 Event::OutOfSpace { what: what.to_owned() }
             }
-            Ok(Err(error @ (StoreError::Failed(_) | StoreError::Poisoned(_)))) if self.is_impaired => {
+            Ok(Err(error @ StoreError::Failed(_))) if self.is_impaired => {
                 Event::GaveUp { what: what.to_owned(), error: error.to_string() }
             }
+            Ok(Err(StoreError::Poisoned(_))) if self.is_impaired => Event::Poisoned { what: what.to_owned() },
             _ => return self.judge(activity, what, caught).map(Some),
         };
         if self.disk.has_crashed() {
@@ -246,7 +248,8 @@ impl<'a> Session<'a> {
             if fired.is_announced {
                 has_fired = true;
                 self.is_impaired = true;
-                self.record(Event::Fault { call: fired.to_string() });
+                let (class, call) = (fired.class(), fired.to_string());
+                self.record(Event::Fault { class, groups: None, call });
             }
         }
         has_fired

@@ -1,0 +1,324 @@
+//! Durability: which commits have to be there when a store is opened again, and what faults take from that.
+//!
+//! Without faults it is the latest commit that was acknowledged as durable: by its own `sync`, by a later `sync` commit
+//! of a writer, which may be empty, or by a `durable` after it.
+//!
+//! **A lie moves that bound back** to where it was when the lie was told, for as long as it is not made good, through
+//! crashes and openings. It moves it for a crash only: without one nothing is missing, whatever any sync did. Commits
+//! that were durable before the lie stay so.
+//!
+//! **Damage takes from the end of the log.** A store that detects damage can prove that a commit is missing only if
+//! something it still reads says so. What is written with a commit vouches for all that was durable when that commit
+//! was asked for, so the end of the log is a sequence of *groups*: commits that were asked for while the same commit was
+//! the latest durable one. Nothing vouches for the last group, since it is what was written last: if one of its writes
+//! is damaged, it can't be told from one that a power loss cut short, and goes missing from there on. For all others a
+//! later group vouches, unless that is damaged as well. So `n` damaged writes take back `n` groups at the most, from
+//! the end, or else the store has to report `Corruption`; an event says how many writes its fault can have damaged.
+//! What had been found at an opening is out of reach: it is not at the end of any log.
+//!
+//! Damage does that only to an opening. It counts until the store has been opened, and after that what was missing is
+//! missing for good. If the damage is healed before, because the store couldn't be opened, nothing may be missing at
+//! all, unless an attempt to open it came so far that it may have settled for less.
+
+use std::collections::BTreeMap;
+
+use super::replay::Replay;
+use super::timeline::Incarnation;
+use crate::{Durability, Event, FaultClass, Mode, TxnId};
+
+/// What the end of an incarnation leaves of its promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// The latest commit that the store acknowledged as durable.
+    pub(super) acknowledged: TxnId,
+    /// The latest commit that has to be there at the next opening.
+    pub(super) must: TxnId,
+    /// Where a lie that has not been made good has moved the bound.
+    pub(super) lie: Option<TxnId>,
+}
+
+/// The bounds for the opening with which `incarnation` ended.
+pub(super) fn bounds(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Bounds {
+    let mut walk = Walk {
+        replay,
+        durable: replay.durable_at_start(),
+        latest: replay.start(),
+        begun_at: BTreeMap::new(),
+        asked_at: BTreeMap::new(),
+        vouched: BTreeMap::new(),
+        lie: replay.lie_at_start(),
+        is_open: true,
+        damaged: 0,
+        settled: 0,
+    };
+    for step in incarnation.first..incarnation.end {
+        walk.take(&replay.timeline.history.events[step], replay.timeline.transaction_of(step));
+    }
+    let must = match incarnation.crash {
+        Some(_) => walk.lie.map_or(walk.durable, |lie| lie.min(walk.durable)),
+        None => replay.acknowledged_at_end(),
+    };
+    Bounds { acknowledged: walk.durable, must: walk.less_damage(must), lie: walk.lie }
+}
+
+struct Walk<'a, 't, 'h> {
+    replay: &'a Replay<'t, 'h>,
+    /// The latest commit that was acknowledged as durable.
+    durable: TxnId,
+    /// The latest commit that was acknowledged at all.
+    latest: TxnId,
+    /// What was the latest commit when an optimistic transaction began, and when a durable commit was asked for.
+    begun_at: BTreeMap<usize, TxnId>,
+    asked_at: BTreeMap<usize, TxnId>,
+    /// For each commit of this incarnation, what was durable when it was asked for.
+    vouched: BTreeMap<TxnId, TxnId>,
+    /// What was durable when the first lie was told that has not been made good.
+    lie: Option<TxnId>,
+    is_open: bool,
+    /// How many groups damage can take from the next opening.
+    damaged: u64,
+    /// How many an attempt to open the store may already have done without.
+    settled: u64,
+}
+
+impl Walk<'_, '_, '_> {
+    fn take(&mut self, event: &Event, transaction: Option<usize>) {
+        match (event, transaction) {
+            (Event::Durable, _) => self.durable = self.durable.max(self.latest),
+            (Event::Begin { mode: Mode::Optimistic, .. }, Some(index)) => {
+                self.begun_at.insert(index, self.latest);
+            }
+            (Event::Submit { durability, .. }, Some(index)) => self.submit(index, *durability),
+            (Event::Committed { .. }, Some(index)) => self.committed(index),
+            (Event::Fault { class: FaultClass::Lie, .. }, _) => {
+                self.lie.get_or_insert(self.durable);
+            }
+            (Event::MadeGood, _) => self.lie = None,
+            (Event::Fault { class: FaultClass::Damage, groups, .. }, _) => {
+                self.damaged = self.damaged.saturating_add(groups.unwrap_or(u64::MAX));
+            }
+            (Event::Healed, _) => self.damaged = 0,
+            (Event::Closed, _) => self.is_open = false,
+            (Event::Crash, _) => {
+                self.settle();
+                self.is_open = false;
+            }
+            (Event::Corrupt { what, .. }, _) if !is_open(what) => self.settle(),
+            (Event::GaveUp { .. } | Event::OutOfSpace { .. }, _) => self.settle(),
+            _ => {}
+        }
+    }
+
+    fn submit(&mut self, index: usize, durability: Durability) {
+        if let Some(id) = self.replay.commit_of(index) {
+            self.vouched.insert(id, self.durable);
+        }
+        if durability == Durability::Sync {
+            self.asked_at.insert(index, self.begun_at.get(&index).copied().unwrap_or(self.latest));
+        }
+    }
+
+    fn committed(&mut self, index: usize) {
+        let id = self.replay.commit_of(index);
+        self.latest = id.map_or(self.latest, |id| self.latest.max(id));
+        // An empty commit has no place of its own. It vouches for what was there when it was asked for, or, beside other
+        // writers, when it began: its place is that of its snapshot.
+        let is_writer = self.replay.timeline.transactions[index].mode.writes();
+        if let Some(asked_at) = self.asked_at.get(&index).filter(|_| is_writer) {
+            self.durable = self.durable.max(id.unwrap_or(*asked_at));
+        }
+    }
+
+    /// Takes note that an attempt to open the store was cut short, which may have come far enough to make what it found
+    /// all that there is.
+    fn settle(&mut self) {
+        if !self.is_open {
+            self.settled = self.settled.saturating_add(self.damaged);
+            self.damaged = 0;
+        }
+    }
+
+    fn less_damage(&self, mut must: TxnId) -> TxnId {
+        for _ in 0..self.settled.saturating_add(self.damaged) {
+            match self.vouched.get(&must) {
+                Some(vouched) => must = *vouched,
+                None => break,
+            }
+        }
+        must
+    }
+}
+
+/// Whether this was the opening itself, and not something that follows it.
+fn is_open(what: &str) -> bool {
+    what == "open"
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Checker::CrashPrefix;
+    use crate::check::testing::{assert_accepted, assert_violation, history};
+
+    const START: &str = "opened latest=0 -> none\n";
+    const LIE: &str = "fault lie \"lying-sync\"\n";
+    const ROT: &str = "fault damage groups=1 \"bit-rot\"\n";
+    const ASTRAY: &str = "fault damage \"misdirected-write\"\n";
+    const CRASH: &str = "crash\n";
+    const CORRUPT: &str = "corrupt \"open\" \"a record is damaged\"\n";
+
+    /// A commit of one key of its own, up to the moment at which it is asked for.
+    fn submit(id: u64, durability: &str) -> String {
+        format!("begin t{id} c0 write\nput t{id} \"k{id}\" #{id}*8\nsubmit t{id} {durability}\n")
+    }
+
+    fn committed(id: u64) -> String {
+        format!("committed t{id} id={id}\n")
+    }
+
+    fn commit(id: u64, durability: &str) -> String {
+        submit(id, durability) + &committed(id)
+    }
+
+    fn commits(ids: std::ops::RangeInclusive<u64>) -> String {
+        ids.map(|id| commit(id, "sync")).collect()
+    }
+
+    /// An opening at which `latest` is the last of the commits.
+    fn opened(latest: u64) -> String {
+        let pairs: String = (1..=latest).map(|id| format!(" \"k{id}\"=#{id}*8")).collect();
+        format!("opened latest={latest} ->{}\n", if pairs.is_empty() { " none" } else { &pairs })
+    }
+
+    fn accept(parts: &[&str]) {
+        assert_accepted(&[&[START], parts].concat().concat());
+    }
+
+    /// Asserts that the last event is the first that is wrong.
+    fn refuse(parts: &[&str], kind: &str) {
+        let text = [&[START], parts].concat().concat();
+        let last = history(&text).events.len() - 1;
+        assert_violation(&text, CrashPrefix, kind, last);
+    }
+
+    const LOST: &str = "lost-acknowledged-commit";
+
+    #[test]
+    fn a_lie_moves_the_bound_to_where_it_was_told() {
+        let until_lie = [commits(1..=2), submit(3, "sync"), LIE.to_owned(), committed(3)].concat();
+        let parts = |latest| [until_lie.clone(), commits(4..=5), CRASH.to_owned(), opened(latest)].concat();
+        for latest in 2..=5 {
+            accept(&[&parts(latest)]);
+        }
+        refuse(&[&parts(1)], LOST);
+        let no_prefix = "opened latest=3 -> \"k1\"=#1*8 \"k3\"=#3*8";
+        refuse(&[&until_lie, CRASH, no_prefix], "no-prefix-matches");
+        refuse(&[&until_lie, &opened(2)], "lost-commit-without-crash");
+    }
+
+    #[test]
+    fn a_lie_that_is_made_good_moves_nothing() {
+        let lied = [commits(1..=1), LIE.to_owned(), commits(2..=3)].concat();
+        refuse(&[&lied, "made-good\n", CRASH, &opened(2)], LOST);
+        accept(&[&lied, "made-good\n", CRASH, &opened(3)]);
+        accept(&[&lied, "made-good\n", LIE, &commit(4, "sync"), CRASH, &opened(3)]);
+        refuse(&[&lied, "made-good\n", LIE, &commit(4, "sync"), CRASH, &opened(2)], LOST);
+    }
+
+    #[test]
+    fn a_lie_lasts_through_openings() {
+        let lied = [commits(1..=1), LIE.to_owned(), commits(2..=3)].concat();
+        let again = [&lied, CRASH, &opened(3), &commit(4, "sync"), CRASH].concat();
+        accept(&[&again, &opened(1)]);
+        refuse(&[&again, &opened(0)], "lost-recovered-commit");
+        let made_good = [&lied, CRASH, &opened(2), "made-good\n", CRASH].concat();
+        accept(&[&made_good, &opened(2)]);
+        refuse(&[&made_good, &opened(1)], "lost-recovered-commit");
+        let closed = [&lied, "closed\n", &opened(3), CRASH].concat();
+        accept(&[&closed, &opened(1)]);
+    }
+
+    #[test]
+    fn damage_takes_the_last_group() {
+        let until = |fault: &str| [&commits(1..=3), fault, CRASH].concat();
+        accept(&[&until(ROT), &opened(3)]);
+        accept(&[&until(ROT), &opened(2)]);
+        refuse(&[&until(ROT), &opened(1)], LOST);
+        refuse(&[&until("fault environment \"\"\n"), &opened(2)], LOST);
+        refuse(&[&until("fault damage groups=0 \"\"\n"), &opened(2)], LOST);
+        accept(&[&until(ROT), ROT, &opened(1)]);
+        refuse(&[&until(ROT), ROT, &opened(0)], LOST);
+        accept(&[&until(ASTRAY), &opened(0)]);
+        refuse(&[&until(ROT), "opened latest=2 -> \"k1\"=#1*8 \"k2\"=#3*8"], "no-prefix-matches");
+        accept(&[&commits(1..=3), ROT, "closed\n", &opened(2)]);
+        refuse(&[&commits(1..=3), ROT, "closed\n", &opened(1)], "lost-commit-without-crash");
+    }
+
+    #[test]
+    fn a_group_is_what_was_asked_for_while_the_same_commit_was_durable() {
+        let group =
+            [commits(1..=1), commit(2, "buffered"), commit(3, "buffered"), commit(4, "sync")].concat();
+        accept(&[&group, CRASH, ROT, &opened(1)]);
+        refuse(&[&group, CRASH, ROT, &opened(0)], LOST);
+        // What nobody promised vouches for nothing, since the crash may have taken it.
+        accept(&[&group, &commit(5, "buffered"), CRASH, ROT, &opened(1)]);
+        refuse(&[&group, &commit(5, "sync"), CRASH, ROT, &opened(3)], LOST);
+        accept(&[&commits(1..=1), &commit(2, "buffered"), "durable\n", CRASH, ROT, &opened(1)]);
+    }
+
+    #[test]
+    fn what_an_opening_found_is_out_of_reach() {
+        let found = [&commits(1..=2), CRASH, &opened(2), &commit(3, "sync")].concat();
+        accept(&[&found, CRASH, ASTRAY, &opened(2)]);
+        refuse(&[&found, CRASH, ASTRAY, &opened(1)], "lost-recovered-commit");
+        let before = [&commits(1..=2), ROT, CRASH, &opened(2), &commit(3, "sync")].concat();
+        refuse(&[&before, CRASH, &opened(2)], LOST);
+    }
+
+    #[test]
+    fn what_is_healed_before_an_opening_takes_nothing() {
+        let until = [&commits(1..=2), ASTRAY, CRASH].concat();
+        accept(&[&until, CORRUPT, "healed\n", &opened(2)]);
+        refuse(&[&until, CORRUPT, "healed\n", &opened(1)], LOST);
+        // These attempts may have come far enough.
+        for attempt in [
+            "crash\n",
+            "corrupt \"scan after open\" \"\"\n",
+            "fault environment \"\"\ngave-up \"open\" \"\"\n",
+        ] {
+            accept(&[&until, attempt, "healed\n", &opened(1)]);
+            accept(&[&until, attempt, CORRUPT, "healed\n", &opened(1)]);
+        }
+        accept(&[&commits(1..=2), ROT, "closed\n", "crash\nhealed\n", &opened(1)]);
+    }
+
+    #[test]
+    fn lies_and_damage_add_up() {
+        let both =
+            [commits(1..=2), LIE.to_owned(), commits(3..=4), CRASH.to_owned(), ROT.to_owned()].concat();
+        accept(&[&both, &opened(1)]);
+        refuse(&[&both, &opened(0)], LOST);
+    }
+
+    #[test]
+    fn a_commit_that_gave_up_may_have_happened() {
+        let fault = "fault environment \"sync\"\n";
+        let gave_up = [&commits(1..=1), &submit(2, "sync"), fault, "gave-up \"commit\" \"\"\n"].concat();
+        for latest in 1..=2 {
+            accept(&[&gave_up, CRASH, &opened(latest)]);
+            accept(&[&gave_up, "closed\n", &opened(latest)]);
+            // What was found stays, and what wasn't never comes back.
+            accept(&[&gave_up, CRASH, &opened(latest), CRASH, &opened(latest)]);
+        }
+        refuse(&[&gave_up, CRASH, &opened(0)], LOST);
+        refuse(&[&gave_up, CRASH, &opened(2), CRASH, &opened(1)], "lost-recovered-commit");
+        refuse(&[&gave_up, CRASH, &opened(1), CRASH, &opened(2)], "resurrected-value");
+        let half = "opened latest=2 -> \"k2\"=#2*8";
+        refuse(&[&gave_up, CRASH, half], "no-prefix-matches");
+        // A store that goes on has not carried it out, or has made it the commit before the next.
+        let next = "begin t9 c0 write\nput t9 \"k9\" #9*8\nsubmit t9 sync\n";
+        accept(&[&gave_up, next, "committed t9 id=2\n", CRASH, "opened latest=2 -> \"k1\"=#1*8 \"k9\"=#9*8"]);
+        let with_both = "opened latest=3 -> \"k1\"=#1*8 \"k2\"=#2*8 \"k9\"=#9*8";
+        accept(&[&gave_up, next, "committed t9 id=3\n", CRASH, with_both]);
+        refuse(&[&gave_up, next, "committed t9 id=3\n", CRASH, &opened(2)], LOST);
+    }
+}
