@@ -5,13 +5,15 @@
 //! file, which is gone when the last of them is. A failure before the rename changes nothing.
 //!
 //! Both meta pages of the new file describe the same state, one generation apart, so that there is something to fall back
-//! to. A database opened with two such pages doesn't know whether the rename was made durable, and sees to it.
+//! to. The rename needs no sync of its own: until it is durable, a power loss may bring back the old file, which holds the
+//! same and finds the same log. The log that the old file needs is retired by a later checkpoint at the earliest, which
+//! begins a segment first, and syncs the directory for that.
 
 use crate::btree::{Builder, for_each_version};
 use crate::checkpoint::CheckpointState;
 use crate::create::{NewDataFile, rename_into_place};
 use crate::db::{Database, Shared};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::Meta;
 use crate::mvcc::BaseVersion;
 use crate::pager::{Allocator, Pager};
@@ -57,10 +59,6 @@ impl Database {
             let _ = shared.vfs.remove(&new_path);
             return Err(error);
         }
-        let synced = shared.vfs.sync_directory(&shared.directory);
-        synced
-            .map_err(|source| Error::sync(&shared.directory, source))
-            .inspect_err(|error| shared.poison(error))?;
         shared.go_on_in(&mut state, pager, meta);
         Ok(CompactReport { bytes_before, bytes_after })
     }

@@ -21,7 +21,7 @@ use crate::ids::Generation;
 use crate::log::{Log, replay};
 use crate::mvcc::{BaseVersion, View};
 use crate::options::Options;
-use crate::pager::{Allocator, MetaPages, Pager, read_meta_pages};
+use crate::pager::{Allocator, Pager, read_meta_pages};
 use crate::sync::Arc;
 use crate::write_tier::WriteTier;
 
@@ -63,14 +63,14 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
         let path = directory.join(NEW_DATA_FILE);
         vfs.remove(&path).map_err(|source| Error::io("remove", &path, source))?;
     }
-    let meta_pages = read_meta_pages(&*file, &data_path)?;
-    let meta = meta_pages.newest;
+    let meta = read_meta_pages(&*file, &data_path)?.newest;
     let size = file.size().map_err(|source| Error::io("measure", &data_path, source))?;
     if size < meta.page_count * u64::from(meta.page_size) {
         let damage = Damage("the data file is shorter than its meta page says");
         return Err(Error::corruption(&data_path, size, damage));
     }
-    if !options.read_only && may_be_unnamed(&meta_pages) {
+    if !options.read_only && meta.generation == Generation(0) {
+        // Who created it may have died before the names of its files and directory were durable.
         make_names_durable(&*vfs, directory)?;
     }
     let pager = Pager::new(file, data_path, meta.database, meta.page_size as usize, options.cache_bytes);
@@ -115,15 +115,6 @@ fn recover(
         needs_checkpoint,
         next_segment: replay.next,
     })
-}
-
-/// Whether the data file was created or compacted, and not checkpointed since: whoever did it may have died before the
-/// names of its files and directory were durable, which they must be before the log that goes with them is given up.
-fn may_be_unnamed(meta_pages: &MetaPages) -> bool {
-    let MetaPages { newest, fallback } = meta_pages;
-    let is_compacted =
-        fallback.is_some_and(|fallback| Meta { generation: newest.generation, ..fallback } == *newest);
-    newest.generation == Generation(0) || is_compacted
 }
 
 fn is_in_place(vfs: &dyn Vfs, file: &dyn VfsFile, path: &Path) -> Result<bool> {

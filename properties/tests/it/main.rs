@@ -8,6 +8,7 @@
 mod batch_equivalence;
 mod commit_stream;
 mod commutativity;
+mod compaction;
 mod configuration;
 mod corpus;
 mod crash_prefix;
