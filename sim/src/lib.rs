@@ -27,5 +27,6 @@ pub mod metamorphic;
 pub mod plan;
 pub mod random;
 pub mod run;
+pub mod shrink;
 pub mod store;
 pub mod workload;

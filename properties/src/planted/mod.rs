@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use proofmark_model::{Checker, Violation};
 use proofmark_sim::disk;
-use proofmark_sim::run::run_plan;
+use proofmark_sim::plan::Plan;
+use proofmark_sim::run::{Run, run_plan};
 use proofmark_sim::store::{Engine, StoreFactory, StoreKind};
 use proofmark_sim::workload::generate;
 
@@ -69,6 +70,23 @@ impl std::fmt::Debug for StoreBug {
 }
 
 impl Fault {
+    /// The plan by which `seed` examines the store with this fault; none if it compares runs of several.
+    pub fn plan(&self, seed: u64) -> Option<Plan> {
+        let mut plan = (self.examination == Examination::Run).then(|| generate(seed, StoreKind::Engine))?;
+        if let Site::Disk(text) = &self.site {
+            plan.sabotage.push(text.parse().expect("the table's sabotages are spelled right"));
+        }
+        Some(plan)
+    }
+
+    /// Runs a plan on the store with this fault. A fault of the disk is the plan's own.
+    pub fn run(&self, plan: &Plan) -> Run {
+        match &self.site {
+            Site::Store(bug) => run_plan(plan, &Buggy::new((bug.0)())),
+            Site::Disk(_) => run_plan(plan, &Engine),
+        }
+    }
+
     /// Lets `seed` examine the store with this fault.
     ///
     /// # Errors

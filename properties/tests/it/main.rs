@@ -17,6 +17,7 @@ mod golden;
 mod optimistic;
 mod planted;
 mod real_files;
+mod shrunk;
 mod snapshot_immutability;
 mod snapshot_isolation;
 mod text_form;

@@ -16,10 +16,13 @@ mod db;
 mod interrupt;
 mod narrative;
 mod output;
+mod plan;
 mod plan_file;
 mod progress;
 mod replay;
 mod run;
+mod shrink;
+mod subject;
 mod summary;
 mod violation;
 
@@ -68,6 +71,12 @@ enum Command {
     /// Repeat one run, and tell what happened.
     #[command(after_help = replay::EXAMPLES)]
     Replay(ReplayArguments),
+    /// Print the plan that a seed stands for.
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(PlanArguments),
+    /// Make a plan that fails small.
+    #[command(after_help = shrink::EXAMPLES)]
+    Shrink(ShrinkArguments),
     /// Look into a database directory of the engine, or move what is in it.
     #[command(subcommand, after_help = db::EXAMPLES)]
     Db(db::DbCommand),
@@ -106,12 +115,41 @@ struct ReplayArguments {
     /// Print each I/O call, and what was read in full.
     #[arg(long)]
     trace: bool,
-    /// Print the plan instead of running it.
-    #[arg(long, conflicts_with = "trace")]
-    print_plan: bool,
     /// Write the plan to a new file, and then go on.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct PlanArguments {
+    /// A seed, which is a number, or a plan file, which is anything else.
+    #[arg(value_name = "SEED|PLAN-FILE")]
+    target: OsString,
+    /// The store that the plan is for [default: the plan's; the engine for a seed].
+    #[arg(long, value_parser = store_parser())]
+    store: Option<StoreKind>,
+}
+
+#[derive(Debug, Args)]
+struct ShrinkArguments {
+    /// A seed, which is a number, or a plan file, which is anything else.
+    #[arg(value_name = "SEED|PLAN-FILE")]
+    target: OsString,
+    /// The store to run on [default: the plan's; the engine for a seed].
+    #[arg(long, value_parser = store_parser())]
+    store: Option<StoreKind>,
+    /// Be content with the best plan after this long, such as 90s, 10m or 1h.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    time: Duration,
+    /// Where the best plan is kept [default: <store>-<seed>.shrunk.plan or <name>.shrunk.plan, in this directory].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write a Rust file with a test of the plan, too.
+    #[arg(long, value_name = "FILE")]
+    test: Option<PathBuf>,
+    /// Replace files that exist.
+    #[arg(long)]
+    force: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -119,6 +157,7 @@ Examples:
   proofmark                                5000 seeds of the engine
   proofmark run --store redb --time 10m    redb, for ten minutes
   proofmark replay 1234 --trace            one run, with every I/O call
+  proofmark shrink 1234                    the shortest plan that fails as this seed does
   proofmark db verify /var/lib/app/db      is this database whole?
 
 From the source tree, `cargo run --release -- run` stands for `proofmark run`.";
@@ -151,6 +190,8 @@ fn carry_out(command: Command) -> anyhow::Result<Ending> {
     let ending = match command {
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Replay(arguments) => replay::replay(&arguments, &mut out),
+        Command::Plan(arguments) => plan::plan(&arguments, &mut out),
+        Command::Shrink(arguments) => shrink::shrink_plan(&arguments, &mut out),
         Command::Db(command) => db::carry_out(&command, &mut out),
     };
     // What was found before a failure is printed before it.

@@ -1,6 +1,6 @@
-//! Plans on disk: reading one, with an error that shows the place, and writing one, never over anything.
+//! Plans on disk: reading one, with an error that shows the place, and writing one, over nothing that was not asked for.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::str;
@@ -28,13 +28,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Plan> {
 
 /// Writes a plan to a file that does not exist yet.
 pub(super) fn write_new(path: &Path, plan: &Plan) -> anyhow::Result<()> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("{} exists already, and is left as it is", path.display())
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot create {}", path.display())),
-    };
+    let mut file = create_new(path)?;
     file.write_all(plan.to_string().as_bytes()).or_else(|error| {
         // Half a plan would be another plan.
         let removed = fs::remove_file(path);
@@ -43,6 +37,35 @@ pub(super) fn write_new(path: &Path, plan: &Plan) -> anyhow::Result<()> {
             Err(_) => format!("cannot write all of {}, nor remove it", path.display()),
         })
     })
+}
+
+/// Writes a file as a whole or not at all: whoever looks finds what was there before, or all of `text`. What is there
+/// is replaced only if it `may_replace` it.
+pub(super) fn replace(path: &Path, text: &str, may_replace: bool) -> anyhow::Result<()> {
+    if !may_replace {
+        create_new(path)?;
+    }
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".partial");
+    let written = fs::write(&aside, text).and_then(|()| fs::rename(&aside, path));
+    written.or_else(|error| {
+        // What is aside was never asked for. If it cannot be removed, the error says enough.
+        let _ = fs::remove_file(&aside);
+        if !may_replace {
+            let _ = fs::remove_file(path);
+        }
+        Err(error).with_context(|| format!("cannot write {}", path.display()))
+    })
+}
+
+fn create_new(path: &Path) -> anyhow::Result<File> {
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("{} exists already, and is left as it is", path.display())
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot create {}", path.display())),
+    }
 }
 
 /// The error with its place, as compilers print it.

@@ -11,7 +11,7 @@ use super::clock::Stopwatch;
 use super::output::grouped;
 
 /// The time between two lines.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is to be done: so many seeds, or whatever there is time for, whichever ends first.
 #[derive(Debug, Clone, Copy)]

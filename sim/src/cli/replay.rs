@@ -1,19 +1,16 @@
 //! `proofmark replay`: one run again, told step by step.
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::path::Path;
 
-use anyhow::bail;
 use proofmark_model::Violation;
 use proofmark_sim::campaign::judge_seed;
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::{Run, RunStats, trace_plan};
 use proofmark_sim::store::StoreKind;
-use proofmark_sim::workload;
 
 use super::narrative::{self, Detail};
 use super::output::{STYLE_GOOD, counted};
+use super::subject::{Origin, Subject};
 use super::{Ending, ReplayArguments, plan_file, violation};
 
 pub(super) const EXAMPLES: &str = "\
@@ -30,22 +27,18 @@ Examples:
 
 /// Repeats a run and prints what happened.
 pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let Subject { plan, seed, command } = find_subject(&arguments.target, arguments.store)?;
+    let Subject { plan, origin, command } = Subject::find(&arguments.target, arguments.store)?;
     if let Some(path) = &arguments.save {
         plan_file::write_new(path, &plan)?;
-    }
-    if arguments.print_plan {
-        write!(out, "{plan}")?;
-        return Ok(Ending::Sound);
     }
     let run = trace_plan(&plan, plan.store.factory());
     let detail = if arguments.trace { Detail::Everything } else { Detail::Outcomes };
     writeln!(out, "{}", title(&plan))?;
     narrative::write(&run, detail, out)?;
     writeln!(out, "\n{}", summary(&run, &plan))?;
-    let verdict = match seed {
-        Some(seed) => judge(seed, plan.store, out)?,
-        None => run.verdict.clone(),
+    let verdict = match origin {
+        Origin::Seed(seed) => judge(seed, plan.store, out)?,
+        Origin::File(_) => run.verdict.clone(),
     };
     match verdict {
         Ok(()) => {
@@ -59,15 +52,6 @@ pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyho
     }
 }
 
-/// What is to be replayed.
-struct Subject {
-    plan: Plan,
-    /// None if it came from a file: a plan is one run, and is compared with no others.
-    seed: Option<u64>,
-    /// The command that replays it.
-    command: String,
-}
-
 /// Judges a seed as a campaign does: with the comparisons that belong to it, and with the hash that it counts by.
 fn judge(seed: u64, store: StoreKind, out: &mut impl Write) -> io::Result<Result<(), Violation>> {
     let report = judge_seed(seed, store, store.factory());
@@ -76,22 +60,6 @@ fn judge(seed: u64, store: StoreKind, out: &mut impl Write) -> io::Result<Result
     }
     writeln!(out, "seed hash {:016x}", report.trace_hash)?;
     Ok(report.verdict)
-}
-
-fn find_subject(target: &OsStr, store: Option<StoreKind>) -> anyhow::Result<Subject> {
-    let text = target.to_str().unwrap_or_default();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let Ok(seed) = text.parse() else {
-            bail!("{text} is too large for a seed: the largest is {}", u64::MAX)
-        };
-        let store = store.unwrap_or_default();
-        let plan = workload::generate(seed, store);
-        return Ok(Subject { plan, seed: Some(seed), command: violation::command_for_seed(seed, store) });
-    }
-    let mut plan = plan_file::read(Path::new(target))?;
-    plan.store = store.unwrap_or(plan.store);
-    let command = violation::command_for_file(target, plan.store);
-    Ok(Subject { plan, seed: None, command })
 }
 
 fn title(plan: &Plan) -> String {

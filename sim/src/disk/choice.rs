@@ -96,6 +96,16 @@ impl Choice {
         self.effects.is_empty()
     }
 
+    /// How many granules of an effect it takes to name those that survive of it; 0 if it does not survive, or whole.
+    #[must_use]
+    pub fn parts_named(&self, effect: u64) -> u64 {
+        let torn = self.effects.iter().find_map(|chosen| match chosen {
+            Chosen::Torn(index, granules) if *index == effect => granules.last(),
+            _ => None,
+        });
+        torn.map_or(0, |last| last.end)
+    }
+
     /// The fate of effects that have so many granules each, in the global order.
     #[must_use]
     pub fn survivals(&self, part_counts: &[u64]) -> Vec<Survival> {

@@ -5,7 +5,7 @@ use crate::command::{contents, proofmark};
 #[test]
 fn bad_arguments_are_refused_and_change_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["bogus"], "bogus"),
         (&["--bogus"], "--bogus"),
         (&["run", "extra"], "extra"),
@@ -24,7 +24,9 @@ fn bad_arguments_are_refused_and_change_nothing() {
         (&["run", "--jobs", "100000"], "100000"),
         (&["run", "--start", "18446744073709551615", "--seeds", "2"], "the largest is 18446744073709551615"),
         (&["replay"], "SEED|PLAN-FILE"),
-        (&["replay", "1", "--trace", "--print-plan"], "cannot be used with"),
+        (&["plan"], "required"),
+        (&["shrink"], "required"),
+        (&["shrink", "1", "--time", "0s"], "longer than nothing"),
         (&["db", "repair", "."], "repair"),
         (&["db", "verify"], "PATH"),
     ];
@@ -40,7 +42,13 @@ fn help_and_version_are_answers() {
     let version = proofmark(directory.path(), ["--version"]);
     version.assert_sound();
     assert_eq!(version.out, concat!("proofmark ", env!("CARGO_PKG_VERSION"), "\n"));
-    for arguments in [&["--help"] as &[&str], &["run", "--help"], &["replay", "--help"], &["db", "--help"]] {
+    for arguments in [
+        &["--help"] as &[&str],
+        &["run", "--help"],
+        &["replay", "--help"],
+        &["shrink", "--help"],
+        &["db", "--help"],
+    ] {
         let help = proofmark(directory.path(), arguments);
         help.assert_sound();
         assert!(help.out.contains("Examples:\n  proofmark"), "{}", help.out);

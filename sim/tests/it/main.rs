@@ -7,5 +7,6 @@ mod command;
 mod database;
 mod replay;
 mod run;
+mod shrink;
 mod space;
 mod transfer;

@@ -55,7 +55,7 @@ fn a_seed_is_told_the_same_way_every_time() {
 #[test]
 fn a_narrative_has_every_step_and_every_power_loss() {
     let directory = tempfile::tempdir().unwrap();
-    let plan = proofmark(directory.path(), ["replay", "7", "--print-plan"]);
+    let plan = proofmark(directory.path(), ["plan", "7"]);
     plan.assert_sound();
     let (_, steps) = plan.out.split_once("\n\n").unwrap();
     let brief = proofmark(directory.path(), ["replay", "7"]);
@@ -88,7 +88,7 @@ fn a_saved_plan_is_the_same_run_as_its_seed() {
     let seed_hash = seed.out.lines().find(|line| line.starts_with("seed hash ")).unwrap();
     assert_eq!(file.out, seed.out.replace(&format!("{seed_hash}\n"), ""));
     assert!(trace_hash(&file).len() == "trace hash ".len() + 16);
-    let printed = proofmark(directory.path(), ["replay", "saved.plan", "--print-plan"]);
+    let printed = proofmark(directory.path(), ["plan", "saved.plan"]);
     assert_eq!(printed.out, fs::read_to_string(directory.path().join("saved.plan")).unwrap());
 
     let elsewhere = proofmark(directory.path(), ["replay", "saved.plan", "--store", "redb"]);

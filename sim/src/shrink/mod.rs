@@ -1,0 +1,188 @@
+//! From a plan that fails to a small one that fails for the same reason.
+//!
+//! A plan that a seed stands for has hundreds of steps, and a person can't see in it what went wrong. Shrinking changes
+//! it piece by piece and runs each candidate: no candidate is ever believed, and what is kept has been seen to fail.
+//!
+//! **The same reason** is the same checker with the same kind. A candidate that fails in another way is another defect,
+//! and is passed over.
+//!
+//! **Lighter** is one total order over plans ([`Weight`]): fewer power losses, then fewer steps, then fewer
+//! faults, a disk that forgets less, fewer and plainer survivors, plainer operations, and so on down to names. A
+//! candidate is taken only if it is lighter, so that shrinking ends, and ends in a plan that no pass can make lighter.
+//! Passes are free to propose whatever they like.
+//!
+//! - `structure`: what comes after the violation, clients, transactions, single steps, power losses, faults.
+//! - `simplify`: plainer operations instead of others.
+//! - `strikes`: where the power fails, and what survives it.
+//! - `setting`: the configuration, and how the disk behaves.
+//! - `data`: smaller keys and values, and names that a person can read.
+//!
+//! **Steps go, calls move.** A strike counts I/O calls from its crash step. Before anything is removed, each crash step
+//! is therefore moved to right before the step that it strikes in; and when a strike comes to fall on another kind of
+//! call after something was removed, the calls around it are tried as well.
+//!
+//! Nothing here knows a clock. Whoever watches is told of every run, and says when it is enough; without that, the same
+//! plan shrinks to the same plan in the same number of runs.
+
+mod data;
+mod report;
+mod search;
+mod setting;
+mod simplify;
+mod strikes;
+mod structure;
+mod weight;
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use proofmark_model::{Checker, Violation};
+
+use self::search::{Search, Stopped};
+use crate::plan::{Plan, Step};
+use crate::run::Run;
+
+pub use self::report::{commented_plan, regression_test};
+
+/// Why a run failed, as far as two failures are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason {
+    /// Who says so.
+    pub checker: Checker,
+    /// What kind of violation it is.
+    pub kind: &'static str,
+}
+
+/// How large a plan is, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Steps that ask something of the store: everything but power losses and faults.
+    pub operations: usize,
+    /// Power losses, and deaths of the process alone.
+    pub strikes: usize,
+    /// Faults that are planted or announced, and limits to the space.
+    pub faults: usize,
+}
+
+/// One run of a candidate, and where shrinking stands after it.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// How many runs have been made.
+    pub runs: u64,
+    /// The lightest plan so far.
+    pub best: &'a Plan,
+    /// Whether it is this run's.
+    pub is_improvement: bool,
+}
+
+/// What came of shrinking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shrunk {
+    /// The lightest plan that was found.
+    pub plan: Plan,
+    /// What is wrong in its run.
+    pub violation: Violation,
+    /// How large the plan was before.
+    pub before: Size,
+    /// How many runs it took.
+    pub runs: u64,
+    /// Whether no pass can make it lighter, and it was not stopped before that.
+    pub is_complete: bool,
+}
+
+/// The plan does not fail, so that there is nothing to shrink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nothing to shrink: the plan does not fail")]
+pub struct NothingToShrink;
+
+/// Shrinks `plan`, which `run` is to run: the same plan has to come to the same verdict every time. `watch` is told of
+/// every run, and ends the search when it breaks.
+///
+/// # Errors
+/// If the plan does not fail.
+pub fn shrink(
+    plan: &Plan,
+    run: &dyn Fn(&Plan) -> Run,
+    watch: &mut dyn FnMut(Attempt<'_>) -> ControlFlow<()>,
+) -> Result<Shrunk, NothingToShrink> {
+    let mut search = Search::new(plan, run, watch)?;
+    let is_complete = to_the_end(&mut search).is_ok();
+    let before = Size::of(plan);
+    let (plan, violation, runs) = search.finish();
+    Ok(Shrunk { plan, violation, before, runs, is_complete })
+}
+
+/// Goes through all passes for as long as any of them makes the plan lighter.
+fn to_the_end(search: &mut Search<'_>) -> Result<(), Stopped> {
+    loop {
+        let before = search.weight().clone();
+        structure::cut(search)?;
+        strikes::drop_strikes(search)?;
+        strikes::anchor(search)?;
+        structure::drop_clients(search)?;
+        structure::drop_transactions(search)?;
+        structure::drop_steps(search)?;
+        strikes::anchor(search)?;
+        setting::drop_faults(search)?;
+        setting::relax(search)?;
+        simplify::operations(search)?;
+        structure::merge_clients(search)?;
+        strikes::survivors(search)?;
+        strikes::calls(search)?;
+        data::shorten(search)?;
+        if *search.weight() == before {
+            return data::rename(search);
+        }
+    }
+}
+
+impl Size {
+    /// The size of `plan`.
+    pub fn of(plan: &Plan) -> Size {
+        let mut size = Size { faults: plan.sabotage.len(), ..Size::default() };
+        for step in &plan.steps {
+            match step {
+                Step::Crash(spec) => size.strikes += spec.strikes.len(),
+                Step::Fault(_) | Step::Heal | Step::Space(_) => size.faults += 1,
+                _ => size.operations += 1,
+            }
+        }
+        size
+    }
+}
+
+impl Reason {
+    /// Why `violation` is one.
+    pub fn of(violation: &Violation) -> Reason {
+        Reason { checker: violation.checker, kind: violation.kind }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.operations, "operation", "operations"),
+            (self.strikes, "power loss", "power losses"),
+            (self.faults, "fault", "faults"),
+        ];
+        // Operations are what a plan is about, even if there are none.
+        let said = counts.iter().enumerate().filter(|(index, (count, ..))| *index == 0 || *count > 0);
+        let said: Vec<String> = said
+            .map(|(_, (count, one, many))| format!("{count} {}", if *count == 1 { one } else { many }))
+            .collect();
+        match said.split_last() {
+            Some((last, [])) => f.write_str(last),
+            Some((last, first)) => write!(f, "{} and {last}", first.join(", ")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.checker, self.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests;
