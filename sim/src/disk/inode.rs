@@ -46,6 +46,8 @@ pub(super) struct Inode {
     overwritten: VecDeque<Overwritten>,
     held: Option<u64>,
     lies: Lies,
+    /// The same file without the damage, while there is any: see `damage`.
+    pub(super) pristine: Option<Box<Inode>>,
     /// The fault by which a write-back failed that no sync has reported.
     pub(super) deferred: Option<usize>,
 }
@@ -60,7 +62,7 @@ struct Overwritten {
 /// How a write departs from the ordinary.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WriteFaults {
-    /// Its bytes go nowhere.
+    /// It writes the bytes that are there.
     pub(super) dropped: bool,
     /// It is held back until the next write.
     pub(super) held: bool,
@@ -83,6 +85,7 @@ impl Inode {
             overwritten: VecDeque::new(),
             held: None,
             lies: Lies::default(),
+            pristine: None,
             deferred: None,
         }
     }
@@ -103,6 +106,12 @@ impl Inode {
     /// Writes. A growth is an effect of its own and comes before the bytes, so that a prefix of the effects can show
     /// zeros where the bytes were to be.
     pub(super) fn write(&mut self, sequence: &mut Sequence, bytes: &[u8], offset: u64, faults: WriteFaults) {
+        if faults.dropped || faults.held {
+            self.keep_pristine();
+        }
+        if let Some(pristine) = &mut self.pristine {
+            pristine.write(&mut sequence.clone(), bytes, offset, WriteFaults::default());
+        }
         let end = offset + bytes.len() as u64;
         if end > self.volatile.size() {
             self.change(sequence, FileEffect::Size(end));
@@ -116,12 +125,11 @@ impl Inode {
             self.remember(offset, bytes.len());
         }
         let released = self.held.take();
-        if !faults.dropped {
-            let effect = FileEffect::Data { offset, bytes: WrittenBytes::new(offset, bytes) };
-            let place = self.change(sequence, effect);
-            if faults.held {
-                self.held = Some(place);
-            }
+        let bytes = if faults.dropped { &self.shown(offset, bytes.len())[..] } else { bytes };
+        let effect = FileEffect::Data { offset, bytes: WrittenBytes::new(offset, bytes) };
+        let place = self.change(sequence, effect);
+        if faults.held {
+            self.held = Some(place);
         }
         if let Some(place) = released {
             self.release(sequence, place);
@@ -138,6 +146,9 @@ impl Inode {
     }
 
     pub(super) fn set_size(&mut self, sequence: &mut Sequence, size: u64) {
+        if let Some(pristine) = &mut self.pristine {
+            pristine.set_size(&mut sequence.clone(), size);
+        }
         if size != self.volatile.size() {
             self.held = None;
             self.change(sequence, FileEffect::Size(size));
@@ -146,6 +157,9 @@ impl Inode {
 
     /// Makes every pending effect durable, except for a write that is held back.
     pub(super) fn persist(&mut self) {
+        if let Some(pristine) = &mut self.pristine {
+            pristine.persist();
+        }
         let mut held = None;
         for pending in self.pending.drain(..) {
             if self.held == Some(pending.sequence) {
@@ -163,6 +177,11 @@ impl Inode {
 
     /// Makes the first `count` pending effects durable.
     pub(super) fn persist_first(&mut self, count: usize) {
+        if let (Some(pristine), Some(last)) = (&mut self.pristine, self.pending[..count].last()) {
+            let is_covered = |pending: &Pending<FileEffect>| pending.sequence <= last.sequence;
+            let count = pristine.pending.iter().take_while(|pending| is_covered(pending)).count();
+            pristine.persist_first(count);
+        }
         for pending in self.pending.drain(..count) {
             pending.effect.apply(&mut self.durable);
             self.pending_bytes -= weight(&pending.effect);
@@ -172,6 +191,9 @@ impl Inode {
     /// Forgets every pending write and size, as a sync does that fails: they are shown and never become durable. A later
     /// write makes the file as long as it needs to be.
     pub(super) fn lose_pending(&mut self) {
+        if let Some(pristine) = &mut self.pristine {
+            pristine.lose_pending();
+        }
         self.lies.lose(&self.pending);
         self.pending.clear();
         self.pending_bytes = 0;
@@ -181,6 +203,9 @@ impl Inode {
 
     /// Forgets every pending write and size and shows what is durable, as a sync may do that fails.
     pub(super) fn revert(&mut self) {
+        if let Some(pristine) = &mut self.pristine {
+            pristine.revert();
+        }
         self.lose_pending();
         self.show_durable();
     }
@@ -197,6 +222,9 @@ impl Inode {
 
     /// Makes the first half of the pending granules durable. The rest stays pending.
     pub(super) fn persist_half(&mut self, granule: Granule) {
+        if let Some(pristine) = &mut self.pristine {
+            pristine.persist_half(granule);
+        }
         let total: u64 = self.pending.iter().map(|pending| pending.effect.part_count(granule)).sum();
         let mut budget = total / 2;
         let mut rest = Vec::new();
@@ -212,6 +240,7 @@ impl Inode {
 
     /// Makes of the pending effects durable what was decided, and what that carries along. They stay pending.
     pub(super) fn materialise(&mut self, decided: Vec<Survival>, granule: Granule, report: &mut CrashReport) {
+        self.materialise_pristine(&decided, granule);
         for (pending, fate) in self.pending.iter().zip(fates(&self.pending, decided, granule)) {
             let dropped = fate.survival == Survival::Dropped;
             report.count(&fate.survival);
@@ -223,6 +252,9 @@ impl Inode {
 
     /// Forgets everything that lives in memory only: after a power loss has been worked out on the durable contents.
     pub(super) fn restart(&mut self) {
+        if let Some(pristine) = &mut self.pristine {
+            pristine.restart();
+        }
         if !self.pending.is_empty() || self.has_lost {
             self.pending.clear();
             self.pending_bytes = 0;
@@ -305,9 +337,24 @@ impl Inode {
         }
     }
 
-    fn remember(&mut self, offset: u64, length: usize) {
+    /// Holds the bytes and the pending effects of `other`, under its own name and with its own holders.
+    pub(super) fn become_like(&mut self, other: Inode) {
+        self.volatile = other.volatile;
+        self.durable = other.durable;
+        self.pending = other.pending;
+        self.pending_bytes = other.pending_bytes;
+        self.has_lost = other.has_lost;
+        self.held = None;
+    }
+
+    fn shown(&self, offset: u64, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.volatile.read(offset, &mut bytes);
+        bytes
+    }
+
+    fn remember(&mut self, offset: u64, length: usize) {
+        let bytes = self.shown(offset, length);
         if self.overwritten.len() == OVERWRITTEN_COUNT_MAX {
             self.overwritten.pop_front();
         }

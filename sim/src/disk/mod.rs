@@ -65,6 +65,7 @@
 mod boundaries;
 mod choice;
 mod crash;
+mod damage;
 mod directory;
 mod effect;
 pub mod errno;
@@ -189,9 +190,10 @@ impl SimDisk {
         self.lock().faults.plant(fault, false)
     }
 
-    /// Switches off every fault that was planted with [`plant`](Self::plant).
+    /// Switches off every fault that was planted with [`plant`](Self::plant), and ends all damage: each file holds what was
+    /// written to it. What a failed sync lost stays lost, and a lie stays a lie.
     pub fn heal(&self) {
-        self.lock().faults.heal();
+        self.lock().heal();
     }
 
     /// What was planted, in that order, and how often each has struck.

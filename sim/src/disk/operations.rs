@@ -117,6 +117,9 @@ impl State {
     }
 
     pub(super) fn read(&mut self, inode: InodeId, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.faults.is_armed() {
+            self.rot(inode, offset..offset.saturating_add(buffer.len() as u64));
+        }
         let mut count = self.inode(inode).read(buffer, offset);
         if self.is_struck_by(FaultKind::ShortRead) {
             count = 1 + self.draw(count as u64 - 1) as usize;
@@ -125,6 +128,12 @@ impl State {
             && let Some(stale) = self.inode(inode).stale(&buffer[..count], offset)
         {
             buffer[..count].copy_from_slice(&stale);
+        }
+        if self.is_struck_by(FaultKind::MisdirectedRead) {
+            match self.misread(inode, count as u64, offset) {
+                Some(bytes) if bytes != buffer[..count] => buffer[..count].copy_from_slice(&bytes),
+                _ => self.miss(),
+            }
         }
         self.stats.reads += 1;
         self.stats.bytes_read += count as u64;
@@ -158,8 +167,9 @@ impl State {
         if bytes.is_empty() {
             return if is_partial { self.report() } else { Ok(0) };
         }
+        let is_misdirected = self.is_struck_by(FaultKind::MisdirectedWrite);
         let faults = WriteFaults {
-            dropped: self.is_struck_by(FaultKind::LostWrite),
+            dropped: is_misdirected || self.is_struck_by(FaultKind::LostWrite),
             held: self.is_struck_by(FaultKind::SwappedWrites),
             remembered: self.faults.wants_history(),
         };
@@ -172,6 +182,9 @@ impl State {
         }
         self.stats.writes += 1;
         self.stats.bytes_written += bytes.len() as u64;
+        if is_misdirected {
+            self.misdirect(inode, bytes, offset);
+        }
         if self.is_struck_by(FaultKind::WriteBackLost) {
             self.lose_write_back(inode);
         }

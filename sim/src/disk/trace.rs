@@ -361,6 +361,11 @@ impl Trace {
         }
     }
 
+    /// Takes in that damage was undone, which no call shows.
+    pub(super) fn heal(&mut self) {
+        self.roll(&[xxh3_64_with_seed(b"heal", self.hash)]);
+    }
+
     fn roll<const N: usize>(&mut self, words: &[u64; N]) {
         let bytes = words.map(u64::to_le_bytes);
         self.hash = xxh3_64_with_seed(bytes.as_flattened(), self.hash);

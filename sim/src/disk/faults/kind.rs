@@ -37,9 +37,22 @@ pub enum FaultKind {
     /// A sync of a directory fails, after which none of its pending entries is pending any more: they show until the
     /// power fails, no later sync covers them, and then they are gone.
     DirectorySyncLost,
+    /// A bit of what is read flips on the medium. As all rot, it is seen by this read and by every one after it, until the
+    /// place is written again, and it strikes only bytes that are durable and have no pending ones above them.
+    FlippedBit,
+    /// A byte of what is read becomes another one on the medium.
+    GarbageByte,
+    /// The sector of 512 bytes that holds a byte of what is read becomes zeros on the medium.
+    ZeroedSector,
+    /// The sector of 512 bytes that holds a byte of what is read becomes noise on the medium.
+    GarbageSector,
     /// A write is acknowledged and changes no byte, neither volatile nor durable. A file that it would have extended is
     /// extended all the same, with zeros.
     LostWrite,
+    /// A write is lost as with [`FaultKind::LostWrite`], and its bytes are written over another place, aligned likewise: of
+    /// the same file, or of another one. There they are on the medium at once, but for pending bytes. Only writes count for
+    /// which there is such a place.
+    MisdirectedWrite,
     /// A write reads back at once, but it is held back: no sync covers it until the next write to the same file, and then
     /// it takes effect again, after that write. Where the two overlap, the older bytes win. A change of the file's size
     /// ends the holding back without a swap.
@@ -47,6 +60,9 @@ pub enum FaultKind {
     /// A read returns older bytes: those before the last write that touched its range. Only reads count whose answer
     /// differs, and only writes made since the planting.
     StaleRead,
+    /// A read returns the bytes of another place, aligned likewise: of the same file, or of another one. Only reads count
+    /// whose answer differs.
+    MisdirectedRead,
     /// A sync of a file is acknowledged and makes nothing durable. Only syncs count that cover something.
     IgnoreSync,
     /// A sync of a file makes only the first half of the pending granules durable; the rest stays pending. Only syncs
@@ -88,9 +104,15 @@ const TABLE: &[Row] = {
         failing(FaultKind::WriteBackLost, "write-back-lost", &[IoKind::Write]),
         failing(FaultKind::SyncReadOnly, "sync-read-only", &[IoKind::Sync]),
         failing(FaultKind::DirectorySyncLost, "directory-sync-lost", &[IoKind::SyncDirectory]),
+        row(FaultKind::FlippedBit, "flipped-bit", Damage, &[IoKind::Read]),
+        row(FaultKind::GarbageByte, "garbage-byte", Damage, &[IoKind::Read]),
+        row(FaultKind::ZeroedSector, "zeroed-sector", Damage, &[IoKind::Read]),
+        row(FaultKind::GarbageSector, "garbage-sector", Damage, &[IoKind::Read]),
         row(FaultKind::LostWrite, "lost-write", Damage, &[IoKind::Write]),
+        row(FaultKind::MisdirectedWrite, "misdirected-write", Damage, &[IoKind::Write]),
         row(FaultKind::SwappedWrites, "swapped-writes", Damage, &[IoKind::Write]),
         row(FaultKind::StaleRead, "stale-read", Damage, &[IoKind::Read]),
+        row(FaultKind::MisdirectedRead, "misdirected-read", Damage, &[IoKind::Read]),
         row(FaultKind::IgnoreSync, "ignore-sync", Lie, &[IoKind::Sync]),
         row(FaultKind::TornSync, "torn-sync", Lie, &[IoKind::Sync]),
         row(FaultKind::IgnoreDirectorySync, "ignore-directory-sync", Lie, &[IoKind::SyncDirectory]),

@@ -4,12 +4,13 @@ use super::super::effect::InodeId;
 use super::super::inode::Inode;
 use super::super::state::State;
 use super::super::trace::Request;
-use super::FaultKind;
+use super::{Fault, FaultKind};
 
 impl State {
-    /// Whether a fault of this kind could show at a call that it strikes and that is within its scope.
-    pub(super) fn is_occasion(&self, kind: FaultKind, request: &Request<'_>) -> bool {
-        match kind {
+    /// Whether a fault could show at a call that it strikes and that is within its scope.
+    pub(super) fn is_occasion(&self, fault: &Fault, request: &Request<'_>) -> bool {
+        let range = &fault.scope.range;
+        match fault.kind {
             FaultKind::Interrupted
             | FaultKind::IoError
             | FaultKind::SyncLost
@@ -23,6 +24,22 @@ impl State {
             | FaultKind::WriteBackLost
             | FaultKind::LostWrite
             | FaultKind::SwappedWrites => request.length > 0,
+            FaultKind::FlippedBit
+            | FaultKind::GarbageByte
+            | FaultKind::ZeroedSector
+            | FaultKind::GarbageSector => {
+                let read = request.offset..request.offset.saturating_add(request.length);
+                let scope = range.clone().unwrap_or(0..u64::MAX);
+                let read = read.start.max(scope.start)..read.end.min(scope.end);
+                !self.file_of(request).clean_ranges(read).is_empty()
+            }
+            FaultKind::MisdirectedWrite => {
+                self.has_wrong_place(InodeId(request.inode), request.offset, request.length)
+            }
+            FaultKind::MisdirectedRead => {
+                let length = self.bytes_to_read(request);
+                self.has_wrong_place(InodeId(request.inode), request.offset, length)
+            }
             FaultKind::StaleRead => self.file_of(request).could_be_stale(request.offset, request.length),
             FaultKind::IgnoreSync | FaultKind::TornSync => !self.file_of(request).pending.is_empty(),
             FaultKind::IgnoreDirectorySync => {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 
@@ -183,6 +184,27 @@ impl State {
         }
     }
 
+    /// The kind of the fault that is due at the call under way.
+    pub(in crate::disk) fn due_kind(&self) -> Option<FaultKind> {
+        self.faults.due.map(|due| due.kind)
+    }
+
+    /// The part of a range that the fault which is due may touch.
+    pub(in crate::disk) fn within_scope(&self, range: Range<u64>) -> Range<u64> {
+        let due = self.faults.due.expect("a scope is asked for of the fault that is due");
+        match &self.faults.planted[due.index].fault.scope.range {
+            Some(scope) => range.start.max(scope.start)..range.end.min(scope.end),
+            None => range,
+        }
+    }
+
+    /// The fault that is due has not come to strike.
+    pub(in crate::disk) fn miss(&mut self) {
+        if let Some(due) = &mut self.faults.due {
+            due.has_struck = false;
+        }
+    }
+
     /// The error of the fault that struck the call under way.
     pub(in crate::disk) fn report<T>(&self) -> io::Result<T> {
         let due = self.faults.due.expect("an error is reported for the fault that struck");
@@ -229,7 +251,7 @@ impl State {
                 && kind.calls().contains(&call)
                 && planted.fault.scope.covers(request)
                 && !(kind == FaultKind::Interrupted && planted.last_call + 1 == self.io_calls)
-                && self.is_occasion(kind, request);
+                && self.is_occasion(&planted.fault, request);
             if is_occasion && self.faults.planted[index].is_due() {
                 return Some(Due { index, kind, has_struck: false });
             }

@@ -10,6 +10,7 @@ fn the_trace_tells_of_every_fault() {
     };
     let run = |fault: Option<Fault>| {
         let disk = disk(512);
+        durable(&disk, "b", &[1; 8000]);
         disk.record_trace(true);
         fault.into_iter().for_each(|fault| {
             disk.plant(fault);
