@@ -223,6 +223,7 @@ pub fn config() -> BoxedStrategy<Config> {
                 write_tier_bytes,
                 retention,
                 two_phase_commit: two,
+                quick_repair: false,
             }
         })
         .boxed()

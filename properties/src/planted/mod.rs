@@ -1,12 +1,13 @@
 //! Bugs, planted one at a time, to prove that each checker finds what it is there for.
 //!
-//! A [`Fault`] is a bug in a wrapper around the engine, or a disk that lies, together with the examination that has to
+//! A [`Fault`] is a bug in a wrapper around the engine or a peer, or a disk that lies, together with the examination that has to
 //! find it and the checkers that may report it. [`FAULTS`] is all of them. The engine itself is never touched: without
 //! the fault, the same seeds have to pass, and the wrapper without a bug is [`honest`].
 
 mod commits;
 mod failures;
 mod history;
+mod marks;
 mod reads;
 mod recovery;
 mod streams;
@@ -22,6 +23,7 @@ use proofmark_sim::run::{Run, run_plan};
 use proofmark_sim::store::{Engine, StoreFactory, StoreKind};
 use proofmark_sim::workload::generate;
 
+use self::marks::{MarkBug, Marked};
 use self::wrap::{Bug, Buggy, Honest};
 use crate::pairs;
 
@@ -45,6 +47,8 @@ pub struct Fault {
 pub enum Site {
     /// In the store.
     Store(StoreBug),
+    /// In a store that is not ours.
+    Peer(fn() -> Arc<dyn StoreFactory>),
     /// In the disk: the text form of a [`disk::Fault`].
     Disk(&'static str),
 }
@@ -83,6 +87,7 @@ impl Fault {
     pub fn run(&self, plan: &Plan) -> Run {
         match &self.site {
             Site::Store(bug) => run_plan(plan, &Buggy::new((bug.0)())),
+            Site::Peer(make) => run_plan(plan, &*make()),
             Site::Disk(_) => run_plan(plan, &Engine),
         }
     }
@@ -94,6 +99,7 @@ impl Fault {
     pub fn examine(&self, seed: u64) -> Result<(), Violation> {
         match &self.site {
             Site::Store(bug) => self.examination.examine(&Buggy::new((bug.0)()), seed, None),
+            Site::Peer(make) => self.examination.examine(&*make(), seed, None),
             Site::Disk(text) => {
                 let sabotage = text.parse().expect("the table's sabotages are spelled right");
                 self.examination.examine(&Engine, seed, Some(sabotage))
@@ -140,6 +146,20 @@ const fn store(
     Fault { name, what, site: Site::Store(StoreBug(bug)), examination, caught_by }
 }
 
+/// The store that is not ours in the same wrapper as the buggy ones, without a bug.
+pub fn honest_peer() -> impl StoreFactory {
+    Marked::new(MarkBug::None)
+}
+
+const fn marks(
+    name: &'static str,
+    what: &'static str,
+    caught_by: &'static [Checker],
+    make: fn() -> Arc<dyn StoreFactory>,
+) -> Fault {
+    Fault { name, what, site: Site::Peer(make), examination: Examination::Run, caught_by }
+}
+
 const fn disk(sabotage: &'static str, what: &'static str) -> Fault {
     use Checker::{Availability, CrashPrefix, Structure};
     Fault {
@@ -154,8 +174,8 @@ const fn disk(sabotage: &'static str, what: &'static str) -> Fault {
 /// Every fault.
 pub const FAULTS: &[Fault] = {
     use Checker::{
-        Availability, Backup, BatchEquivalence, CommitStream, Commutativity, CrashPrefix, SnapshotIsolation,
-        Structure,
+        Availability, Backup, BatchEquivalence, CommitStream, Commutativity, CrashPrefix, Marks,
+        SnapshotIsolation, Structure,
     };
     use Examination::{Batchings, Orders, Run};
     &[
@@ -382,6 +402,18 @@ pub const FAULTS: &[Fault] = {
         store("backup without history", "a backup holds the latest state only", Run, &[Backup], || {
             Arc::new(streams::BackupWithoutHistory)
         }),
+        marks("tolerant marks", "a mark that ended is gone back to without a word", &[Marks], || {
+            Arc::new(Marked::new(MarkBug::Tolerant))
+        }),
+        marks("forgetful marks", "every fourth mark is said to be gone", &[Marks], || {
+            Arc::new(Marked::new(MarkBug::Forgetful))
+        }),
+        marks(
+            "half restore",
+            "going back to a mark leaves one key as it is",
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(Marked::new(MarkBug::Half)),
+        ),
         disk("ignore-sync every=4", "every fourth file sync makes nothing durable"),
         disk("ignore-sync nth=20", "one file sync makes nothing durable"),
         disk("torn-sync every=4", "every fourth file sync makes half of it durable"),

@@ -61,10 +61,10 @@ impl Bug for ForgetfulCompaction {
         Ok(())
     }
 
-    fn compact(&self, store: &mut dyn Store) -> Result<(), StoreError> {
-        store.compact()?;
+    fn compact(&self, store: &mut dyn Store) -> Result<bool, StoreError> {
+        let is_durable = store.compact()?;
         self.0.store(true, Ordering::Relaxed);
-        Ok(())
+        Ok(is_durable)
     }
 
     fn oldest(&self, store: &dyn Store) -> Option<TxnId> {

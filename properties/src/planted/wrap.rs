@@ -94,7 +94,7 @@ pub(super) trait Bug: Debug + Send + Sync {
         store.changes(from, limit)
     }
 
-    fn compact(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+    fn compact(&self, store: &mut dyn Store) -> Result<bool, StoreError> {
         store.compact()
     }
 
@@ -286,7 +286,7 @@ impl Store for BuggyStore {
         with(&self.inner, |store| self.bug.changes(store, from, limit))
     }
 
-    fn compact(&mut self) -> Result<(), StoreError> {
+    fn compact(&mut self) -> Result<bool, StoreError> {
         with(&self.inner, |store| self.bug.compact(store))
     }
 

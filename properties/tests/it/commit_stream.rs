@@ -87,7 +87,9 @@ fn follow(
             Turn::Checkpoint => {
                 store.checkpoint().unwrap();
             }
-            Turn::Compact => store.compact().unwrap(),
+            Turn::Compact => {
+                store.compact().unwrap();
+            }
             Turn::Reopen => store = reopen(store, factory, &disk, config),
             Turn::Consume(limit) => consumer.consume(&mut *store, &model, *limit)?,
         }

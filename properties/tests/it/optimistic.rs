@@ -108,7 +108,9 @@ impl Writers {
             Turn::Checkpoint => {
                 self.store.checkpoint().unwrap();
             }
-            Turn::Compact => self.store.compact().unwrap(),
+            Turn::Compact => {
+                self.store.compact().unwrap();
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use proofmark_model::{Checker, Violation};
 use proofmark_properties::corpus::workspace;
-use proofmark_properties::planted::{Examination, FAULTS, Fault, honest};
+use proofmark_properties::planted::{Examination, FAULTS, Fault, honest, honest_peer};
 use proofmark_sim::store::{Engine, StoreFactory};
 
 /// Within how many seeds a fault has to be found.
@@ -56,7 +56,7 @@ fn every_planted_fault_is_caught() {
 fn without_a_fault_the_same_seeds_pass() {
     for seed in 0..SEEDS_MAX {
         for examination in [Examination::Run, Examination::Orders, Examination::Batchings] {
-            let stores: [&dyn StoreFactory; 2] = [&Engine, &honest()];
+            let stores: [&dyn StoreFactory; 3] = [&Engine, &honest(), &honest_peer()];
             for store in stores {
                 let verdict = examination.examine(store, seed, None);
                 assert_eq!(verdict, Ok(()), "{examination:?} of {}, seed {seed}", store.name());

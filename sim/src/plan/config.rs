@@ -23,6 +23,8 @@ pub struct Config {
     pub retention: Retention,
     /// Whether each commit makes its data durable before the pointer to it.
     pub two_phase_commit: bool,
+    /// Whether each commit also records what the next opening would have to find out after a crash.
+    pub quick_repair: bool,
 }
 
 impl Default for Config {
@@ -37,6 +39,7 @@ impl Default for Config {
             write_tier_bytes: 1 << 20,
             retention: Retention::Txns(16),
             two_phase_commit: false,
+            quick_repair: false,
         }
     }
 }

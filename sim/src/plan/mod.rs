@@ -32,7 +32,7 @@ mod config;
 mod limits;
 mod text;
 
-use proofmark_model::{ClientId, Durability, Operation};
+use proofmark_model::{ClientId, Durability, MarkLabel, Operation};
 
 pub use self::config::{Config, Retention};
 use crate::disk::{DiskOptions, Fault, Keep, Moment};
@@ -84,6 +84,8 @@ pub enum Step {
     Verify,
     /// The store is closed in good order and opened again. Open transactions are aborted first.
     Reopen,
+    /// The store is dropped without being closed, with whatever is open beside it, and opened again.
+    Abandon,
     /// The power fails at the strikes to come.
     Crash(CrashSpec),
 }
@@ -103,6 +105,21 @@ pub enum Action {
     Wait,
     /// Ends its transaction without effect.
     Abort,
+    /// Marks the state that its transaction found, if it has done nothing else yet.
+    Mark {
+        /// The name to come back to it by: unique in the plan.
+        mark: MarkLabel,
+        /// Whether it outlives the store's being closed.
+        is_persistent: bool,
+    },
+    /// Takes the store back to a mark, as part of its transaction.
+    Restore(MarkLabel),
+    /// Ends a mark.
+    Forget(MarkLabel),
+    /// Rearranges how the store keeps what it holds, as part of its transaction.
+    Tend,
+    /// Panics in the middle of its transaction, which ends without effect; the panic is caught.
+    Panic,
 }
 
 /// From where on the commit stream is read.

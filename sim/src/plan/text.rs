@@ -48,6 +48,9 @@ impl fmt::Display for Plan {
         writeln!(f, "write-tier-bytes {}", self.config.write_tier_bytes)?;
         writeln!(f, "retention {}", self.config.retention)?;
         writeln!(f, "two-phase-commit {}", yes_or_no(self.config.two_phase_commit))?;
+        if self.config.quick_repair {
+            writeln!(f, "quick-repair yes")?;
+        }
         match Profile::of(&self.disk) {
             Some(profile) if profile != Profile::PosixWorst => writeln!(f, "profile {profile}")?,
             _ => {
@@ -94,6 +97,7 @@ impl fmt::Display for Step {
             Step::Heal => f.write_str("heal"),
             Step::Verify => f.write_str("verify"),
             Step::Reopen => f.write_str("reopen"),
+            Step::Abandon => f.write_str("abandon"),
             Step::Crash(spec) => {
                 for (index, strike) in spec.strikes.iter().enumerate() {
                     write!(f, "{} {strike}", if index == 0 { "crash" } else { "," })?;
@@ -116,6 +120,13 @@ impl fmt::Display for Action {
             Action::Submit => f.write_str("submit"),
             Action::Wait => f.write_str("wait"),
             Action::Abort => f.write_str("abort"),
+            Action::Mark { mark, is_persistent } => {
+                write!(f, "mark {mark}{}", if *is_persistent { " persistent" } else { "" })
+            }
+            Action::Restore(mark) => write!(f, "restore {mark}"),
+            Action::Forget(mark) => write!(f, "forget {mark}"),
+            Action::Tend => f.write_str("tend"),
+            Action::Panic => f.write_str("panic"),
         }
     }
 }
@@ -180,6 +191,7 @@ impl<'a> Parser<'a> {
             "heal" => Step::Heal,
             "verify" => Step::Verify,
             "reopen" => Step::Reopen,
+            "abandon" => Step::Abandon,
             "crash" => Step::Crash(parse_crash(line)?),
             _ => match word.parse::<ClientId>() {
                 Ok(client) => Step::Client(client, self.action(line)?),
@@ -225,6 +237,7 @@ impl<'a> Parser<'a> {
             "profile" => parse_word::<Profile>(line)?.apply(disk),
             "order" => disk.order = parse_word(line)?,
             "sizes" => disk.sizes = parse_word(line)?,
+            "quick-repair" => config.quick_repair = parse_yes_or_no(line)?,
             "granule" => disk.granule = parse_word(line)?,
             "directories" => disk.directory_persistence = parse_word(line)?,
             "dirty-bytes-max" => disk.dirty_bytes_max = line.number()?,
@@ -241,7 +254,22 @@ impl<'a> Parser<'a> {
         if line.accept("commit") {
             return Ok(Action::Commit(line.durability()?));
         }
-        for (word, action) in [("submit", Action::Submit), ("wait", Action::Wait), ("abort", Action::Abort)] {
+        if line.accept("mark") {
+            return Ok(Action::Mark { mark: line.mark()?, is_persistent: line.accept("persistent") });
+        }
+        for (word, action) in [("restore", Action::Restore as fn(_) -> _), ("forget", Action::Forget)] {
+            if line.accept(word) {
+                return Ok(action(line.mark()?));
+            }
+        }
+        let words = [
+            ("submit", Action::Submit),
+            ("wait", Action::Wait),
+            ("abort", Action::Abort),
+            ("tend", Action::Tend),
+            ("panic", Action::Panic),
+        ];
+        for (word, action) in words {
             if line.accept(word) {
                 return Ok(action);
             }
@@ -378,6 +406,7 @@ stream-bytes 1000
 write-tier-bytes 16384
 retention txns:8
 two-phase-commit yes
+quick-repair yes
 profile ext4-ordered
 granule 512
 directories file-sync
@@ -404,6 +433,14 @@ c2 delete-range ["a" .. +inf)
 c2 rollback s1
 c2 submit
 c2 wait
+c2 begin write
+c2 mark m1
+c2 mark m2 persistent
+c2 tend
+c2 restore m1
+c2 forget m2
+c2 panic
+abandon
 changes
 changes limit=3
 changes back=-2 limit=3
@@ -423,7 +460,7 @@ crash call=13 after keep=chosen:0..3+7[0..2+9], call=1 before keep=chosen:
     fn a_plan_prints_as_it_was_written() {
         let plan: Plan = EXAMPLE.parse().unwrap();
         assert_eq!(plan.to_string(), EXAMPLE);
-        assert_eq!(plan.steps.len(), 32);
+        assert_eq!(plan.steps.len(), 40);
         assert_eq!(plan.sabotage.len(), 2);
     }
 

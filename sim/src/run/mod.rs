@@ -248,6 +248,7 @@ impl<'a> Driver<'a> {
                 }
                 Step::Verify => self.session.verify(Activity::Other),
                 Step::Reopen => self.reopen(),
+                Step::Abandon => self.abandon(),
                 Step::Crash(_) => {
                     self.strike_soon(index, step)?;
                     Ok(())
@@ -268,6 +269,12 @@ impl<'a> Driver<'a> {
     fn reopen(&mut self) -> Result<(), Interrupt> {
         self.session.close()?;
         self.session.open(Activity::Other)
+    }
+
+    fn abandon(&mut self) -> Result<(), Interrupt> {
+        self.session.abandon()?;
+        self.session.open(Activity::Other)?;
+        self.session.verify(Activity::Other)
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Over> {

@@ -49,6 +49,7 @@ fn plainer(step: &Step, keys: &BTreeSet<Key>) -> Vec<Step> {
             plainer_actions(action, keys).into_iter().map(|action| Step::Client(*client, action)).collect()
         }
         Step::Compact | Step::Reopen => vec![Step::Checkpoint],
+        Step::Abandon => vec![Step::Checkpoint, Step::Reopen],
         Step::Changes { cursor, limit } => {
             [(Cursor::Saved, usize::MAX), (Cursor::Saved, *limit), (*cursor, usize::MAX)]
                 .map(|(cursor, limit)| Step::Changes { cursor, limit })
@@ -74,13 +75,21 @@ fn plainer_actions(action: &Action, keys: &BTreeSet<Key>) -> Vec<Action> {
         }
         Action::Begin(Begin::Optimistic) => vec![Action::Begin(Begin::Write)],
         Action::Commit(Durability::Buffered) | Action::Submit => vec![Action::Commit(Durability::Sync)],
+        Action::Mark { mark, is_persistent: true } => {
+            vec![Action::Mark { mark: *mark, is_persistent: false }]
+        }
+        Action::Panic => vec![Action::Abort],
         Action::Operation(operation) => {
             plainer_operations(operation, keys).into_iter().map(Action::Operation).collect()
         }
         Action::Begin(Begin::Read | Begin::Write)
         | Action::Commit(Durability::Sync)
         | Action::Wait
-        | Action::Abort => Vec::new(),
+        | Action::Abort
+        | Action::Mark { is_persistent: false, .. }
+        | Action::Restore(_)
+        | Action::Forget(_)
+        | Action::Tend => Vec::new(),
     }
 }
 

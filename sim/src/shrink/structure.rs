@@ -68,7 +68,7 @@ fn transactions(plan: &Plan) -> Vec<Vec<usize>> {
                 open.insert(*client, groups.len());
                 groups.push(vec![index]);
             }
-            (Action::Commit(_) | Action::Submit | Action::Abort, Some(group)) => {
+            (Action::Commit(_) | Action::Submit | Action::Abort | Action::Panic, Some(group)) => {
                 groups[group].push(index);
                 open.remove(client);
             }

@@ -74,6 +74,7 @@ impl Weight {
                     }
                 }
                 Step::Compact | Step::Reopen => weight.operations += 1,
+                Step::Abandon => weight.operations += 2,
                 Step::Checkpoint | Step::Backup | Step::Verify => {}
             }
         }
@@ -86,6 +87,9 @@ impl Weight {
             Action::Begin(Begin::ReadBack(back)) => 1 + back.unsigned_abs().min(NUMBER_MAX),
             Action::Begin(Begin::Optimistic) | Action::Submit | Action::Commit(Durability::Buffered) => 1,
             Action::Begin(Begin::Read | Begin::Write) | Action::Commit(_) | Action::Wait | Action::Abort => 0,
+            Action::Mark { is_persistent, .. } => u64::from(*is_persistent),
+            Action::Restore(_) | Action::Forget(_) => 0,
+            Action::Tend | Action::Panic => 1,
             Action::Operation(operation) => {
                 self.data(operation);
                 complexity(operation)
@@ -193,6 +197,7 @@ fn settings(config: &Config) -> u64 {
         config.write_tier_bytes != default.write_tier_bytes,
         config.retention != default.retention,
         config.two_phase_commit != default.two_phase_commit,
+        config.quick_repair != default.quick_repair,
     ];
     changed.into_iter().map(u64::from).sum()
 }

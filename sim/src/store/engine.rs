@@ -40,6 +40,8 @@ impl StoreFactory for Engine {
             commit_stream: true,
             compaction: true,
             backups: true,
+            marks: false,
+            keeps_on_drop: false,
             survives_full_disk: true,
             survives_io_errors: true,
         }
@@ -111,9 +113,9 @@ impl Store for EngineStore {
         changes.take(limit).map(|change| Ok(commit(change?))).collect()
     }
 
-    fn compact(&mut self) -> Result<(), StoreError> {
+    fn compact(&mut self) -> Result<bool, StoreError> {
         self.database.compact()?;
-        Ok(())
+        Ok(true)
     }
 
     fn backup(&mut self) -> Result<Box<dyn Store>, StoreError> {

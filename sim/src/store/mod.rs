@@ -25,7 +25,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use proofmark_model::text::BytesText;
-use proofmark_model::{Commit, Durability, Key, KeyRange, SavepointLabel, TxnId, Value};
+use proofmark_model::{Commit, Durability, Key, KeyRange, MarkLabel, SavepointLabel, TxnId, Value};
 use proofmark_vfs::Vfs;
 
 pub use self::batch::{BatchStore, Batches};
@@ -90,12 +90,12 @@ pub trait Store {
         Err(StoreError::unpromised("the commit stream"))
     }
 
-    /// Gives unused space back to the disk, and makes every commit so far durable. Asked for under
-    /// [`Promises::compaction`].
+    /// Gives unused space back to the disk, if nothing that is open stands in its way, and says whether every commit so
+    /// far is durable now. Asked for under [`Promises::compaction`].
     ///
     /// # Errors
     /// [`StoreError::OutOfSpace`] if there is no room for it, [`StoreError::Failed`] if the store cannot.
-    fn compact(&mut self) -> Result<(), StoreError> {
+    fn compact(&mut self) -> Result<bool, StoreError> {
         Err(StoreError::unpromised("compaction"))
     }
 
@@ -214,6 +214,53 @@ pub trait Transaction {
         Err(StoreError::unpromised("savepoints"))
     }
 
+    /// Marks the state that this transaction found, so that a later one can take the store back to it. A persistent mark
+    /// is part of what is committed, and is found by the number that is returned, however often the store was closed in
+    /// between; any other is found by its label, whatever becomes of this transaction, until the store is closed. Asked of
+    /// exclusive writers that have done nothing else yet, under [`Promises::marks`].
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn mark(&mut self, _mark: MarkLabel, _is_persistent: bool) -> Result<Option<u64>, StoreError> {
+        Err(StoreError::unpromised("marks"))
+    }
+
+    /// Takes the store back to a mark, when this transaction commits; until then it is only what the transaction sees. Its
+    /// own writes so far are undone, too. Marks that were set after this one end with the commit. Asked of exclusive
+    /// writers under [`Promises::marks`].
+    ///
+    /// # Errors
+    /// [`StoreError::MarkNotFound`] if it is gone.
+    fn restore(&mut self, _mark: Mark) -> Result<(), StoreError> {
+        Err(StoreError::unpromised("marks"))
+    }
+
+    /// Ends a mark: a persistent one when this transaction commits, any other at once. Asked of exclusive writers under
+    /// [`Promises::marks`].
+    ///
+    /// # Errors
+    /// [`StoreError::MarkNotFound`] if it is gone.
+    fn forget(&mut self, _mark: Mark) -> Result<(), StoreError> {
+        Err(StoreError::unpromised("marks"))
+    }
+
+    /// Rearranges how the store keeps its pairs, without changing what it holds. Asked of write transactions.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store cannot.
+    fn tend(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Panics, as a client's own code may while it holds the transaction, which is dropped on the way.
+    ///
+    /// # Panics
+    /// Always.
+    fn panic(self: Box<Self>) {
+        let _held = self;
+        panic!("a client panicked");
+    }
+
     /// Hands the commit in: it has its place then, is neither durable nor visible, and becomes both when its ticket was
     /// waited for, or a later commit was acknowledged as durable. Asked of write transactions under
     /// [`Promises::tickets`].
@@ -254,6 +301,15 @@ pub trait Ticket {
     fn wait(self: Box<Self>) -> Result<Option<TxnId>, StoreError>;
 }
 
+/// A mark that was set, by its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its name in the plan.
+    pub label: MarkLabel,
+    /// What the store said it is found by, if it is persistent.
+    pub id: Option<u64>,
+}
+
 /// What a store is held to. Snapshot isolation, the atomicity of commits and their order are not optional.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a promise of its own")]
@@ -281,6 +337,11 @@ pub struct Promises {
     pub compaction: bool,
     /// A copy can be made that is a store of its own.
     pub backups: bool,
+    /// A transaction can take the store back to a state that an earlier one marked.
+    pub marks: bool,
+    /// A store that is dropped, instead of being closed in good order, has every commit when it is opened again, as long
+    /// as its process lives. Without it only what was durable has to be there.
+    pub keeps_on_drop: bool,
     /// A full disk loses nothing, and the store goes on when there is space again.
     pub survives_full_disk: bool,
     /// When a write or a sync fails, nothing is lost that was acknowledged, and reads go on.
@@ -305,6 +366,9 @@ pub enum StoreError {
     /// The savepoint ended when the transaction went back to an earlier one.
     #[error("the savepoint is gone")]
     SavepointNotFound,
+    /// The mark ended, or was never set.
+    #[error("the mark is gone")]
+    MarkNotFound,
     /// The commit asked for is not retained one by one any more.
     #[error("these changes are not retained")]
     ChangesNotRetained,
@@ -344,6 +408,8 @@ impl Promises {
             commit_stream: false,
             compaction: false,
             backups: false,
+            marks: false,
+            keeps_on_drop: false,
             survives_full_disk: false,
             survives_io_errors: false,
         }

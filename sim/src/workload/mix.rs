@@ -106,7 +106,9 @@ pub(super) struct ValueMix {
 impl Mix {
     /// The character of a seed.
     pub(super) fn draw(streams: &Streams) -> Mix {
-        Mix::draw_from(&mut streams.stream("mix"), &mut streams.stream("further mix"))
+        let mut mix = Mix::draw_from(&mut streams.stream("mix"), &mut streams.stream("further mix"));
+        mix.config.quick_repair = streams.stream("quick repair").chance(250);
+        mix
     }
 
     /// Another one, for the same seed.
@@ -187,6 +189,7 @@ fn draw_config(rng: &mut ChaCha8Rng, further: &mut ChaCha8Rng) -> Config {
         write_tier_bytes: *rng.pick(&[4096, 16384, 65536, 1 << 20, 1 << 20, 1 << 20]),
         retention,
         two_phase_commit: rng.chance(300),
+        quick_repair: false,
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod crashes;
 mod keys;
+mod marks;
 mod mix;
 mod script;
 mod serial;
@@ -123,6 +124,16 @@ mod tests {
                     Step::Fault(Fault { kind: FaultKind::IoError, .. }) => 26,
                     Step::Fault(Fault { kind: FaultKind::SyncLost, .. }) => 27,
                     Step::Fault(Fault { kind: FaultKind::SyncLate, .. }) => 28,
+                    // `marks` counts its own.
+                    Step::Abandon
+                    | Step::Client(
+                        _,
+                        Action::Mark { .. }
+                        | Action::Restore(_)
+                        | Action::Forget(_)
+                        | Action::Tend
+                        | Action::Panic,
+                    ) => continue,
                     Step::Fault(_) | Step::Heal => unreachable!("nothing writes such steps"),
                 };
                 seen[kind] += 1;

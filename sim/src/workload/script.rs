@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::crashes::Crashes;
 use super::keys::KeySpace;
+use super::marks::Marks;
 use super::mix::Mix;
 use super::trouble::{Due, Trouble};
 use crate::plan::{Action, Begin, Cursor, Step};
@@ -49,6 +50,7 @@ pub(super) struct Script<'a> {
     rng: ChaCha8Rng,
     crashes: Crashes,
     trouble: Trouble,
+    marks: Marks,
     steps: Vec<Step>,
     clients: Vec<Open>,
     /// How many commits each client has outstanding.
@@ -72,6 +74,7 @@ impl<'a> Script<'a> {
             rng: streams.stream("workload"),
             crashes: Crashes::new(mix, streams.stream("crashes")),
             trouble: Trouble::new(mix, streams.stream("trouble")),
+            marks: Marks::new(streams),
             steps: Vec::new(),
             clients: vec![Open::Nothing; mix.clients as usize],
             tickets: vec![0; mix.clients as usize],
@@ -95,7 +98,9 @@ impl<'a> Script<'a> {
             if self.rng.chance(self.mix.switch_share) {
                 client = self.rng.index(self.clients.len());
             }
+            let is_writing = matches!(self.clients[client], Open::Writer { .. });
             let action = self.next_action(client);
+            let action = self.marks.in_place_of(action);
             let crash = match action {
                 Action::Commit(_) | Action::Submit | Action::Wait => self.crashes.before_commit(done),
                 _ => None,
@@ -103,7 +108,10 @@ impl<'a> Script<'a> {
             let id = ClientId(u32::try_from(client).expect("there are a handful of clients"));
             let is_struck = crash.is_some();
             self.steps.extend(crash.map(Step::Crash));
-            self.steps.push(Step::Client(id, action));
+            let before = if is_writing { self.marks.before(&action) } else { Vec::new() };
+            let after = self.marks.after(&action);
+            let actions = before.into_iter().chain([action]).chain(after);
+            self.steps.extend(actions.map(|action| Step::Client(id, action)));
             if is_struck {
                 self.forget_clients();
             }
@@ -179,6 +187,10 @@ impl<'a> Script<'a> {
         if self.rng.chance(self.mix.reopen_share) {
             self.forget_clients();
             self.steps.push(Step::Reopen);
+        }
+        if self.marks.abandons() {
+            self.forget_clients();
+            self.steps.push(Step::Abandon);
         }
     }
 

@@ -29,6 +29,11 @@ impl Session<'_> {
             (Action::Submit, Some(mode)) if mode.writes() => self.commit(client, Durability::Sync),
             (Action::Wait, _) if !self.promises.tickets => self.leave_out(),
             (Action::Wait, _) if self.tickets.iter().any(|open| open.client == client) => self.wait(client),
+            (Action::Mark { .. } | Action::Restore(_) | Action::Forget(_), Some(Mode::Write)) => {
+                self.about_marks(client, action)
+            }
+            (Action::Tend, Some(mode)) if mode.writes() => self.tend(client),
+            (Action::Panic, Some(_)) => self.panic(client),
             (Action::Commit(_) | Action::Submit | Action::Abort, Some(_)) => {
                 let open = self.transactions.remove(&client).expect("it was just there");
                 self.stats.operations += 1;
@@ -40,20 +45,23 @@ impl Session<'_> {
 
     /// Reads everything as of some commits, as any client could.
     pub(super) fn audit(&mut self, commits: impl IntoIterator<Item = TxnId>) -> Result<(), Interrupt> {
-        for at in commits {
-            self.begin(AUDITOR, Mode::ReadAt(at))?;
-            let scan = Operation::Scan { range: KeyRange::all(), limit: usize::MAX, reverse: false };
-            if self.transactions.contains_key(&AUDITOR) {
-                self.operate(AUDITOR, &scan)?;
-            }
-            if let Some(open) = self.transactions.remove(&AUDITOR) {
-                self.abort(open)?;
-            }
-        }
-        Ok(())
+        commits.into_iter().try_for_each(|at| self.read_all(Mode::ReadAt(at)))
     }
 
-    fn skip(&mut self) -> Result<(), Interrupt> {
+    /// Reads everything, as any client could.
+    pub(super) fn read_all(&mut self, mode: Mode) -> Result<(), Interrupt> {
+        self.begin(AUDITOR, mode)?;
+        let scan = Operation::Scan { range: KeyRange::all(), limit: usize::MAX, reverse: false };
+        if self.transactions.contains_key(&AUDITOR) {
+            self.operate(AUDITOR, &scan)?;
+        }
+        match self.transactions.remove(&AUDITOR) {
+            Some(open) => self.abort(open),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn skip(&mut self) -> Result<(), Interrupt> {
         self.stats.steps_skipped += 1;
         self.recorder.note(|| "    skipped".to_owned());
         Ok(())
@@ -98,7 +106,8 @@ impl Session<'_> {
         let snapshot = self.promised(self.promises.transaction_ids, "begin", snapshot)?;
         self.labels_used += 1;
         let label = TxnLabel(self.labels_used);
-        self.transactions.insert(client, Open { label, mode, transaction, savepoints: Vec::new() });
+        let open = Open { label, mode, transaction, savepoints: Vec::new(), is_fresh: true };
+        self.transactions.insert(client, open);
         self.stats.transactions += 1;
         self.record(Event::Begin { client, txn: label, mode, snapshot });
         Ok(())
@@ -132,6 +141,7 @@ impl Session<'_> {
     fn operate(&mut self, client: ClientId, operation: &Operation) -> Result<(), Interrupt> {
         let open = self.transactions.get_mut(&client).expect("the caller found it open");
         let (txn, transaction) = (open.label, &mut open.transaction);
+        open.is_fresh = false;
         self.stats.operations += 1;
         let event = match operation.clone() {
             Operation::Get { key } => {
@@ -231,6 +241,7 @@ impl Session<'_> {
     fn committed(&mut self, txn: TxnLabel, what: &str, id: Option<TxnId>) -> Result<(), Interrupt> {
         let id = self.promised(self.promises.transaction_ids, what, id)?;
         self.stats.commits += 1;
+        self.settle_marks(txn);
         self.record(Event::Committed { txn, id });
         Ok(())
     }
@@ -258,6 +269,30 @@ impl Session<'_> {
             }
             None => self.attempt(Activity::Commit, what, caught),
         }
+    }
+
+    fn tend(&mut self, client: ClientId) -> Result<(), Interrupt> {
+        let open = self.transactions.get_mut(&client).expect("the caller found it open");
+        open.is_fresh = false;
+        self.stats.operations += 1;
+        let caught = catch(|| open.transaction.tend());
+        self.judge(Activity::Other, "tend", caught)
+    }
+
+    /// Lets a client's own code panic, and catches that.
+    fn panic(&mut self, client: ClientId) -> Result<(), Interrupt> {
+        let open = self.transactions.remove(&client).expect("the caller found it open");
+        self.stats.operations += 1;
+        let caught = catch(|| open.transaction.panic());
+        self.note_faults();
+        if self.disk.has_crashed() {
+            return Err(Interrupt::PowerLost(Activity::Other));
+        }
+        if caught.is_ok() {
+            return Err(self.fail("panic", "a transaction outlived its client's panic".to_owned()));
+        }
+        self.record(Event::Aborted { txn: open.label });
+        Ok(())
     }
 
     pub(super) fn abort(&mut self, open: Open) -> Result<(), Interrupt> {

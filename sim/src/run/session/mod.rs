@@ -8,12 +8,14 @@
 //! a full disk, and whatever follows from an I/O call that was told to fail. They are recorded, and the run goes on.
 
 mod clients;
+mod marks;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
-use proofmark_model::{ClientId, Event, KeyRange, Mode, SavepointLabel, TxnId, TxnLabel};
+use proofmark_model::{ClientId, Event, KeyRange, MarkLabel, Mode, SavepointLabel, TxnId, TxnLabel};
 
+use self::marks::KnownMark;
 use super::panics::catch;
 use super::recorder::{Recorder, Recording};
 use super::stats::{Activity, RunStats};
@@ -42,6 +44,7 @@ pub(super) struct Session<'a> {
     tickets: Vec<OpenTicket>,
     store: Option<Box<dyn Store>>,
     labels_used: u32,
+    marks: BTreeMap<MarkLabel, KnownMark>,
     /// The next commit that the reader of the commit stream wants to see.
     cursor: TxnId,
     /// Whether the disk may be full.
@@ -58,6 +61,8 @@ struct Open {
     transaction: Box<dyn Transaction>,
     /// Those that were taken, whether they are still valid or not.
     savepoints: Vec<SavepointLabel>,
+    /// Whether it has done nothing but set marks.
+    is_fresh: bool,
 }
 
 /// A commit that was handed in and has not been waited for.
@@ -90,6 +95,7 @@ impl<'a> Session<'a> {
             tickets: Vec::new(),
             store: None,
             labels_used: 0,
+            marks: BTreeMap::new(),
             cursor: TxnId(1),
             is_limited: false,
             is_impaired: false,
@@ -156,6 +162,7 @@ impl<'a> Session<'a> {
         let oldest = self.promised(self.promises.time_travel, "open", oldest)?;
         let retention = self.promises.time_travel.then_some(self.config.retention);
         self.is_impaired = false;
+        self.lose_unsettled_marks();
         self.record(Event::Opened { latest, oldest, retention, state });
         Ok(())
     }
@@ -179,6 +186,24 @@ impl<'a> Session<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Drops the store before what is open beside it, as a process does that just goes on.
+    pub(super) fn abandon(&mut self) -> Result<(), Interrupt> {
+        let store = self.store.take();
+        let dropped = catch(|| drop(store)).and_then(|()| {
+            let (tickets, transactions) =
+                (std::mem::take(&mut self.tickets), std::mem::take(&mut self.transactions));
+            catch(|| drop((transactions, tickets)))
+        });
+        dropped.map_err(|panic| self.fail("drop", panic))?;
+        self.note_faults();
+        if self.disk.has_crashed() {
+            return Err(Interrupt::PowerLost(Activity::Other));
+        }
+        let is_kept = self.promises.keeps_on_drop && !self.is_impaired;
+        self.record(if is_kept { Event::Closed } else { Event::Crash });
+        Ok(())
     }
 
     /// Takes the power away from whatever is open, in the middle of this, and lets `keep` survive.

@@ -1,6 +1,6 @@
 //! What is done to a store as a whole, and what is asked of it as a whole.
 
-use proofmark_model::{Event, KeyRange, Refusal, TxnId};
+use proofmark_model::{Event, KeyRange, Mode, Refusal, TxnId};
 
 use super::super::panics::catch;
 use super::super::stats::Activity;
@@ -31,13 +31,13 @@ impl Session<'_> {
         }
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.compact());
-        if self.attempt(Activity::Checkpoint, "compact", outcome)?.is_none() {
-            return Ok(());
-        }
+        let Some(is_durable) = self.attempt(Activity::Checkpoint, "compact", outcome)? else { return Ok(()) };
         self.stats.compactions += 1;
-        self.record(Event::Durable);
+        if is_durable {
+            self.record(Event::Durable);
+        }
         if !self.promises.time_travel {
-            return Ok(());
+            return self.read_all(Mode::Read);
         }
         let oldest = self.named("compact", |store| store.oldest())?.unwrap_or_default();
         let latest = self.named("compact", |store| store.latest())?.unwrap_or_default();
