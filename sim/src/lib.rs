@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod campaign;
+pub mod determinism;
 pub mod disk;
 pub mod explore;
 pub mod metamorphic;

@@ -13,6 +13,7 @@
 
 mod clock;
 mod db;
+mod determinism;
 mod interrupt;
 mod narrative;
 mod output;
@@ -102,6 +103,9 @@ struct RunArguments {
     /// How many seeds to run at once, at most 1024; results do not depend on it [default: one for each processor].
     #[arg(long, value_name = "J", value_parser = value_parser!(u16).range(1..=JOBS_MAX))]
     jobs: Option<u16>,
+    /// Run every seed twice, and tell at which event the two runs part if they are not the same.
+    #[arg(long)]
+    check_determinism: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,10 +11,11 @@ use proofmark_sim::store::StoreKind;
 use proofmark_sim::workload;
 
 use super::clock::Stopwatch;
+use super::determinism::Hashes;
 use super::interrupt::Interrupt;
 use super::output::{STYLE_BAD, STYLE_GOOD, STYLE_NOTABLE, grouped};
 use super::progress::{Goal, Progress};
-use super::{Ending, RunArguments, summary, violation};
+use super::{Ending, RunArguments, determinism, summary, violation};
 
 pub(super) const EXAMPLES: &str = "\
 Every violation is printed with the command that reproduces it; after the tenth the run ends.
@@ -26,6 +27,7 @@ Examples:
   proofmark run                                 5000 seeds of the engine
   proofmark run --store redb --seeds 200
   proofmark run --time 10m --start 1000000      as many as ten minutes allow
+  proofmark run --check-determinism             every seed twice, compared event by event
   proofmark run --seed 1234                     one seed; `replay 1234` tells its story";
 
 /// How many seeds are run, if nothing else is said.
@@ -44,7 +46,11 @@ pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Res
     );
     let should_stop =
         || interrupt.is_requested() || arguments.time.is_some_and(|time| stopwatch.elapsed() >= time);
-    let show = |summary: &Summary| progress.show(summary.seeds, summary.violations.len());
+    let hashes = arguments.check_determinism.then(Hashes::default);
+    let show = |summary: &Summary| {
+        progress.show(summary.seeds, summary.violations.len());
+        hashes.iter().for_each(|hashes| hashes.take(summary));
+    };
     let summary = campaign
         .run(should_stop, show)
         .with_context(|| format!("cannot start {} threads; fewer --jobs may do", campaign.jobs))?;
@@ -55,11 +61,16 @@ pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Res
     let figures = summary::figures(campaign.store, campaign.first_seed, &summary, elapsed);
     writeln!(out, "{}", figures.render())?;
     let was_stopped = interrupt.is_requested() && campaign.seed_count != Some(summary.seeds);
-    conclude(&summary, was_stopped, out)
+    let is_same = match hashes {
+        Some(hashes) => determinism::check(&campaign, hashes, || interrupt.is_requested(), out)?,
+        None => true,
+    };
+    let ending = conclude(&summary, was_stopped, out)?;
+    Ok(if ending == Ending::Sound && !is_same { Ending::Unsound } else { ending })
 }
 
 fn campaign(arguments: &RunArguments) -> anyhow::Result<Campaign<'static>> {
-    let RunArguments { store, seeds, start, seed, time, jobs } = arguments;
+    let RunArguments { store, seeds, start, seed, time, jobs, check_determinism: _ } = arguments;
     let seed_count = match (seed, seeds, time) {
         (Some(_), _, _) => Some(1),
         (None, Some(seeds), _) => Some(seeds.get()),

@@ -46,6 +46,11 @@ pub(super) fn command_for_seed(seed: u64, store: StoreKind) -> String {
     format!("cargo run --release -- replay {seed} --store {store}")
 }
 
+/// The command that judges a seed again, as a campaign of one.
+pub(super) fn command_to_run(seed: u64, store: StoreKind) -> String {
+    format!("cargo run --release -- run --seed {seed} --store {store}")
+}
+
 /// The command that repeats the run of a plan file.
 pub(super) fn command_for_file(path: &OsStr, store: StoreKind) -> String {
     let path = path.to_string_lossy().replace('\'', r"'\''");

@@ -266,6 +266,12 @@ impl SimDisk {
         self.lock().trace.take()
     }
 
+    /// The same, each with the [`trace_hash`](Self::trace_hash) after it.
+    #[must_use]
+    pub fn take_hashed_trace(&self) -> Vec<(u64, TraceEvent)> {
+        self.lock().trace.take_hashed()
+    }
+
     /// From now on keeps the [`Boundary`] at each call with a number in this range that changes what a power loss could
     /// leave. Forks keep none.
     pub fn keep_boundaries(&self, calls: RangeInclusive<u64>) {

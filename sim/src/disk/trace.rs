@@ -300,7 +300,8 @@ impl<'a> Request<'a> {
 pub(super) struct Trace {
     hash: u64,
     recording: bool,
-    events: VecDeque<TraceEvent>,
+    /// Each with the hash after it.
+    events: VecDeque<(u64, TraceEvent)>,
 }
 
 impl Trace {
@@ -313,6 +314,10 @@ impl Trace {
     }
 
     pub(super) fn take(&mut self) -> Vec<TraceEvent> {
+        self.take_hashed().into_iter().map(|(_, event)| event).collect()
+    }
+
+    pub(super) fn take_hashed(&mut self) -> Vec<(u64, TraceEvent)> {
         std::mem::take(&mut self.events).into()
     }
 
@@ -375,7 +380,7 @@ impl Trace {
         if self.events.len() == EVENT_COUNT_MAX {
             self.events.pop_front();
         }
-        self.events.push_back(event);
+        self.events.push_back((self.hash, event));
     }
 }
 

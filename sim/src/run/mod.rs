@@ -30,6 +30,7 @@ pub(crate) use self::resume::{Resumed, resume};
 use self::session::{Interrupt, Session};
 use self::stats::Activity;
 pub use self::stats::{CrashCounts, DenialCounts, RunStats};
+use crate::determinism::Ladder;
 use crate::disk::{Boundary, CrashPoint, CrashReport, IoCall, Keep, SimDisk};
 use crate::plan::{Plan, Step, Strike};
 use crate::store::{StoreFactory, StoreKind};
@@ -83,6 +84,14 @@ pub fn trace_plan(plan: &Plan, factory: &dyn StoreFactory) -> Run {
     run(plan, factory, Ending::PowerLoss, true)
 }
 
+/// Runs a plan on a store, and takes everything that happens up a ladder. Nothing is judged.
+pub(crate) fn climb_plan(plan: &Plan, factory: &dyn StoreFactory, ladder: Ladder) -> Ladder {
+    let disk = prepare(plan);
+    disk.record_trace(true);
+    let outcome = carry_out(plan, factory, Ending::PowerLoss, &disk, Recorder::climbing(ladder));
+    outcome.recording.ladder.expect("the recorder keeps the ladder that it was given")
+}
+
 /// Runs a plan without crashes on a store, and spares it the power loss at the end: such runs can be compared.
 pub(crate) fn run_gently(plan: &Plan, factory: &dyn StoreFactory) -> Run {
     run(plan, factory, Ending::Reopening, false)
@@ -113,7 +122,7 @@ pub(crate) struct Recorded {
 pub(crate) fn record_plan(plan: &Plan, factory: &dyn StoreFactory, calls: RangeInclusive<u64>) -> Recorded {
     let disk = prepare(plan);
     disk.keep_boundaries(calls);
-    let outcome = carry_out(plan, factory, Ending::PowerLoss, &disk, false);
+    let outcome = carry_out(plan, factory, Ending::PowerLoss, &disk, Recorder::new(false));
     let event_calls = outcome.recording.calls.clone();
     let places = outcome.places.clone();
     Recorded { run: outcome.judge(), event_calls, places, boundaries: disk.take_boundaries() }
@@ -122,7 +131,7 @@ pub(crate) fn record_plan(plan: &Plan, factory: &dyn StoreFactory, calls: RangeI
 fn run(plan: &Plan, factory: &dyn StoreFactory, ending: Ending, with_lines: bool) -> Run {
     let disk = prepare(plan);
     disk.record_trace(with_lines);
-    carry_out(plan, factory, ending, &disk, with_lines).judge()
+    carry_out(plan, factory, ending, &disk, Recorder::new(with_lines)).judge()
 }
 
 fn prepare(plan: &Plan) -> SimDisk {
@@ -138,9 +147,9 @@ fn carry_out(
     factory: &dyn StoreFactory,
     ending: Ending,
     disk: &SimDisk,
-    with_lines: bool,
+    recorder: Recorder,
 ) -> Outcome {
-    let session = Session::new(factory, &plan.config, disk.clone(), Recorder::new(with_lines));
+    let session = Session::new(factory, &plan.config, disk.clone(), recorder);
     let mut driver = Driver::new(session);
     let end = driver.drive(plan, ending);
     driver.finish(&end)

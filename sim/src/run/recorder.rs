@@ -5,6 +5,7 @@ use std::ops::Bound;
 use proofmark_model::{Commit, Durability, Event, History, Key, KeyRange, Mode, Retention, TxnId};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::determinism::Ladder;
 use crate::disk::SimDisk;
 
 /// Everything that is known of a run.
@@ -17,6 +18,7 @@ pub(super) struct Recorder {
     step: Option<usize>,
     hash: Xxh3,
     lines: Option<Vec<String>>,
+    ladder: Option<Ladder>,
 }
 
 /// What is left of a recorder.
@@ -26,6 +28,7 @@ pub(super) struct Recording {
     pub(super) calls: Vec<u64>,
     pub(super) trace_hash: u64,
     pub(super) lines: Option<Vec<String>>,
+    pub(super) ladder: Option<Ladder>,
 }
 
 impl Recorder {
@@ -38,7 +41,13 @@ impl Recorder {
             step: None,
             hash: Xxh3::new(),
             lines: with_lines.then(Vec::new),
+            ladder: None,
         }
+    }
+
+    /// A recorder that also takes every event and every I/O call up a ladder.
+    pub(super) fn climbing(ladder: Ladder) -> Recorder {
+        Recorder { ladder: Some(ladder), ..Recorder::new(false) }
     }
 
     /// What follows is caused by the plan's step number `step`, or by none.
@@ -65,6 +74,9 @@ impl Recorder {
         self.note(|| format!("    {event}"));
         self.hash.update(&disk.trace_hash().to_le_bytes());
         hash_event(&mut self.hash, &event);
+        if let Some(ladder) = &mut self.ladder {
+            ladder.climb(self.hash.digest(), self.step, || event.to_string());
+        }
         self.history.events.push(event);
         self.steps.push(self.step);
         self.calls.push(disk.io_calls());
@@ -74,6 +86,11 @@ impl Recorder {
     pub(super) fn disk_lines(&mut self, disk: &SimDisk) {
         if let Some(lines) = &mut self.lines {
             lines.extend(disk.take_trace().iter().map(|event| format!("        {event}")));
+        }
+        if let Some(ladder) = &mut self.ladder {
+            for (hash, event) in disk.take_hashed_trace() {
+                ladder.climb(hash, self.step, || event.to_string());
+            }
         }
     }
 
@@ -86,6 +103,7 @@ impl Recorder {
             calls: self.calls,
             trace_hash: self.hash.digest(),
             lines: self.lines,
+            ladder: self.ladder,
         }
     }
 }

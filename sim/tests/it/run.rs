@@ -56,6 +56,18 @@ fn a_seed_has_one_hash_in_run_and_replay() {
 }
 
 #[test]
+fn seeds_are_the_same_twice() {
+    for store in ["engine", "redb"] {
+        let answer = run(&["--seeds", "9", "--store", store, "--check-determinism", "--jobs", "2"]);
+        assert!(
+            answer.out.ends_with("9 seeds run twice, and the same both times\nno violation\n"),
+            "{}",
+            answer.out
+        );
+    }
+}
+
+#[test]
 fn many_jobs_for_few_seeds_are_as_good_as_few() {
     let many = run(&["--seeds", "3", "--jobs", "1024"]);
     many.assert_sound();
