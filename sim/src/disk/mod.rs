@@ -46,8 +46,43 @@
 //! 5. A sync covers one file or one directory. It makes nothing else durable, except as [`DirectoryPersistence`] says.
 //!
 //! **What a correct store must survive** is all of the first list, in every combination and again during recovery: it
-//! must come back with everything that it acknowledged after a sync, and nothing by halves. A fault of the classes damage
-//! and lie breaks the second list: see [`FaultClass`](proofmark_model::FaultClass) for what may follow then.
+//! must come back with everything that it acknowledged after a sync, and nothing by halves.
+//!
+//! # Faults
+//!
+//! While the power is on a [`Fault`] may strike, of one of four [classes](proofmark_model::FaultClass). Each says
+//! what may happen, what a correct store must survive, and what it may report as an error. Two rules hold for all: a
+//! store never returns wrong data, and never crashes the process that it lives in.
+//!
+//! - **Transparent**: a read or a write does less than it was asked to, or nothing, and says so (short reads, short
+//!   writes, `EINTR`). A store goes on and reports nothing.
+//! - **Environment**: a call fails, with any error that the system has ([`Errno`](errno::Errno)), and has had no
+//!   effect: no memory, no file handle, no room, no permission, or a device that failed. A write may have written a
+//!   part. A store may report the error, to whoever asked for what it could not do; it must not acknowledge that.
+//!   What it acknowledged before stays, what it refused never appears by halves, and once calls succeed again, or it
+//!   was opened again, it works as before.
+//! - **A sync that fails** is of that class too, and comes in six ways. The pending effects stay pending
+//!   ([`IoError`](FaultKind::IoError)), so that a second sync would do; they are dropped as if they were clean, still
+//!   shown and never durable ([`SyncLost`](FaultKind::SyncLost)), or no longer shown
+//!   ([`SyncReverted`](FaultKind::SyncReverted)); they are durable after all ([`SyncLate`](FaultKind::SyncLate)); the
+//!   failure is that of an earlier write-back which nobody has heard of
+//!   ([`WriteBackLost`](FaultKind::WriteBackLost)); or nothing can be changed any more
+//!   ([`SyncReadOnly`](FaultKind::SyncReadOnly)). A directory's entries are dropped likewise
+//!   ([`DirectorySyncLost`](FaultKind::DirectorySyncLost)). A store can't tell these apart: after a failed sync it
+//!   knows neither what is durable nor whether what it reads is. It must acknowledge nothing that a later sync of the
+//!   same file seems to cover, and may refuse all changes until it was opened again; it must then not take what it
+//!   reads for durable.
+//! - **Damage**: the medium does not hold, or a read does not return, what was written (bit rot, lost, misdirected
+//!   and swapped writes, stale and misdirected reads). What is damaged is damaged for every read, image and fork,
+//!   over power losses, until it is written again. A store may report `Corruption`, whatever it is asked for, even
+//!   that it can't be opened. Where nothing vouches for the end of its log, it may lose that end.
+//! - **Lie**: a sync succeeds, and some or all of what it covers is still pending. A store can do nothing about that.
+//!   After the next power loss an earlier state may be back, or `Corruption` reported, since the order of syncs is
+//!   what every store builds on; but no state that never was. Once all that was acknowledged is durable
+//!   ([`SimDisk::has_lied`]) nothing is excused any more.
+//!
+//! Faults lie over pristine bytes: [`SimDisk::heal`] switches them off and brings back what was written, and from
+//! then on only the rules of power losses hold. What a failed sync has dropped is not damage, and stays lost.
 //!
 //! # Structure
 //!
@@ -55,11 +90,12 @@
 //! (`inode`, `effect`), names live in `directory`, `state` is the way every call takes and the power loss, `operations`
 //! what each call does, `vfs` the store's view. Deciding what survives (`crash`, `choice`) sees no bytes, `order` drops what
 //! misses something that it needs, `granules` extends the choice by what it carries along, `pending` shows what there is
-//! to decide, `faults` is the table of what goes wrong and when, which is asked at a handful of places, `space` a disk that
-//! is full, and the trace (`trace`) only listens.
+//! to decide, `faults` is the table of what goes wrong and when, which is asked at a handful of places, `damage` keeps the
+//! pristine bytes under damaged ones, `lies` remembers what was acknowledged too early, `space` is a disk that is full, and
+//! the trace (`trace`) only listens.
 //!
 //! **Never**: a clock, a thread's identity, a hash map's order, or a random number that doesn't come from a seed in
-//! [`Keep`]. The same calls on the same disk give the same bytes, the same errors and the same
+//! [`Keep`] or in a [`Fault`]. The same calls on the same disk give the same bytes, the same errors and the same
 //! [`trace_hash`](SimDisk::trace_hash).
 
 mod boundaries;
@@ -180,12 +216,18 @@ impl SimDisk {
 
     /// Plants a fault, for everybody to know; returns its index among all that were planted. It stays planted across
     /// power losses.
+    ///
+    /// # Panics
+    /// If the fault's occasion is number 0, its rate not from 1 to 1000, or its count 0.
     pub fn plant(&self, fault: Fault) -> usize {
         self.lock().faults.plant(fault, true)
     }
 
     /// Plants a fault that nobody is told of and that [`heal`](Self::heal) leaves alone, to prove that it is noticed;
     /// returns its index among all that were planted.
+    ///
+    /// # Panics
+    /// As [`plant`](Self::plant) does.
     pub fn sabotage(&self, fault: Fault) -> usize {
         self.lock().faults.plant(fault, false)
     }

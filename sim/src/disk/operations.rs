@@ -105,6 +105,9 @@ impl State {
         if self.is_struck_by(FaultKind::IgnoreDirectorySync) {
             let count = self.tree.get(directory).pending.len();
             self.lie_about_entries(directory, count);
+            if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
+                self.lie_about_names_above(directory);
+            }
             return Ok(());
         }
         let count = self.tree.get(directory).pending.len();
@@ -285,11 +288,15 @@ impl State {
 
     /// Acknowledges the names that lead to a file.
     fn lie_about_names(&mut self, inode: InodeId) {
-        let mut directory = self.inode(inode).directory;
-        let mut count = self.tree.get(directory).count_through(Node::File(inode));
+        let directory = self.inode(inode).directory;
+        let count = self.tree.get(directory).count_through(Node::File(inode));
         self.lie_about_entries(directory, count);
+        self.lie_about_names_above(directory);
+    }
+
+    fn lie_about_names_above(&mut self, mut directory: DirectoryId) {
         while let Some(parent) = self.tree.get(directory).parent {
-            count = self.tree.get(parent).count_through(Node::Directory(directory));
+            let count = self.tree.get(parent).count_through(Node::Directory(directory));
             self.lie_about_entries(parent, count);
             directory = parent;
         }

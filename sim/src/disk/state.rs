@@ -207,6 +207,7 @@ impl State {
     pub(super) fn fork(&self) -> Self {
         let mut fork = Self { armed: None, trace: self.trace.fork(), ..self.clone() };
         fork.close_all();
+        fork.faults.forget_fired();
         fork
     }
 

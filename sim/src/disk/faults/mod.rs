@@ -99,6 +99,13 @@ impl Occasion {
         matches!(self, Self::Nth(_)).then_some(1)
     }
 
+    fn is_possible(self) -> bool {
+        match self {
+            Self::Nth(number) | Self::Every(number) => number > 0,
+            Self::Rate { permille, .. } => (1..=1000).contains(&permille),
+        }
+    }
+
     /// Seeds the fault's stream, out of which come chances and places.
     fn seed(self) -> u64 {
         match self {

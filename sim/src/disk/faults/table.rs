@@ -69,7 +69,12 @@ impl Planted {
 
 impl FaultTable {
     /// Plants a fault; returns its index.
+    ///
+    /// # Panics
+    /// If it is never due, or may never strike: occasions are counted from 1.
     pub(in crate::disk) fn plant(&mut self, fault: Fault, is_announced: bool) -> usize {
+        assert!(fault.when.is_possible(), "occasions are counted from 1, and rates in thousandths");
+        assert!(fault.count != Some(0), "a fault strikes once at least");
         let random = Streams::new(fault.when.seed()).stream("fault");
         self.planted.push(Planted {
             fault,
@@ -112,6 +117,11 @@ impl FaultTable {
 
     pub(in crate::disk) fn take_fired(&mut self) -> Vec<Fired> {
         std::mem::take(&mut self.fired).into()
+    }
+
+    /// Forgets what has struck, but for how often.
+    pub(in crate::disk) fn forget_fired(&mut self) {
+        self.fired.clear();
     }
 
     fn rearm(&mut self) {

@@ -1,5 +1,8 @@
 //! What holds for faults of every kind: who strikes, how it is counted and told, and what ends it.
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
 use super::*;
 
 #[test]
@@ -97,4 +100,71 @@ fn power_losses_end_no_fault_and_healing_ends_those_that_were_announced() {
     disk.heal();
     assert_eq!(syncs(8), [2, 3]);
     assert_eq!(fired(&fork), [2, 1]);
+}
+
+/// A busy life on a disk with every fault there is, which ends healed; what was told of it.
+fn live_in_trouble(disk: &SimDisk, seed: u64) -> Vec<Fired> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut below = move |bound: u32| u64::from(random.next_u32() % bound);
+    let mut told = Vec::new();
+    for step in 0..400 {
+        let [one, other] = [below(4), below(4)].map(|name| PathBuf::from(format!("f{name}")));
+        let (offset, bytes) = (below(9) * 512, vec![step as u8; below(2000) as usize]);
+        let vfs = disk.vfs();
+        let file = vfs.open(&one, OpenMode::Create);
+        match (below(24), &file) {
+            (0..9, Ok(file)) => drop(file.write_at(&bytes, offset)),
+            (9..14, Ok(file)) => drop(file.read_at(&mut [0; 3000], offset)),
+            (14..18, Ok(file)) => drop(file.sync_data()),
+            (18, Ok(file)) => drop(file.set_size(offset)),
+            (19, _) => drop(vfs.rename(&one, &other)),
+            (20, _) => drop(vfs.remove(&one)),
+            (21, _) => drop(vfs.sync_directory(Path::new("/"))),
+            (22, _) => drop(disk.crash(&random_keep(below(5), step))),
+            _ => {}
+        }
+        told.extend(disk.take_fired());
+    }
+    disk.heal();
+    told
+}
+
+fn random_keep(choice: u64, seed: u64) -> Keep {
+    match choice {
+        0 => Keep::All,
+        1 => Keep::None,
+        2 => Keep::PageCache,
+        _ => random(seed),
+    }
+}
+
+#[test]
+fn the_same_trouble_comes_again_on_every_file_system() {
+    let mut kinds = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let mut options = DiskOptions::default();
+        Profile::ALL[seed as usize % 5].apply(&mut options);
+        let run = |seed| {
+            let disk = SimDisk::new(options);
+            for kind in FaultKind::all().filter(|kind| *kind != FaultKind::SyncReadOnly) {
+                disk.plant(Fault::at_rate(kind, 40, seed));
+            }
+            let told = live_in_trouble(&disk, seed);
+            let fork = disk.fork();
+            assert!(fork.take_fired().is_empty());
+            let [left, right] = [&disk, &fork].map(|disk| {
+                let told = live_in_trouble(disk, seed);
+                (told, disk.trace_hash(), disk.image_hash(), disk.firings())
+            });
+            assert!(left == right, "a fork goes on as the original does");
+            (told, left)
+        };
+        let (told, left) = run(seed);
+        assert!((told.clone(), left.clone()) == run(seed), "seed {seed}");
+        kinds.extend(told.iter().map(|fired| fired.kind));
+        let is_overdue = |fired: &Fired| fired.kind == FaultKind::WriteBackLost;
+        assert!(left.0.iter().all(is_overdue), "a healed disk has no faults, and reports what it owes");
+    }
+    let planted: Vec<_> = FaultKind::all().filter(|kind| *kind != FaultKind::SyncReadOnly).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), planted);
 }
