@@ -27,6 +27,8 @@ pub(in crate::disk) struct FaultTable {
     deferred_count: usize,
     /// Whether older versions of what is overwritten have to be kept.
     wants_history: bool,
+    /// The number of the call that was interrupted last, by whichever fault.
+    interrupted_call: u64,
     /// The fault that is due at the call under way.
     due: Option<Due>,
     fired: VecDeque<Fired>,
@@ -39,8 +41,6 @@ struct Planted {
     is_healed: bool,
     occasions: u64,
     fired: u64,
-    /// The number of the call that it struck last.
-    last_call: u64,
     random: ChaCha8Rng,
 }
 
@@ -76,15 +76,7 @@ impl FaultTable {
         assert!(fault.when.is_possible(), "occasions are counted from 1, and rates in thousandths");
         assert!(fault.count != Some(0), "a fault strikes once at least");
         let random = Streams::new(fault.when.seed()).stream("fault");
-        self.planted.push(Planted {
-            fault,
-            is_announced,
-            is_healed: false,
-            occasions: 0,
-            fired: 0,
-            last_call: 0,
-            random,
-        });
+        self.planted.push(Planted { fault, is_announced, is_healed: false, occasions: 0, fired: 0, random });
         self.rearm();
         self.planted.len() - 1
     }
@@ -139,9 +131,11 @@ impl FaultTable {
             return None;
         }
         planted.fired += 1;
-        planted.last_call = number;
         let is_announced = planted.is_announced;
         self.rearm();
+        if due.kind == FaultKind::Interrupted {
+            self.interrupted_call = number;
+        }
         let call = request.call(number, outcome);
         let fired = Fired { index: due.index, kind: due.kind, is_announced, call };
         if self.fired.len() == FIRED_COUNT_MAX {
@@ -260,7 +254,7 @@ impl State {
             let is_occasion = planted.may_strike()
                 && kind.calls().contains(&call)
                 && planted.fault.scope.covers(request)
-                && !(kind == FaultKind::Interrupted && planted.last_call + 1 == self.io_calls)
+                && !(kind == FaultKind::Interrupted && self.faults.interrupted_call + 1 == self.io_calls)
                 && self.is_occasion(&planted.fault, request);
             if is_occasion && self.faults.planted[index].is_due() {
                 return Some(Due { index, kind, has_struck: false });

@@ -59,3 +59,14 @@ fn an_interrupted_call_has_no_effect_and_succeeds_when_it_is_made_again() {
     assert_eq!(content(&disk, "a").unwrap(), b"new");
     assert_eq!(fired(&disk), [3]);
 }
+
+#[test]
+fn two_faults_that_interrupt_do_not_take_turns_for_ever() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"old");
+    disk.plant(Fault::every(FaultKind::Interrupted, 1));
+    disk.plant(Fault::every(FaultKind::Interrupted, 1));
+    assert!(file.read_at(&mut [0; 3], 0).is_err());
+    assert_eq!(file.read_at(&mut [0; 3], 0).unwrap(), 3);
+    assert!(file.read_at(&mut [0; 3], 0).is_err());
+}
