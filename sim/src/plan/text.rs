@@ -499,6 +499,11 @@ crash call=13 after keep=chosen:0..3+7[0..2+9], call=1 before keep=chosen:
         assert_error(&with_header("crash call=1 amid keep=all"), 2, 14, "before");
         assert_error(&with_header("crash call=1 before keep=some"), 2, 26, "some");
         assert_error(&with_header("crash call=1 before keep=all, call=2"), 2, 37, "before");
+        assert_error(&with_header("crash call=1 before keep=chosen:3+2"), 2, 26, "chosen:3+2");
+        assert_error(&with_header("profile ext5"), 2, 9, "ext5");
+        assert_error(&with_header("order none"), 2, 7, "none");
+        assert_error(&with_header("sizes last"), 2, 7, "last");
+        assert_error(&with_header("c0 verify"), 2, 4, "verify");
         assert_error(&with_header("c0 put \"k\" #1*8\nc0 put \"k\" #1*8"), 3, 15, "line 2");
     }
 

@@ -1,15 +1,19 @@
 //! Shrinking with made-up verdicts, which say exactly what a plan needs to fail; and once with a real store.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use proofmark_model::History;
+use proofmark_model::{History, Key, Mutation, Value};
+use proofmark_vfs::{OpenMode, Vfs, VfsFile};
 
 use super::*;
 use crate::disk::{Choice, CrashReport, IoCall, IoOperation, IoOutcome, Keep};
 use crate::plan::Action;
 use crate::run::{RunStats, StrikeReport, run_plan};
-use crate::store::StoreKind;
+use crate::store::{BatchStore, Batches, StoreKind};
 
 const REASON: (Checker, &str) = (Checker::CrashPrefix, "made-up");
 
@@ -208,4 +212,65 @@ fn a_lost_commit_is_shrunk_to_a_few_lines_that_lose_it_again() {
     let is_client = |step: &Step| matches!(step, Step::Client(_, Action::Begin(_)));
     assert!(printed.steps.iter().filter(|step| is_client(step)).count() <= 3);
     assert_eq!(run(&printed).stats.steps_skipped, 0);
+}
+
+/// A log of slots that end with a mark, as if a slot were written from its beginning to its end.
+struct Marked {
+    file: Box<dyn VfsFile>,
+    state: BTreeMap<Key, Value>,
+}
+
+const SLOT: usize = 64;
+
+impl BatchStore for Marked {
+    fn open(vfs: Arc<dyn Vfs>) -> io::Result<Marked> {
+        let file = vfs.open(Path::new("/slots"), OpenMode::Create)?;
+        vfs.sync_directory(Path::new("/"))?;
+        let mut bytes = vec![0; file.size()? as usize];
+        file.read_exact_at(&mut bytes, 0)?;
+        let slots = bytes.chunks_exact(SLOT).filter(|slot| slot[SLOT - 1] == 1);
+        let key = |slot: &[u8]| slot[..8].iter().copied().take_while(|byte| *byte != 0).collect();
+        let state = slots.map(|slot| (key(slot), slot[24..32].to_vec())).collect();
+        Ok(Marked { file, state })
+    }
+
+    fn apply(&mut self, batch: &[Mutation]) -> io::Result<()> {
+        for Mutation { key, value } in batch {
+            let value = value.as_ref().expect("nothing is removed here");
+            let mut slot = [0; SLOT];
+            slot[SLOT - 1] = 1;
+            slot[..key.len()].copy_from_slice(key);
+            slot[24..32].copy_from_slice(value);
+            self.file.write_all_at(&slot, self.file.size()?)?;
+            self.state.insert(key.clone(), value.clone());
+        }
+        self.file.sync_data()
+    }
+
+    fn state(&self) -> io::Result<BTreeMap<Key, Value>> {
+        Ok(self.state.clone())
+    }
+}
+
+/// What survives matters to the granule here: the mark, and not the value before it.
+#[test]
+fn a_torn_write_is_shrunk_to_the_granules_that_tear_it() {
+    let transactions: String = (1..=8)
+        .map(|id| {
+            format!("c0 begin write\nc0 put \"k{id}\" #{id}*8\nc1 begin read\nc0 commit sync\nc1 abort\n")
+        })
+        .collect();
+    let (before, after) = transactions.split_at(transactions.len() / 8 * 5);
+    let run = |plan: &Plan| run_plan(plan, &Batches::<Marked>::new());
+    let torn = |seed: u64| {
+        let crash = format!("crash call=6 before keep=random:500:{seed}, call=1 before keep=all\n");
+        plan(&format!("granule 8\n\n{before}{crash}{after}"))
+    };
+    let failing = (0..1000).map(torn).find(|plan| run(plan).verdict.is_err()).expect("some tear is found");
+    let shrunk = shrink(&failing, &run, &mut go_on).unwrap();
+    let steps: Vec<String> = shrunk.plan.steps.iter().map(ToString::to_string).collect();
+    let expected =
+        ["c0 begin write", "c0 put \"a\" #1*8", "crash call=3 before keep=chosen:0+1[7]", "c0 commit sync"];
+    assert_eq!(steps, expected, "{}", shrunk.plan);
+    assert!(shrunk.plan.to_string().contains("\ngranule 8\n"), "{}", shrunk.plan);
 }
