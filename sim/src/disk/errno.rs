@@ -83,6 +83,8 @@ impl Errno {
     pub const EIO: Self = Self(EIO);
     /// The device is full.
     pub const ENOSPC: Self = Self(ENOSPC);
+    /// The call is to be made again.
+    pub const EINTR: Self = Self(EINTR);
     /// Every error there is, the likeliest first.
     pub const ALL: [Self; 9] = [
         Self(EIO),

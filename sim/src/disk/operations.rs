@@ -163,6 +163,7 @@ impl State {
         let bytes = match self.bytes_with_room(|page| volatile.has_page(page), offset, bytes.len()) {
             0 if !bytes.is_empty() => {
                 self.stats.writes_without_room += 1;
+                self.miss();
                 return fail(ENOSPC);
             }
             count => &bytes[..count],

@@ -13,8 +13,8 @@ pub enum FaultKind {
     ShortRead,
     /// A write takes some of its bytes, up to any byte or up to a granule, and at least one. Only writes of two bytes count.
     ShortWrite,
-    /// A read or a write fails with `EINTR` and has no effect. It never strikes two calls in a row: whoever makes a call
-    /// again has to come to an end.
+    /// A read or a write fails with `EINTR` and has no effect. No two calls in a row are interrupted, by whichever faults:
+    /// whoever makes a call again has to come to an end.
     Interrupted,
     /// A call of any kind fails and has no effect: the scope says which kinds.
     IoError,

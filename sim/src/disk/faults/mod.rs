@@ -72,6 +72,11 @@ impl Fault {
         self
     }
 
+    /// Whether the caller will make the call again at once, and must not be struck again then, or it never ends.
+    fn interrupts(&self) -> bool {
+        self.kind == FaultKind::Interrupted || self.error == Some(Errno::EINTR)
+    }
+
     fn new(kind: FaultKind, when: Occasion) -> Self {
         Self { kind, error: None, scope: Scope::default(), when, count: when.default_count() }
     }

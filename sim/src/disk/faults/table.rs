@@ -131,9 +131,9 @@ impl FaultTable {
             return None;
         }
         planted.fired += 1;
-        let is_announced = planted.is_announced;
+        let (is_announced, interrupts) = (planted.is_announced, planted.fault.interrupts());
         self.rearm();
-        if due.kind == FaultKind::Interrupted {
+        if interrupts {
             self.interrupted_call = number;
         }
         let call = request.call(number, outcome);
@@ -254,7 +254,7 @@ impl State {
             let is_occasion = planted.may_strike()
                 && kind.calls().contains(&call)
                 && planted.fault.scope.covers(request)
-                && !(kind == FaultKind::Interrupted && self.faults.interrupted_call + 1 == self.io_calls)
+                && !(planted.fault.interrupts() && self.faults.interrupted_call + 1 == self.io_calls)
                 && self.is_occasion(&planted.fault, request);
             if is_occasion && self.faults.planted[index].is_due() {
                 return Some(Due { index, kind, has_struck: false });

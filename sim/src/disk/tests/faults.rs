@@ -69,14 +69,15 @@ fn one_fault_strikes_a_call_and_those_behind_it_do_not_see_it() {
 fn a_fault_waits_where_the_call_fails_by_itself() {
     let disk = disk(512);
     let file = durable(&disk, "a", b"old");
-    disk.plant(Fault::once(FaultKind::LostWrite, 1));
-    disk.limit_space(Some(0));
-    file.write_at(b"new", 1 << 20).unwrap_err();
-    assert_eq!(fired(&disk), [0]);
-    disk.limit_space(None);
-    file.write_all_at(b"new", 0).unwrap();
-    assert_eq!(fired(&disk), [1]);
-    assert_eq!(content(&disk, "a").unwrap(), b"old");
+    for kind in [FaultKind::LostWrite, FaultKind::PartialWrite, FaultKind::ShortWrite] {
+        disk.limit_space(Some(0));
+        disk.plant(Fault::once(kind, 1));
+        file.write_at(b"new", 1 << 20).unwrap_err();
+        assert_eq!(fired(&disk).last(), Some(&0), "{kind}");
+        disk.limit_space(None);
+        let _ = file.write_at(b"new", 0);
+        assert_eq!(fired(&disk).last(), Some(&1), "{kind}");
+    }
 }
 
 #[test]
