@@ -252,3 +252,39 @@ fn dropping_the_store_keeps_every_commit() {
         assert_eq!(store.verify(), Ok(true));
     }
 }
+
+/// A finding in redb 4.4.0, kept as it is: `corpora/findings/redb/failed-sync.md` tells it. If this fails after redb was
+/// exchanged for a newer one, that one is better.
+#[test]
+fn reopening_after_a_failed_sync_may_cost_the_database() {
+    for (two_phase_commit, is_lost) in [(false, true), (true, false)] {
+        let disk = SimDisk::default();
+        let config = Config { two_phase_commit, ..Config::default() };
+        let [first, second, third, _] = key_of_each();
+        let mut store = Redb.open(disk.vfs(), &config).unwrap();
+        put(&mut store, &first, 1, Durability::Sync);
+        // As on Linux: the sync fails, and what it should have written is clean from then on, readable, and never written.
+        disk.plant("sync-lost nth=1".parse().unwrap());
+        let mut writer = store.begin_write().unwrap();
+        writer.put(&second, &unique_value(2, 300)).unwrap();
+        assert!(writer.commit(Durability::Sync).is_err());
+        // "Previous I/O error occurred. Please close and re-open the database."
+        drop(store);
+        let mut store = Redb.open(disk.vfs(), &config).unwrap();
+        put(&mut store, &third, 3, Durability::Sync);
+        disk.power_off();
+        drop(store);
+        disk.crash(&Keep::None);
+        let opened = Redb.open(disk.vfs(), &config);
+        match opened.map(|mut store| keys(&mut store)) {
+            Ok(found) => assert!(!is_lost && found.contains(&first) && found.contains(&third)),
+            Err(error) => {
+                assert!(is_lost);
+                assert_eq!(
+                    error.to_string(),
+                    "DB corrupted: Failed to repair database. All roots are corrupted"
+                );
+            }
+        }
+    }
+}
