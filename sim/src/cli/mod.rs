@@ -11,10 +11,13 @@
 //! Answers go to standard output; progress and errors go to standard error. A command that fails has changed nothing
 //! on disk, or says what it has changed. Colour appears on terminals only. Nothing here decides what a seed does: it asks the library, and prints.
 
+mod audit;
 mod clock;
 mod db;
 mod determinism;
+mod explore;
 mod interrupt;
+mod meter;
 mod narrative;
 mod output;
 mod plan;
@@ -29,9 +32,10 @@ mod violation;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
+use std::thread;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -78,6 +82,12 @@ enum Command {
     /// Make a plan that fails small.
     #[command(after_help = shrink::EXAMPLES)]
     Shrink(ShrinkArguments),
+    /// Lose the power everywhere in one run, in every legal way up to a bound.
+    #[command(after_help = explore::EXAMPLES)]
+    Explore(explore::ExploreArguments),
+    /// Remove each sync of a run in turn, and see who misses it.
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::AuditArguments),
     /// Look into a database directory of the engine, or move what is in it.
     #[command(subcommand, after_help = db::EXAMPLES)]
     Db(db::DbCommand),
@@ -196,6 +206,8 @@ fn carry_out(command: Command) -> anyhow::Result<Ending> {
         Command::Replay(arguments) => replay::replay(&arguments, &mut out),
         Command::Plan(arguments) => plan::plan(&arguments, &mut out),
         Command::Shrink(arguments) => shrink::shrink_plan(&arguments, &mut out),
+        Command::Explore(arguments) => explore::explore(&arguments, &mut out),
+        Command::Audit(arguments) => audit::audit(&arguments, &mut out),
         Command::Db(command) => db::carry_out(&command, &mut out),
     };
     // What was found before a failure is printed before it.
@@ -227,6 +239,11 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn store_parser() -> impl TypedValueParser<Value = StoreKind> {
     PossibleValuesParser::new(StoreKind::ALL.map(StoreKind::name)).try_map(|name| name.parse::<StoreKind>())
+}
+
+/// How many processors there are to work on.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

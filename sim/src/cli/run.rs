@@ -1,8 +1,7 @@
 //! `proofmark run`: many seeds, and one table of what was done.
 
 use std::io::Write;
-use std::num::{NonZeroU64, NonZeroUsize};
-use std::thread;
+use std::num::NonZeroU64;
 
 use anyhow::{Context, bail};
 use proofmark_sim::campaign::{Campaign, Summary};
@@ -15,7 +14,7 @@ use super::determinism::Hashes;
 use super::interrupt::Interrupt;
 use super::output::{STYLE_BAD, STYLE_GOOD, STYLE_NOTABLE, grouped};
 use super::progress::{Goal, Progress};
-use super::{Ending, RunArguments, determinism, summary, violation};
+use super::{Ending, RunArguments, determinism, processors, summary, violation};
 
 pub(super) const EXAMPLES: &str = "\
 Every violation is printed with the command that reproduces it; after the tenth the run ends.
@@ -83,7 +82,6 @@ fn campaign(arguments: &RunArguments) -> anyhow::Result<Campaign<'static>> {
     {
         bail!("there are not so many seeds from {first_seed} on: the largest is {}", u64::MAX);
     }
-    let processors = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = jobs.map_or_else(processors, usize::from);
     let factory = store.factory();
     Ok(Campaign { store: *store, factory, first_seed, seed_count, jobs, violations_max: VIOLATIONS_MAX })

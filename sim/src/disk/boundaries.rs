@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use proofmark_vfs::OpenMode;
 
 use super::SimDisk;
+use super::callers::{Caller, callers};
 use super::crash::Moment;
 use super::state::State;
 use super::trace::{IoCall, IoOperation, IoOutcome, Request};
@@ -20,12 +21,15 @@ pub struct Boundary {
     pub call: IoCall,
     /// The disk, on which nobody has anything open.
     pub disk: SimDisk,
+    /// Of a sync, if that was asked for: the functions of the store that led to it, the innermost first.
+    pub callers: Vec<Caller>,
 }
 
 /// The boundaries that are kept, if any are asked for. A fork keeps none.
 #[derive(Debug, Default)]
 pub(super) struct Boundaries {
     calls: Option<RangeInclusive<u64>>,
+    names_callers: bool,
     kept: Vec<Boundary>,
 }
 
@@ -36,9 +40,9 @@ impl Clone for Boundaries {
 }
 
 impl State {
-    /// From now on keeps the boundaries at the calls with these numbers.
-    pub(super) fn keep_boundaries(&mut self, calls: RangeInclusive<u64>) {
-        self.boundaries = Boundaries { calls: Some(calls), kept: Vec::new() };
+    /// From now on keeps the boundaries at the calls with these numbers, and who makes those that are syncs.
+    pub(super) fn keep_boundaries(&mut self, calls: RangeInclusive<u64>, names_callers: bool) {
+        self.boundaries = Boundaries { calls: Some(calls), names_callers, kept: Vec::new() };
     }
 
     /// Hands over the boundaries that were kept since the last time.
@@ -52,12 +56,20 @@ impl State {
         if self.boundaries.calls.as_ref().is_some_and(is_wanted) && request.operation.changes_durability() {
             let call = request.call(self.io_calls, IoOutcome::PowerLost(Moment::Before));
             let disk = SimDisk(Arc::new(Mutex::new(self.fork())));
-            self.boundaries.kept.push(Boundary { call, disk });
+            let wants_callers = self.boundaries.names_callers && request.operation.is_sync();
+            let callers = if wants_callers { callers() } else { Vec::new() };
+            self.boundaries.kept.push(Boundary { call, disk, callers });
         }
     }
 }
 
 impl IoOperation {
+    /// Whether it makes something durable.
+    #[must_use]
+    pub fn is_sync(self) -> bool {
+        matches!(self, Self::SyncData | Self::SyncAll | Self::SyncDirectory)
+    }
+
     /// Whether a power loss after it may leave something else than one before it.
     fn changes_durability(self) -> bool {
         match self {

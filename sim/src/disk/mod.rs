@@ -99,6 +99,7 @@
 //! [`trace_hash`](SimDisk::trace_hash).
 
 mod boundaries;
+mod callers;
 mod choice;
 mod crash;
 mod damage;
@@ -130,6 +131,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proofmark_vfs::Vfs;
 
 pub use self::boundaries::Boundary;
+pub use self::callers::Caller;
 pub use self::choice::{Choice, Survival};
 pub use self::crash::{CrashPoint, CrashReport, Keep, Moment};
 pub use self::faults::{Fault, FaultKind, Fired, Glob, IoKind, Occasion, Scope};
@@ -317,7 +319,12 @@ impl SimDisk {
     /// From now on keeps the [`Boundary`] at each call with a number in this range that changes what a power loss could
     /// leave. Forks keep none.
     pub fn keep_boundaries(&self, calls: RangeInclusive<u64>) {
-        self.lock().keep_boundaries(calls);
+        self.lock().keep_boundaries(calls, false);
+    }
+
+    /// The same, and with each boundary at a sync the functions of the store that led to it.
+    pub fn keep_boundaries_with_callers(&self, calls: RangeInclusive<u64>) {
+        self.lock().keep_boundaries(calls, true);
     }
 
     /// The boundaries that were kept since the last time.

@@ -18,6 +18,8 @@ use super::state::{Owner, State};
 /// One pending effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingEffect {
+    /// Its place among all effects that there ever were, by which it is known for as long as it is pending.
+    pub sequence: u64,
     /// What it is.
     pub kind: EffectKind,
     /// How many parts of it survive or vanish on their own: the granules of a write, or 1.
@@ -99,7 +101,8 @@ impl State {
                         }
                         FileEffect::Size(size) => EffectKind::Size { path, size: *size },
                     };
-                    PendingEffect { kind, part_count, changed: changed[&id][index].clone(), after }
+                    let sequence = self.inodes[&id].pending[index].sequence;
+                    PendingEffect { sequence, kind, part_count, changed: changed[&id][index].clone(), after }
                 }
                 Owner::Directory(id, index) => {
                     let above = directories.get(&id).map_or(Path::new("?"), PathBuf::as_path);
@@ -110,7 +113,8 @@ impl State {
                             EffectKind::Rename { from: above.join(&**from), to: above.join(&**to) }
                         }
                     };
-                    PendingEffect { kind, part_count, changed: vec![true], after }
+                    let sequence = self.tree.get(id).pending[index].sequence;
+                    PendingEffect { sequence, kind, part_count, changed: vec![true], after }
                 }
             })
             .collect()

@@ -3,7 +3,9 @@
 use proofmark_model::Violation;
 
 use super::Exploration;
+use super::follow_up::FollowUp;
 use super::recording::Recording;
+use super::unit::Unit;
 use crate::disk::{Granule, Keep, Moment, Profile};
 use crate::plan::{Plan, Step, Strike};
 use crate::run::run_plan;
@@ -69,4 +71,28 @@ impl Finding {
 fn is_same(verdict: &Result<(), Violation>, violation: &Violation) -> bool {
     let same = |found: &Violation| (found.checker, found.kind) == (violation.checker, violation.kind);
     verdict.as_ref().err().is_some_and(same)
+}
+
+impl Exploration<'_> {
+    /// The strictest profile, and with it the coarsest granule, under which the power loss before the same call shows the
+    /// same violation; none if it takes the plan's own mixture of rules.
+    pub fn needs(&self, finding: &Finding) -> Option<Need> {
+        let granules = Granule::ALL.into_iter().rev();
+        let needs = Profile::ALL
+            .into_iter()
+            .flat_map(|profile| granules.clone().map(move |granule| Need { profile, granule }));
+        let shows = |need: &Need| {
+            let mut plan = self.plan.clone();
+            need.profile.apply(&mut plan.disk);
+            plan.disk.granule = need.granule;
+            let recording = Recording::new(&plan, self.factory, finding.call..=finding.call);
+            let moments = recording.moments(self.factory);
+            let exploration = Exploration { plan: &plan, jobs: 1, ..*self };
+            let follow_up = FollowUp::new(&plan);
+            let unit = Unit { exploration: &exploration, recording: &recording, follow_up: &follow_up };
+            let found = unit.explore(&moments, &|| false).finding.map(|found| found.violation);
+            is_same(&found.map_or(Ok(()), Err), &finding.violation)
+        };
+        needs.into_iter().find(shows)
+    }
 }

@@ -356,6 +356,7 @@ mod tests {
     /// Effects as a boundary would show them: each with so many granules, all of which change.
     fn effects(part_counts: &[u64]) -> Vec<PendingEffect> {
         let effect = |(index, part_count): (usize, &u64)| PendingEffect {
+            sequence: index as u64,
             kind: EffectKind::Data {
                 path: Arc::from(PathBuf::from(format!("f{index}"))),
                 offset: 0,

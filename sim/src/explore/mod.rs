@@ -15,11 +15,13 @@
 //! [`WINDOW_CALLS`] I/O calls is explored at a time, and only its forks are held: they share what they have in common,
 //! so that memory is bounded by what the run writes within a window.
 
+mod audit;
 mod finding;
 mod follow_up;
 mod images;
 mod judge;
 mod recording;
+mod sites;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -34,11 +36,13 @@ use std::thread;
 
 use proofmark_model::Violation;
 
+pub use self::audit::{Audit, AuditReport, Necessity};
 pub use self::finding::{Finding, Need};
 use self::follow_up::FollowUp;
-use self::recording::{Moment, Recording};
+use self::recording::{ALL_CALLS, Moment, Recording};
+pub use self::sites::{Activity, Site};
 use self::unit::Unit;
-pub use self::workload::built_in;
+pub use self::workload::{built_in, built_in_for_audit};
 use crate::disk::IoCall;
 use crate::plan::Plan;
 use crate::store::StoreFactory;
@@ -137,7 +141,7 @@ impl Exploration<'_> {
         progress: impl Fn(&Coverage) + Sync,
     ) -> Result<Coverage, ExplorationError> {
         assert!(self.jobs > 0, "somebody has to do the work");
-        let whole = Recording::new(self.plan, self.factory, 1..=u64::MAX - 1);
+        let whole = Recording::new(self.plan, self.factory, ALL_CALLS);
         if let Err(violation) = whole.verdict() {
             return Err(ExplorationError::Unsound(Box::new(violation.clone())));
         }

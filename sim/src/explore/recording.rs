@@ -9,6 +9,9 @@ use crate::plan::{CrashSpec, Plan, Step, Strike};
 use crate::run::{Place, Recorded, record_plan};
 use crate::store::StoreFactory;
 
+/// The numbers of all I/O calls.
+pub(super) const ALL_CALLS: RangeInclusive<u64> = 1..=u64::MAX;
+
 /// One run of a plan.
 #[derive(Debug)]
 pub(super) struct Recording {
@@ -27,7 +30,15 @@ pub(super) struct Moment<'a> {
 impl Recording {
     /// Runs `plan`, and keeps the boundaries at the calls with these numbers.
     pub(super) fn new(plan: &Plan, factory: &dyn StoreFactory, calls: RangeInclusive<u64>) -> Recording {
-        let recorded = record_plan(plan, factory, calls);
+        Recording::of(record_plan(plan, factory, calls, false))
+    }
+
+    /// Runs `plan`, and keeps every boundary, and who made the syncs.
+    pub(super) fn with_callers(plan: &Plan, factory: &dyn StoreFactory) -> Recording {
+        Recording::of(record_plan(plan, factory, ALL_CALLS, true))
+    }
+
+    fn of(recorded: Recorded) -> Recording {
         let end = recorded.places.iter().find(|place| place.slot.is_none());
         let end = end.map_or(u64::MAX, |place| place.calls_before + 1);
         Recording { recorded, end }
@@ -41,6 +52,11 @@ impl Recording {
     /// How many I/O calls the run made.
     pub(super) fn call_count(&self) -> u64 {
         self.recorded.run.stats.io_calls
+    }
+
+    /// The I/O calls that a fault struck which nobody was told of.
+    pub(super) fn sabotaged_calls(&self) -> &[u64] {
+        &self.recorded.sabotaged_calls
     }
 
     pub(super) fn events(&self) -> &[Event] {

@@ -7,11 +7,11 @@ use proofmark_model::{Event, Violation};
 
 use super::finding::{Finding, Loss};
 use super::follow_up::FollowUp;
-use super::images::{Images, Legal};
+use super::images::{Class, Images, Legal};
 use super::judge::Judge;
 use super::recording::{Moment, Recording};
 use super::{BoundaryReport, Exploration, GroupReport};
-use crate::disk::{Keep, SimDisk};
+use crate::disk::{Choice, Keep, SimDisk};
 use crate::plan::Step;
 use crate::run::{Resumed, resume};
 
@@ -27,7 +27,7 @@ pub(super) struct Unit<'a> {
 }
 
 /// What is known about the images of a group.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     judge: Judge<'a>,
     past: &'a [Event],
     seen: BTreeSet<u64>,
@@ -42,20 +42,13 @@ impl Unit<'_> {
     pub(super) fn explore(self, group: &[Moment<'_>], should_stop: &impl Fn() -> bool) -> GroupReport {
         let mut report = GroupReport::default();
         let Some(first) = group.first() else { return report };
-        let past = &self.recording.events()[..first.event_count];
-        let mut known = Known {
-            judge: Judge::new(past),
-            past,
-            seen: BTreeSet::new(),
-            seen_in_recovery: BTreeSet::new(),
-            pasts: Vec::new(),
-        };
+        let mut known = self.known(first.event_count);
         for moment in group {
             if should_stop() {
                 report.was_stopped = true;
                 break;
             }
-            let (boundary, finding) = self.boundary(moment, &mut known);
+            let (boundary, finding) = self.boundary(moment, &mut known, Vec::new());
             report.boundaries.push(boundary);
             if let Some(finding) = finding {
                 report.finding = Some(finding);
@@ -65,7 +58,25 @@ impl Unit<'_> {
         report
     }
 
-    fn boundary(self, moment: &Moment<'_>, known: &mut Known<'_>) -> (BoundaryReport, Option<Finding>) {
+    /// What is known before anything was tried, after so many events.
+    pub(super) fn known(&self, event_count: usize) -> Known<'_> {
+        let past = &self.recording.events()[..event_count];
+        Known {
+            judge: Judge::new(past),
+            past,
+            seen: BTreeSet::new(),
+            seen_in_recovery: BTreeSet::new(),
+            pasts: Vec::new(),
+        }
+    }
+
+    /// Explores one boundary; these images first.
+    pub(super) fn boundary(
+        self,
+        moment: &Moment<'_>,
+        known: &mut Known<'_>,
+        first: Vec<Choice>,
+    ) -> (BoundaryReport, Option<Finding>) {
         let boundary = moment.boundary;
         let Exploration { bound, depth, .. } = *self.exploration;
         let effects = boundary.disk.pending();
@@ -87,7 +98,8 @@ impl Unit<'_> {
         let mut finding = self.image(moment, &Keep::PageCache, known, &mut report);
         let mut left = bound;
         let mut share = 0;
-        for class in images.classes(bound) {
+        let first = Class { share: first.len(), choices: Box::new(first.into_iter()) };
+        for class in [first].into_iter().chain(images.classes(bound)) {
             share += class.share;
             for choice in class.choices {
                 if finding.is_some() || left == 0 || share == 0 {

@@ -8,7 +8,8 @@ use std::ops::Bound;
 
 use proofmark_model::{ClientId, Durability, KeyRange, Operation, unique_value};
 
-use crate::plan::{Action, Begin, Config, Plan, Retention, Step};
+use crate::disk::{Fault, FaultKind, IoKind, Keep, Moment};
+use crate::plan::{Action, Begin, Config, CrashSpec, Plan, Retention, Step, Strike};
 use crate::store::StoreKind;
 
 /// How many rounds of commits there are.
@@ -34,6 +35,47 @@ pub fn built_in(store: StoreKind) -> Plan {
     }
     plan.steps = writer.steps;
     plan
+}
+
+/// The runs that are audited when nobody names another: the workload with a backup and with checkpoints that fail, and
+/// two that recover from whatever there is to recover from, deaths of the process and power losses that lose nothing.
+pub fn built_in_for_audit(store: StoreKind) -> Vec<Plan> {
+    let mut plain = built_in(store);
+    plain.steps.push(Step::Backup);
+    let mut writer = Writer { steps: plain.steps, values_used: 1000 };
+    for end in [Step::Checkpoint, Step::Compact] {
+        writer.write(0, Action::Commit(Durability::Buffered), |writer| writer.put(0, 3, 300));
+        // It fails after the log went on in a new segment, in which the next commit is then acknowledged.
+        writer.steps.extend([Step::Fault(failing_write("data")), end]);
+        writer.write(0, Action::Commit(Durability::Sync), |writer| writer.put(0, 4, 300));
+    }
+    plain.steps = writer.steps;
+    let with = |keep| Plan { steps: crashes(&keep), ..built_in(store) };
+    vec![plain, with(Keep::PageCache), with(Keep::All)]
+}
+
+/// Steps that crash in the creation, with commits in doubt, and at each call of a checkpoint and of a compaction in turn.
+fn crashes(keep: &Keep) -> Vec<Step> {
+    let mut writer = Writer { steps: vec![crash(24, keep.clone())], values_used: 0 };
+    let checkpoints = (1..=18).map(|call| (call, Step::Checkpoint));
+    let compactions = (8..=26).map(|call| (call, Step::Compact));
+    for (call, step) in checkpoints.chain(compactions) {
+        writer.write(0, Action::Commit(Durability::Sync), |writer| writer.put(0, call * 3, 80));
+        writer.write(0, Action::Commit(Durability::Buffered), |writer| writer.put(0, call * 5, 700));
+        writer.steps.extend([crash(call, keep.clone()), step]);
+    }
+    writer.steps
+}
+
+/// The next write to a file of this name fails.
+fn failing_write(name: &str) -> Fault {
+    let mut fault = Fault::once(FaultKind::IoError, 1).on(IoKind::Write);
+    fault.scope.file = Some(name.parse().expect("a name is a pattern"));
+    fault
+}
+
+fn crash(call: u64, keep: Keep) -> Step {
+    Step::Crash(CrashSpec { strikes: vec![Strike { call, moment: Moment::Before, keep }] })
 }
 
 struct Writer {

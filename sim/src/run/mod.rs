@@ -116,16 +116,30 @@ pub(crate) struct Recorded {
     pub(crate) places: Vec<Place>,
     /// Those that were asked for.
     pub(crate) boundaries: Vec<Boundary>,
+    /// The I/O calls that a fault struck which nobody was told of.
+    pub(crate) sabotaged_calls: Vec<u64>,
 }
 
-/// Runs a plan on a store, and keeps the boundaries at the calls with these numbers.
-pub(crate) fn record_plan(plan: &Plan, factory: &dyn StoreFactory, calls: RangeInclusive<u64>) -> Recorded {
+/// Runs a plan on a store, and keeps the boundaries at the calls with these numbers; those of syncs with who made them, if
+/// that is asked for.
+pub(crate) fn record_plan(
+    plan: &Plan,
+    factory: &dyn StoreFactory,
+    calls: RangeInclusive<u64>,
+    with_callers: bool,
+) -> Recorded {
     let disk = prepare(plan);
-    disk.keep_boundaries(calls);
+    if with_callers {
+        disk.keep_boundaries_with_callers(calls);
+    } else {
+        disk.keep_boundaries(calls);
+    }
     let outcome = carry_out(plan, factory, Ending::PowerLoss, &disk, Recorder::new(false));
     let event_calls = outcome.recording.calls.clone();
     let places = outcome.places.clone();
-    Recorded { run: outcome.judge(), event_calls, places, boundaries: disk.take_boundaries() }
+    let sabotaged_calls = outcome.recording.sabotaged_calls.clone();
+    let boundaries = disk.take_boundaries();
+    Recorded { run: outcome.judge(), event_calls, places, boundaries, sabotaged_calls }
 }
 
 fn run(plan: &Plan, factory: &dyn StoreFactory, ending: Ending, with_lines: bool) -> Run {

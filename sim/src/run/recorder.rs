@@ -15,6 +15,7 @@ pub(super) struct Recorder {
     steps: Vec<Option<usize>>,
     /// For each event, how many I/O calls had been made.
     calls: Vec<u64>,
+    sabotaged_calls: Vec<u64>,
     step: Option<usize>,
     hash: Xxh3,
     lines: Option<Vec<String>>,
@@ -26,6 +27,8 @@ pub(super) struct Recording {
     pub(super) history: History,
     pub(super) steps: Vec<Option<usize>>,
     pub(super) calls: Vec<u64>,
+    /// The I/O calls that a fault struck which nobody was told of.
+    pub(super) sabotaged_calls: Vec<u64>,
     pub(super) trace_hash: u64,
     pub(super) lines: Option<Vec<String>>,
     pub(super) ladder: Option<Ladder>,
@@ -38,6 +41,7 @@ impl Recorder {
             history: History::default(),
             steps: Vec::new(),
             calls: Vec::new(),
+            sabotaged_calls: Vec::new(),
             step: None,
             hash: Xxh3::new(),
             lines: with_lines.then(Vec::new),
@@ -82,6 +86,11 @@ impl Recorder {
         self.calls.push(disk.io_calls());
     }
 
+    /// Remembers the I/O call with this number as one that a fault struck which nobody was told of.
+    pub(super) fn sabotaged(&mut self, call: u64) {
+        self.sabotaged_calls.push(call);
+    }
+
     /// Takes in what the disk did since the last event.
     pub(super) fn disk_lines(&mut self, disk: &SimDisk) {
         if let Some(lines) = &mut self.lines {
@@ -101,6 +110,7 @@ impl Recorder {
             history: self.history,
             steps: self.steps,
             calls: self.calls,
+            sabotaged_calls: self.sabotaged_calls,
             trace_hash: self.hash.digest(),
             lines: self.lines,
             ladder: self.ladder,

@@ -5,6 +5,7 @@
 mod arguments;
 mod command;
 mod database;
+mod explore;
 mod replay;
 mod run;
 mod shrink;

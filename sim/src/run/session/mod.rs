@@ -270,7 +270,9 @@ impl<'a> Session<'a> {
         let mut has_fired = false;
         for fired in self.disk.take_fired() {
             self.stats.count_fault(&fired);
-            if fired.is_announced {
+            if !fired.is_announced {
+                self.recorder.sabotaged(fired.call.number);
+            } else {
                 has_fired = true;
                 self.is_impaired = true;
                 let (class, call) = (fired.class(), fired.to_string());
@@ -307,6 +309,9 @@ impl<'a> Session<'a> {
     pub(super) fn finish(mut self) -> (Recording, RunStats) {
         for fired in self.disk.take_fired() {
             self.stats.count_fault(&fired);
+            if !fired.is_announced {
+                self.recorder.sabotaged(fired.call.number);
+            }
         }
         self.stats.io_calls = self.disk.io_calls();
         self.stats.disk = self.disk.stats();

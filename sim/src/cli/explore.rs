@@ -1,0 +1,295 @@
+//! `proofmark explore`: one run, and every power loss in it.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, value_parser};
+use proofmark_sim::disk::{DiskOptions, Granule, Profile};
+use proofmark_sim::explore::{BoundaryReport, Coverage, Exploration, Finding, built_in};
+use proofmark_sim::plan::Plan;
+use proofmark_sim::run::run_plan;
+use proofmark_sim::store::StoreKind;
+
+use super::clock::Stopwatch;
+use super::interrupt::Interrupt;
+use super::meter::Meter;
+use super::output::{Figures, STYLE_BAD, STYLE_GOOD, STYLE_NOTABLE, grouped};
+use super::subject::Subject;
+use super::{Ending, JOBS_MAX, parse_duration, plan_file, processors, store_parser, violation};
+
+pub(super) const EXAMPLES: &str = "\
+Before each I/O call that changes what a power loss could leave, the legal images of the disk are enumerated:
+everything and nothing, every prefix, one or two effects missing or alone, sizes apart from bytes, torn writes, random
+subsets, and all there are where there are few. Each new one is recovered, read, verified, written to, and recovered
+again. Without a seed or a plan, a workload is explored that was made for it.
+
+Exit code: 0 if every promise was kept, 1 if one was broken, 2 if there is nothing to explore, 130 after Ctrl-C.
+
+Examples:
+  proofmark explore
+  proofmark explore --profile ext4-ordered --granule 512 --bound 5000
+  proofmark explore --store redb --depth 2 --time 10m
+  proofmark explore 1234 --save lost-commit.plan";
+
+#[derive(Debug, Args)]
+pub(super) struct ExploreArguments {
+    #[command(flatten)]
+    subject: ExploredArguments,
+    /// How many power losses follow one another: 2 strikes inside of recoveries as well.
+    #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = value_parser!(u8).range(1..=2))]
+    depth: u8,
+    /// The most images of one boundary that are recovered.
+    #[arg(long, value_name = "N", default_value = "1000")]
+    bound: NonZeroUsize,
+    /// Explore no further after this long, such as 90s, 10m or 1h.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    time: Option<Duration>,
+    /// Print a line for each boundary.
+    #[arg(long)]
+    boundaries: bool,
+    /// Write the plan of a violation to a new file, instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+/// What is explored, and by how many.
+#[derive(Debug, Args)]
+pub(super) struct ExploredArguments {
+    /// A seed, which is a number, or a plan file, which is anything else [default: a workload made for this].
+    #[arg(value_name = "SEED|PLAN-FILE")]
+    target: Option<OsString>,
+    /// The store to run on [default: the plan's; the engine otherwise].
+    #[arg(long, value_parser = store_parser())]
+    store: Option<StoreKind>,
+    /// What the file system orders by itself [default: the plan's; posix-worst for the built-in workload].
+    #[arg(long, value_name = "NAME", value_parser = profile_parser())]
+    profile: Option<Profile>,
+    /// The unit in which writes tear, in bytes [default: the profile's, or the plan's].
+    #[arg(long, value_name = "BYTES", value_parser = granule_parser())]
+    granule: Option<Granule>,
+    /// How many threads work, at most 1024; results do not depend on it [default: one for each processor].
+    #[arg(long, value_name = "J", value_parser = value_parser!(u16).range(1..=JOBS_MAX))]
+    jobs: Option<u16>,
+}
+
+impl ExploredArguments {
+    /// The plans, and what they are called. There is one at least.
+    pub(super) fn plans(&self, default: fn(StoreKind) -> Vec<Plan>) -> anyhow::Result<(Vec<Plan>, String)> {
+        let (mut plans, name) = match &self.target {
+            Some(target) => {
+                let subject = Subject::find(target, self.store)?;
+                let name = subject.to_string();
+                (vec![subject.plan], name)
+            }
+            None => {
+                let mut plans = default(self.store.unwrap_or_default());
+                plans.iter_mut().for_each(|plan| Profile::PosixWorst.apply(&mut plan.disk));
+                (plans, "the built-in workload".to_owned())
+            }
+        };
+        for plan in &mut plans {
+            if let Some(profile) = self.profile {
+                profile.apply(&mut plan.disk);
+            }
+            plan.disk.granule = self.granule.unwrap_or(plan.disk.granule);
+        }
+        Ok((plans, name))
+    }
+
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.and_then(NonZeroU16::new).map_or_else(processors, |jobs| usize::from(jobs.get()))
+    }
+}
+
+/// The names of all profiles.
+const PROFILES: [&str; 5] = ["strict", "btrfs", "ext4-ordered", "xfs", "posix-worst"];
+/// The names of all granules.
+const GRANULES: [&str; 5] = ["1", "8", "64", "512", "4096"];
+
+fn profile_parser() -> impl TypedValueParser<Value = Profile> {
+    PossibleValuesParser::new(PROFILES).try_map(|name| name.parse::<Profile>())
+}
+
+fn granule_parser() -> impl TypedValueParser<Value = Granule> {
+    PossibleValuesParser::new(GRANULES).try_map(|name| name.parse::<Granule>())
+}
+
+/// Explores, and prints what was covered and the first violation.
+pub(super) fn explore(arguments: &ExploreArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
+    let (plans, name) = arguments.subject.plans(|store| vec![built_in(store)])?;
+    let plan = plans.first().expect("there is something to explore");
+    let exploration = Exploration {
+        plan,
+        factory: plan.store.factory(),
+        depth: arguments.depth,
+        bound: arguments.bound.get(),
+        jobs: arguments.subject.jobs(),
+    };
+    let interrupt = Interrupt::listen()?;
+    let stopwatch = Stopwatch::start();
+    let meter = Meter::start("boundaries", stopwatch);
+    let should_stop =
+        || interrupt.is_requested() || arguments.time.is_some_and(|time| stopwatch.elapsed() >= time);
+    let show = |coverage: &Coverage| {
+        let message = format!(", {} states", grouped(coverage.states()));
+        meter.show(coverage.boundaries.len(), coverage.boundary_count, &message);
+    };
+    let coverage = exploration.run(should_stop, show).with_context(|| format!("cannot explore {name}"))?;
+    let elapsed = stopwatch.elapsed();
+    meter.finish();
+
+    writeln!(out, "{name} on {}, {}", plan.store, conditions(&plan.disk))?;
+    if arguments.boundaries {
+        write_boundaries(&coverage, plan, out)?;
+    }
+    writeln!(out, "{}", figures(&coverage, elapsed).render())?;
+    if let Some(finding) = &coverage.finding {
+        report(finding, &exploration, arguments.save.as_ref(), out)?;
+        return Ok(Ending::Unsound);
+    }
+    writeln!(out, "{STYLE_GOOD}no violation{STYLE_GOOD:#}")?;
+    if coverage.was_stopped {
+        let (done, count) = (coverage.boundaries.len(), coverage.boundary_count);
+        writeln!(out, "{STYLE_NOTABLE}stopped{STYLE_NOTABLE:#} after {done} of {count} boundaries")?;
+    }
+    Ok(if interrupt.is_requested() && coverage.was_stopped { Ending::Interrupted } else { Ending::Sound })
+}
+
+/// The rules of a disk, in words.
+pub(super) fn conditions(disk: &DiskOptions) -> String {
+    let profile =
+        Profile::of(disk).map_or_else(|| "its own rules".to_owned(), |profile| format!("profile {profile}"));
+    format!("{profile}, granule {}", disk.granule)
+}
+
+fn figures(coverage: &Coverage, elapsed: Duration) -> Figures {
+    let seconds = elapsed.as_secs_f64().max(0.001);
+    let in_recovery = coverage.boundaries.iter().map(|boundary| boundary.states_in_recovery).sum();
+    let mut figures = Figures::new();
+    figures
+        .text("boundaries", &format!("{} of {}", coverage.boundaries.len(), coverage.boundary_count))
+        .count("  of which every legal image was recovered", coverage.exhausted() as u64)
+        .count("states recovered", coverage.states())
+        .count("  at the boundaries of recoveries", in_recovery)
+        .text("states legal", &legal(coverage))
+        .count("recoveries", coverage.recoveries())
+        .count("  a second", (coverage.recoveries() as f64 / seconds) as u64)
+        .text("elapsed", &format!("{seconds:.1} s"));
+    figures
+}
+
+/// How many states there are to recover: those of boundaries that were exhausted, and a bound on the others.
+fn legal(coverage: &Coverage) -> String {
+    let exact: u64 = coverage
+        .boundaries
+        .iter()
+        .filter(|report| report.legal_log2.is_none())
+        .map(|report| report.states)
+        .sum();
+    let open = coverage.boundaries.iter().filter_map(|report| report.legal_log2);
+    // The sum of powers of two, without leaving their logarithms.
+    let sum = open.reduce(|sum, log2| sum.max(log2) + (1.0 + (-(sum - log2).abs()).exp2()).log2());
+    match sum {
+        None => format!("{}, all of them", grouped(exact)),
+        Some(log2) => format!("{} and at most 2^{log2:.0}", grouped(exact)),
+    }
+}
+
+fn write_boundaries(coverage: &Coverage, plan: &Plan, out: &mut impl Write) -> std::io::Result<()> {
+    for BoundaryReport { call, step, effects, states, legal_log2, states_in_recovery, .. } in
+        &coverage.boundaries
+    {
+        let legal = legal_log2.map_or_else(|| "all".to_owned(), |log2| format!("at most 2^{log2:.0}"));
+        let step = step.map_or_else(String::new, |step| {
+            format!(" in step {}: {}", step + 1, short(&plan.steps[step].to_string()))
+        });
+        let inside = if *states_in_recovery > 0 {
+            format!(" + {states_in_recovery} in recoveries")
+        } else {
+            String::new()
+        };
+        let call = call.to_string();
+        // Every boundary is one before its call.
+        let call = call.split(" = ").next().unwrap_or_default();
+        writeln!(out, "before {call}{step}: {states}{inside} of {legal}, {effects} effects pending")?;
+    }
+    Ok(())
+}
+
+fn short(step: &str) -> String {
+    super::output::shortened(step, 40)
+}
+
+fn report(
+    finding: &Finding,
+    exploration: &Exploration<'_>,
+    save: Option<&PathBuf>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    if let Some(path) = save {
+        plan_file::write_new(path, &finding.plan)?;
+    }
+    let file = save.map_or(OsStr::new("found.plan"), |path| path.as_os_str());
+    let command = violation::command_for_file(file, finding.plan.store);
+    let run = run_plan(&finding.plan, exploration.factory);
+    let shown = run.verdict.as_ref().err().filter(|_| finding.is_reproduced()).unwrap_or(&finding.violation);
+    violation::write(shown, &finding.plan, &run, &command, out)?;
+    match exploration.needs(finding) {
+        Some(need) => writeln!(out, "  needs     profile {}, granule {}", need.profile, need.granule)?,
+        None => writeln!(out, "  needs     the plan's own mixture of rules")?,
+    }
+    if !finding.is_reproduced() {
+        let came_to =
+            finding.replayed.as_ref().map_or_else(ToString::to_string, |()| "no violation".to_owned());
+        writeln!(out, "{STYLE_BAD}a run of its plan comes to something else:{STYLE_BAD:#} {came_to}")?;
+    }
+    if save.is_none() {
+        writeln!(out, "\n# found.plan\n{}", finding.plan)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_and_every_granule_has_its_name() {
+        assert_eq!(PROFILES.map(|name| name.parse::<Profile>().unwrap()), Profile::ALL);
+        assert_eq!(GRANULES.map(|name| name.parse::<Granule>().unwrap()), Granule::ALL);
+    }
+
+    #[test]
+    fn legal_states_add_up() {
+        let boundary = |states, legal_log2| BoundaryReport {
+            call: proofmark_sim::disk::IoCall {
+                number: 1,
+                operation: proofmark_sim::disk::IoOperation::Write,
+                path: PathBuf::from("a"),
+                target: None,
+                offset: 0,
+                length: 0,
+                outcome: proofmark_sim::disk::IoOutcome::Done(0),
+            },
+            step: None,
+            effects: 0,
+            states,
+            legal_log2,
+            recoveries: 0,
+            states_in_recovery: 0,
+        };
+        let coverage = |boundaries| Coverage { boundaries, ..Coverage::default() };
+        assert_eq!(legal(&coverage(vec![boundary(5, None), boundary(1000, None)])), "1,005, all of them");
+        let some = vec![boundary(5, None), boundary(9, Some(20.0)), boundary(9, Some(20.0))];
+        assert_eq!(legal(&coverage(some)), "5 and at most 2^21");
+        assert_eq!(
+            legal(&coverage(vec![boundary(9, Some(2000.0)), boundary(9, Some(3.0))])),
+            "0 and at most 2^2000"
+        );
+    }
+}
