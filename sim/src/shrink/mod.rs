@@ -130,7 +130,7 @@ fn to_the_end(search: &mut Search<'_>) -> Result<(), Stopped> {
         strikes::survivors(search)?;
         strikes::calls(search)?;
         data::shorten(search)?;
-        if *search.weight() == before {
+        if *search.weight() == before && !structure::drop_pair(search)? {
             return data::rename(search);
         }
     }

@@ -10,6 +10,9 @@ use proofmark_model::ClientId;
 use super::search::{Search, Stopped};
 use crate::plan::{Action, Plan, Step};
 
+/// Of a plan with more steps than this no pairs are taken away.
+const PAIRED_MAX: usize = 24;
+
 /// Takes away everything after the step that caused the violation.
 pub(super) fn cut(search: &mut Search<'_>) -> Result<(), Stopped> {
     let event = search.violation().step;
@@ -40,6 +43,27 @@ pub(super) fn drop_transactions(search: &mut Search<'_>) -> Result<(), Stopped> 
 pub(super) fn drop_steps(search: &mut Search<'_>) -> Result<(), Stopped> {
     let groups = (0..search.best().steps.len()).map(|index| vec![index]).collect();
     drop_groups(search, groups)
+}
+
+/// Takes two steps away that only make sense together, wherever they stand; whether there were any. Of a plan that is
+/// still long there are too many pairs.
+pub(super) fn drop_pair(search: &mut Search<'_>) -> Result<bool, Stopped> {
+    let count = search.best().steps.len();
+    if count > PAIRED_MAX {
+        return Ok(false);
+    }
+    for second in (1..count).rev() {
+        for first in (0..second).rev() {
+            let without = |plan: &mut Plan| {
+                plan.steps.remove(second);
+                plan.steps.remove(first);
+            };
+            if search.attempt_with(without)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Lets one client do what two did, and gives those that are left the smallest numbers.

@@ -90,6 +90,14 @@ fn operations_become_plainer_and_data_smaller() {
 }
 
 #[test]
+fn two_steps_that_need_each_other_go_together() {
+    // Neither goes alone, and they belong to no transaction.
+    check(WORK, &format!("{MILDEST}c0 wait"), |text| {
+        text.contains(" wait") && text.contains("checkpoint") == text.contains("verify")
+    });
+}
+
+#[test]
 fn strikes_go_one_by_one_and_what_is_left_is_plain() {
     let needs = |text: &str| text.contains("call=2");
     check(WORK, &format!("{MILDEST}crash call=2 before keep=none"), needs);

@@ -1,7 +1,7 @@
 //! crash-prefix: lost-acknowledged-commit: the state is that of commit 0, but commit 1 (t1) was acknowledged as
 //! durable: "a" should be #1*8, the value of commit 1 (t1), but is none
 //!
-//! Shrunk from a plan of this suite in 73 runs, from 17 operations, 1 power loss and 1 fault to 3 operations and 1
+//! Shrunk from a plan of this suite in 76 runs, from 17 operations, 1 power loss and 1 fault to 3 operations and 1
 //! fault.
 //!
 //! It needs no more than a disk of profile posix-worst with granules of 4096 bytes; on milder ones it was not seen
