@@ -46,7 +46,7 @@ pub fn built_in_for_audit(store: StoreKind) -> Vec<Plan> {
     for end in [Step::Checkpoint, Step::Compact] {
         writer.write(0, Action::Commit(Durability::Buffered), |writer| writer.put(0, 3, 300));
         // It fails after the log went on in a new segment, in which the next commit is then acknowledged.
-        writer.steps.extend([Step::Fault(failing_write("data")), end]);
+        writer.steps.extend([Step::Fault(failing_write("data*")), end]);
         writer.write(0, Action::Commit(Durability::Sync), |writer| writer.put(0, 4, 300));
     }
     plain.steps = writer.steps;
@@ -67,7 +67,7 @@ fn crashes(keep: &Keep) -> Vec<Step> {
     writer.steps
 }
 
-/// The next write to a file of this name fails.
+/// The next write to a file whose name matches fails. After a compaction the data file is known by the name it had before.
 fn failing_write(name: &str) -> Fault {
     let mut fault = Fault::once(FaultKind::IoError, 1).on(IoKind::Write);
     fault.scope.file = Some(name.parse().expect("a name is a pattern"));
