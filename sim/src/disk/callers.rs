@@ -9,7 +9,7 @@ use std::path::Path;
 const FRAMES: usize = 2;
 
 /// Where the sources of functions lie that are between the store and here.
-const OTHERS: [&str; 6] = ["sim/src/", "vfs/src/", "library/", "/rustc/", "/backtrace-", "sysdeps/"];
+const OTHERS: [&str; 7] = ["sim/src/", "vfs/src/", "library/", "/rustc/", "/backtrace-", "sysdeps/", "csu/"];
 
 /// A function of a store, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
