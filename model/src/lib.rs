@@ -45,7 +45,7 @@ mod retention;
 pub mod text;
 mod value;
 
-pub use check::{Checker, UnknownChecker, Violation, check, check_batches, check_commutes};
+pub use check::{Checker, Excuses, UnknownChecker, Violation, check, check_batches, check_commutes};
 pub use digest::{Digest, digest_pairs};
 pub use fault::FaultClass;
 pub use history::{Denial, Event, History, Refusal};

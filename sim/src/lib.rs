@@ -24,6 +24,7 @@ pub mod campaign;
 pub mod determinism;
 pub mod disk;
 pub mod explore;
+pub mod matrix;
 pub mod metamorphic;
 pub mod plan;
 pub mod random;

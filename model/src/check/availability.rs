@@ -164,6 +164,11 @@ mod tests {
             let other = format!("fault {class} \"\"\n{corrupt}");
             assert_violation(&other, Availability, "unexplained-corruption", 1);
         }
+        // A power loss in the middle of an opening may have left half of what that believed.
+        let half_opened = ["crash\n", damage, "crash\n healed\n", open].concat();
+        assert_accepted(&half_opened);
+        let never_tried = [damage, "crash\n healed\n", open].concat();
+        assert_violation(&never_tried, Availability, "unexplained-corruption", 3);
     }
 
     #[test]

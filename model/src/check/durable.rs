@@ -14,14 +14,17 @@
 //! is damaged, it can't be told from one that a power loss cut short, and goes missing from there on. For all others a
 //! later group vouches, unless that is damaged as well. So `n` damaged writes take back `n` groups at the most, from
 //! the end, or else the store has to report `Corruption`; an event says how many writes its fault can have damaged.
-//! What had been found at an opening is out of reach: it is not at the end of any log.
+//! What had been found at an opening is out of reach: it is not at the end of any log. Only if there is no telling how
+//! much was damaged, because a whole read or write went to another place, any earlier state may be what is left.
 //!
-//! Damage does that only to an opening. It counts until the store has been opened, and after that what was missing is
-//! missing for good. If the damage is healed before, because the store couldn't be opened, nothing may be missing at
-//! all, unless an attempt to open it came so far that it may have settled for less.
+//! Damage does that only to an opening, and counts until the store has been opened. If the damage is healed before, because the store couldn't be opened, nothing may be missing at
+//! all, unless an attempt to open it came so far that it may have settled for less. If it is healed later, and nothing was
+//! asked to be committed meanwhile, what was missing may be back at the next opening, as commits in doubt may: the store
+//! has never known of it, and has had no reason to write over it.
 
 use std::collections::BTreeMap;
 
+use super::excuses::cuts_an_opening_short;
 use super::replay::Replay;
 use super::timeline::Incarnation;
 use crate::{Durability, Event, FaultClass, Mode, TxnId};
@@ -35,6 +38,8 @@ pub(super) struct Bounds {
     pub(super) must: TxnId,
     /// Where a lie that has not been made good has moved the bound.
     pub(super) lie: Option<TxnId>,
+    /// Whether damage may have taken something.
+    pub(super) is_damaged: bool,
 }
 
 /// The bounds for the opening with which `incarnation` ended.
@@ -58,7 +63,12 @@ pub(super) fn bounds(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Boun
         Some(_) => walk.lie.map_or(walk.durable, |lie| lie.min(walk.durable)),
         None => replay.acknowledged_at_end(),
     };
-    Bounds { acknowledged: walk.durable, must: walk.less_damage(must), lie: walk.lie }
+    Bounds {
+        acknowledged: walk.durable,
+        must: walk.less_damage(must),
+        lie: walk.lie,
+        is_damaged: walk.groups() > 0,
+    }
 }
 
 struct Walk<'a, 't, 'h> {
@@ -99,14 +109,14 @@ impl Walk<'_, '_, '_> {
             }
             (Event::Healed, _) => self.damaged = 0,
             (Event::Closed, _) => self.is_open = false,
-            (Event::Crash, _) => {
-                self.settle();
-                self.is_open = false;
-            }
-            (Event::Corrupt { what, .. }, _) if !is_open(what) => self.settle(),
-            (Event::GaveUp { .. } | Event::OutOfSpace { .. }, _) => self.settle(),
             _ => {}
         }
+        if !self.is_open && cuts_an_opening_short(event) {
+            // It may have come far enough to make what it found all that there is.
+            self.settled = self.settled.saturating_add(self.damaged);
+            self.damaged = 0;
+        }
+        self.is_open &= !matches!(event, Event::Crash);
     }
 
     fn submit(&mut self, index: usize, durability: Durability) {
@@ -129,17 +139,16 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Takes note that an attempt to open the store was cut short, which may have come far enough to make what it found
-    /// all that there is.
-    fn settle(&mut self) {
-        if !self.is_open {
-            self.settled = self.settled.saturating_add(self.damaged);
-            self.damaged = 0;
-        }
+    /// How many groups damage may take.
+    fn groups(&self) -> u64 {
+        self.settled.saturating_add(self.damaged)
     }
 
     fn less_damage(&self, mut must: TxnId) -> TxnId {
-        for _ in 0..self.settled.saturating_add(self.damaged) {
+        if self.groups() == u64::MAX {
+            return must.min(self.replay.model.base());
+        }
+        for _ in 0..self.groups() {
             match self.vouched.get(&must) {
                 Some(vouched) => must = *vouched,
                 None => break,
@@ -147,11 +156,6 @@ impl Walk<'_, '_, '_> {
         }
         must
     }
-}
-
-/// Whether this was the opening itself, and not something that follows it.
-fn is_open(what: &str) -> bool {
-    what == "open"
 }
 
 #[cfg(test)]
@@ -268,8 +272,9 @@ mod tests {
     #[test]
     fn what_an_opening_found_is_out_of_reach() {
         let found = [&commits(1..=2), CRASH, &opened(2), &commit(3, "sync")].concat();
-        accept(&[&found, CRASH, ASTRAY, &opened(2)]);
-        refuse(&[&found, CRASH, ASTRAY, &opened(1)], "lost-recovered-commit");
+        accept(&[&found, CRASH, ROT, ROT, ROT, &opened(2)]);
+        refuse(&[&found, CRASH, ROT, ROT, ROT, &opened(1)], "lost-recovered-commit");
+        accept(&[&found, CRASH, ASTRAY, &opened(0)]);
         let before = [&commits(1..=2), ROT, CRASH, &opened(2), &commit(3, "sync")].concat();
         refuse(&[&before, CRASH, &opened(2)], LOST);
     }
@@ -289,6 +294,20 @@ mod tests {
             accept(&[&until, attempt, CORRUPT, "healed\n", &opened(1)]);
         }
         accept(&[&commits(1..=2), ROT, "closed\n", "crash\nhealed\n", &opened(1)]);
+    }
+
+    #[test]
+    fn what_damage_took_may_be_back_if_nothing_was_written_since() {
+        let taken = [&commits(1..=2), ROT, CRASH, &opened(1)].concat();
+        accept(&[&taken, "healed\n", CRASH, &opened(2), CRASH, &opened(2)]);
+        accept(&[&taken, "healed\n", CRASH, &opened(1)]);
+        accept(&[&taken, CRASH, &opened(1), "closed\nhealed\n", &opened(2)]);
+        refuse(&[&taken, CRASH, &opened(2)], "resurrected-value");
+        refuse(&[&taken, "healed\n", CRASH, &opened(1), CRASH, &opened(2)], "resurrected-value");
+        refuse(&[&taken, "healed\n", CRASH, &opened(2), CRASH, &opened(1)], "lost-recovered-commit");
+        let next = "begin t9 c0 write\nput t9 \"k9\" #9*8\nsubmit t9 sync\n";
+        refuse(&[&taken, next, "committed t9 id=2\n", "healed\n", CRASH, &opened(2)], "resurrected-value");
+        refuse(&[&taken, next, "healed\n", CRASH, &opened(2)], "resurrected-value");
     }
 
     #[test]

@@ -37,6 +37,7 @@ use std::str::FromStr;
 
 pub use batch_equivalence::check_batches;
 pub use commutativity::check_commutes;
+pub use excuses::Excuses;
 
 use crate::History;
 use replay::Replay;

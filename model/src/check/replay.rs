@@ -35,12 +35,16 @@ pub(super) struct Replay<'t, 'h> {
     ids: Vec<Option<TxnId>>,
     /// How many of them were made before this incarnation.
     earlier: usize,
+    /// How many of them were made by its end: what follows may be back from before.
+    own: usize,
     /// The commit whose state each mark stands for.
     marks: BTreeMap<MarkLabel, TxnId>,
     /// Every commit up to here has to survive any crash from now on that no fault excuses.
     durable: TxnId,
     /// What has to survive all the same, if a lie was told about the rest.
     lie: Option<TxnId>,
+    /// What damage took at the last opening: it may be back once it is healed.
+    taken: Vec<Placed>,
     /// What the store has said of its past.
     pub(super) retained: Retained,
     /// The step from which on the order of commits is not known, because it contradicts itself there.
@@ -90,9 +94,11 @@ impl<'t, 'h> Replay<'t, 'h> {
             order: Vec::new(),
             ids,
             earlier: 0,
+            own: 0,
             marks: BTreeMap::new(),
             durable,
             lie: None,
+            taken: Vec::new(),
             retained,
             horizon: usize::MAX,
         })
@@ -113,11 +119,21 @@ impl<'t, 'h> Replay<'t, 'h> {
 
         self.note_marks(incarnation, &order);
         for placed in order {
-            self.model.apply(placed.id, self.mutations(placed.transaction));
-            self.ids[placed.transaction] = Some(placed.id);
-            self.order.push(placed);
+            self.apply(placed);
+        }
+        self.own = self.order.len();
+        if incarnation.submitted.is_empty() && self.is_healed_in(incarnation) {
+            for placed in std::mem::take(&mut self.taken) {
+                self.apply(placed);
+            }
         }
         violation
+    }
+
+    fn apply(&mut self, placed: Placed) {
+        self.model.apply(placed.id, self.mutations(placed.transaction));
+        self.ids[placed.transaction] = Some(placed.id);
+        self.order.push(placed);
     }
 
     /// Takes in which state each mark of an incarnation stands for: that before the transaction which set it. A store that
@@ -170,14 +186,23 @@ impl<'t, 'h> Replay<'t, 'h> {
         };
         self.lie = bounds.lie.map(|lie| lie.min(survived));
         self.model.truncate(survived);
-        for lost in self.order.drain(self.order.partition_point(|placed| placed.id <= survived)..) {
+        let lost = self.order.split_off(self.order.partition_point(|placed| placed.id <= survived));
+        for lost in &lost {
             self.ids[lost.transaction] = None;
         }
+        if !incarnation.submitted.is_empty() || self.is_healed_in(incarnation) || bounds.is_damaged {
+            self.taken = if bounds.is_damaged { lost } else { Vec::new() };
+        }
+    }
+
+    fn is_healed_in(&self, incarnation: &Incarnation) -> bool {
+        let events = &self.timeline.history.events[incarnation.first..incarnation.end];
+        events.contains(&Event::Healed)
     }
 
     /// The commits of this incarnation, in order.
     pub(super) fn placed(&self) -> &[Placed] {
-        &self.order[self.earlier..]
+        &self.order[self.earlier..self.own]
     }
 
     /// The latest commit before this incarnation.

@@ -16,6 +16,7 @@ mod clock;
 mod db;
 mod determinism;
 mod explore;
+mod faults;
 mod interrupt;
 mod meter;
 mod narrative;
@@ -88,6 +89,9 @@ enum Command {
     /// Remove each sync of a run in turn, and see who misses it.
     #[command(after_help = audit::EXAMPLES)]
     Audit(audit::AuditArguments),
+    /// Show what comes of each kind of fault.
+    #[command(after_help = faults::EXAMPLES)]
+    Faults(FaultsArguments),
     /// Look into a database directory of the engine, or move what is in it.
     #[command(subcommand, after_help = db::EXAMPLES)]
     Db(db::DbCommand),
@@ -166,6 +170,31 @@ struct ShrinkArguments {
     force: bool,
 }
 
+#[derive(Debug, Args)]
+struct FaultsArguments {
+    /// The store to test.
+    #[arg(long, default_value = StoreKind::default().name(), value_parser = store_parser())]
+    store: StoreKind,
+    /// How many seeds to run.
+    #[arg(long, value_name = "N", default_value = "2300")]
+    seeds: NonZeroU64,
+    /// The first seed; the others follow it.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    start: u64,
+    /// Run this seed and no other.
+    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "start"])]
+    seed: Option<u64>,
+    /// Write the plan of that seed to a new file.
+    #[arg(long, value_name = "FILE", requires = "seed")]
+    save: Option<PathBuf>,
+    /// How many seeds to run at once, at most 1024; results do not depend on it [default: one for each processor].
+    #[arg(long, value_name = "J", value_parser = value_parser!(u16).range(1..=JOBS_MAX))]
+    jobs: Option<u16>,
+    /// Print the table as Markdown.
+    #[arg(long)]
+    markdown: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   proofmark                                5000 seeds of the engine
@@ -208,6 +237,7 @@ fn carry_out(command: Command) -> anyhow::Result<Ending> {
         Command::Shrink(arguments) => shrink::shrink_plan(&arguments, &mut out),
         Command::Explore(arguments) => explore::explore(&arguments, &mut out),
         Command::Audit(arguments) => audit::audit(&arguments, &mut out),
+        Command::Faults(arguments) => faults::faults(&arguments, &mut out),
         Command::Db(command) => db::carry_out(&command, &mut out),
     };
     // What was found before a failure is printed before it.

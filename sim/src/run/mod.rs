@@ -9,7 +9,9 @@
 //! that. Clients go on with their next `begin`.
 //!
 //! **The end of every run** is the same: strikes that have not come are carried out, the store is closed in good
-//! order, with room on the disk, the power fails once more with nothing kept, and the store is opened a last time.
+//! order, with room on the disk, the power fails once more with nothing kept, and the store is opened a last time. If
+//! faults have fired, all that goes on under them, and then they are switched off and the store is opened once more: on
+//! bytes that are right again it has to be right again.
 
 mod panics;
 mod place;
@@ -266,7 +268,7 @@ impl<'a> Driver<'a> {
                 Step::Space(bytes) => self.session.limit_space(*bytes),
                 Step::Fault(fault) => self.session.plant(fault),
                 Step::Heal => {
-                    self.session.disk.heal();
+                    self.session.heal();
                     Ok(())
                 }
                 Step::Verify => self.session.verify(Activity::Other),
@@ -313,6 +315,11 @@ impl<'a> Driver<'a> {
             Ending::PowerLoss => {
                 self.session.crash(Activity::End, &Keep::None)?;
                 self.recover()?;
+                if self.session.is_faulty() {
+                    self.session.heal();
+                    self.reopen()?;
+                    self.session.verify(Activity::Other)?;
+                }
             }
             Ending::Reopening => {
                 self.session.open(Activity::Other)?;

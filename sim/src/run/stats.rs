@@ -35,10 +35,14 @@ pub struct RunStats {
     pub backups: u64,
     /// Readings of the commit stream, refused ones included.
     pub streams: u64,
-    /// I/O calls that a fault struck which a step of the plan brought.
+    /// Faults that steps of the plan brought.
+    pub faults_planted: u64,
+    /// I/O calls that such a fault struck.
     pub faults: u64,
     /// Calls of the store that failed over a full disk or such an I/O call, other than declined commits.
     pub given_up: u64,
+    /// Calls of the store that reported corruption.
+    pub corruptions: u64,
     /// Self-checks of the store that were carried out, and passed.
     pub verifications: u64,
     /// Power losses and deaths of the process, and what they struck.
@@ -174,8 +178,10 @@ add_fields!(RunStats {
     compactions,
     backups,
     streams,
+    faults_planted,
     faults,
     given_up,
+    corruptions,
     verifications,
     crashes,
     recoveries,

@@ -3,6 +3,7 @@
 //! It lives in the directory `/db`. A close syncs what was buffered, because dropping the last handle writes nothing.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ impl StoreFactory for Engine {
             keeps_on_drop: false,
             survives_full_disk: true,
             survives_io_errors: true,
+            detects_damage: true,
+            survives_lies: true,
         }
     }
 
@@ -80,9 +83,15 @@ impl From<Error> for StoreError {
             Error::ChangesNotRetained { .. } => StoreError::ChangesNotRetained,
             Error::OutOfSpace { .. } => StoreError::OutOfSpace(error.to_string()),
             Error::Poisoned { .. } => StoreError::Poisoned(error.to_string()),
+            Error::Io { .. } => StoreError::Io(error.to_string()),
+            Error::Corruption { .. } => StoreError::Corruption(error.to_string()),
             error => StoreError::failed(error),
         }
     }
+}
+
+fn io_error(error: io::Error) -> StoreError {
+    StoreError::Io(error.to_string())
 }
 
 struct EngineStore {
@@ -120,7 +129,7 @@ impl Store for EngineStore {
 
     fn backup(&mut self) -> Result<Box<dyn Store>, StoreError> {
         // What a backup left that was cut short is in nobody's way.
-        let names = self.vfs.list(Path::new("/")).map_err(StoreError::failed)?;
+        let names = self.vfs.list(Path::new("/")).map_err(io_error)?;
         let directory = PathBuf::from(format!("/backup-{}", names.len()));
         self.database.backup(&directory)?;
         let database = Database::open_on(Arc::clone(&self.vfs), &directory, &self.options)?;
@@ -182,8 +191,8 @@ impl Store for EngineBackup {
         let EngineBackup { database, vfs, directory } = *self;
         database.verify()?;
         drop(database);
-        for name in vfs.list(&directory).map_err(StoreError::failed)? {
-            vfs.remove(&directory.join(name)).map_err(StoreError::failed)?;
+        for name in vfs.list(&directory).map_err(io_error)? {
+            vfs.remove(&directory.join(name)).map_err(io_error)?;
         }
         Ok(())
     }

@@ -344,8 +344,17 @@ pub struct Promises {
     pub keeps_on_drop: bool,
     /// A full disk loses nothing, and the store goes on when there is space again.
     pub survives_full_disk: bool,
-    /// When a write or a sync fails, nothing is lost that was acknowledged, and reads go on.
+    /// When an I/O call fails, nothing is lost that was acknowledged, and reads go on. The call of the store that met it
+    /// says [`StoreError::Io`] or [`StoreError::OutOfSpace`]; later ones may say [`StoreError::Poisoned`], if they would
+    /// change something, until the store was opened again.
     pub survives_io_errors: bool,
+    /// Whatever bytes the disk returns instead of those that were written, the store never answers wrongly: it says
+    /// [`StoreError::Corruption`], or loses the last group of commits when it is opened, for which nothing vouches
+    /// (`proofmark_model`'s checkers say what that is). Once the bytes are right again, so is the store.
+    pub detects_damage: bool,
+    /// When a sync was acknowledged and not done, and the power fails, the store comes back with an earlier state that it
+    /// once had, or says [`StoreError::Corruption`].
+    pub survives_lies: bool,
 }
 
 /// Why a store did not do what it was asked for.
@@ -378,6 +387,12 @@ pub enum StoreError {
     /// An I/O call failed before, and the store changes nothing more. Nothing was changed now.
     #[error("poisoned: {0}")]
     Poisoned(String),
+    /// The disk would not: an I/O call failed in this very call of the store.
+    #[error("i/o: {0}")]
+    Io(String),
+    /// Bytes on the disk are not what the store wrote there.
+    #[error("corruption: {0}")]
+    Corruption(String),
     /// Anything else, in the store's words.
     #[error("{0}")]
     Failed(String),
@@ -412,6 +427,8 @@ impl Promises {
             keeps_on_drop: false,
             survives_full_disk: false,
             survives_io_errors: false,
+            detects_damage: false,
+            survives_lies: false,
         }
     }
 }

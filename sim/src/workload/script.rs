@@ -6,6 +6,7 @@ use proofmark_model::{ClientId, Durability, Key, Operation, SavepointLabel, uniq
 use rand_chacha::ChaCha8Rng;
 
 use super::crashes::Crashes;
+use super::faults::FaultMix;
 use super::keys::KeySpace;
 use super::marks::Marks;
 use super::mix::Mix;
@@ -67,13 +68,14 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(mix: &'a Mix, keys: &'a KeySpace, streams: &Streams) -> Script<'a> {
+    pub(super) fn new(mix: &'a Mix, keys: &'a KeySpace, faults: &FaultMix, streams: &Streams) -> Script<'a> {
+        let faults = faults.write(mix.client_steps, &mut streams.stream("faults"));
         Script {
             mix,
             keys,
             rng: streams.stream("workload"),
             crashes: Crashes::new(mix, streams.stream("crashes")),
-            trouble: Trouble::new(mix, streams.stream("trouble")),
+            trouble: Trouble::new(mix, streams.stream("trouble"), faults),
             marks: Marks::new(streams),
             steps: Vec::new(),
             clients: vec![Open::Nothing; mix.clients as usize],
@@ -89,6 +91,7 @@ impl<'a> Script<'a> {
 
     /// Writes all of it.
     pub(super) fn write(mut self) -> Vec<Step> {
+        self.steps.extend(self.trouble.at_creation());
         self.steps.extend(self.crashes.at_creation().map(Step::Crash));
         self.preload();
         let mut client = 0;

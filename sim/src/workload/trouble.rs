@@ -28,8 +28,9 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn new(mix: &Mix, mut rng: ChaCha8Rng) -> Trouble {
-        let mut due = Vec::new();
+    /// What the mix asks for, and these faults.
+    pub(super) fn new(mix: &Mix, mut rng: ChaCha8Rng, faults: Vec<(u64, Due)>) -> Trouble {
+        let mut due = faults;
         for _ in 0..mix.full_disks {
             let start = rng.below(mix.client_steps);
             let room = [0, 4096, 16384, 1 << 16][rng.weighted(&[4, 3, 3, 2])];
@@ -48,6 +49,18 @@ impl Trouble {
         }
         due.sort_by_key(|(step, _)| *step);
         Trouble { due: due.into() }
+    }
+
+    /// The faults that stand from before the creation of the store.
+    pub(super) fn at_creation(&mut self) -> Vec<Step> {
+        let is_first = |due: &(u64, Due)| matches!(due, (0, Due::Step(Step::Fault(_))));
+        let first: VecDeque<_> = self.due.iter().filter(|due| is_first(due)).cloned().collect();
+        self.due.retain(|due| !is_first(due));
+        let step = |(_, due)| match due {
+            Due::Step(step) => Some(step),
+            Due::Crash => None,
+        };
+        first.into_iter().filter_map(step).collect()
     }
 
     /// What is to be written before the client step number `step`.

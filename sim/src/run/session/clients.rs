@@ -102,7 +102,9 @@ impl Session<'_> {
             self.record(Event::Refused { client, mode, reason, oldest });
             return Ok(());
         }
-        let (snapshot, transaction) = self.judge(Activity::Other, "begin", caught)?;
+        let Some((snapshot, transaction)) = self.attempt(Activity::Other, "begin", caught)? else {
+            return Ok(());
+        };
         let snapshot = self.promised(self.promises.transaction_ids, "begin", snapshot)?;
         self.labels_used += 1;
         let label = TxnLabel(self.labels_used);
@@ -146,32 +148,35 @@ impl Session<'_> {
         let event = match operation.clone() {
             Operation::Get { key } => {
                 let caught = catch(|| transaction.get(&key));
-                let value = self.judge(Activity::Other, "get", caught)?;
-                Event::Get { txn, key, value }
+                self.attempt(Activity::Other, "get", caught)?.map(|value| Event::Get { txn, key, value })
             }
             Operation::Scan { range, limit, reverse } => {
                 let caught = catch(|| transaction.scan(&range, limit, reverse));
-                let pairs = self.judge(Activity::Other, "scan", caught)?;
-                Event::Scan { txn, range, limit, reverse, pairs }
+                self.attempt(Activity::Other, "scan", caught)?.map(|pairs| Event::Scan {
+                    txn,
+                    range,
+                    limit,
+                    reverse,
+                    pairs,
+                })
             }
             Operation::Put { key, value } => {
                 let caught = catch(|| transaction.put(&key, &value));
-                self.judge(Activity::Other, "put", caught)?;
-                Event::Put { txn, key, value }
+                self.attempt(Activity::Other, "put", caught)?.map(|()| Event::Put { txn, key, value })
             }
             Operation::Delete { key } => {
                 let caught = catch(|| transaction.delete(&key));
-                self.judge(Activity::Other, "delete", caught)?;
-                Event::Delete { txn, key }
+                self.attempt(Activity::Other, "delete", caught)?.map(|()| Event::Delete { txn, key })
             }
             Operation::DeleteRange { range } => {
                 let caught = catch(|| {
                     let pairs = transaction.scan(&range, usize::MAX, false)?;
                     Ok((pairs, transaction.delete_range(&range)?))
                 });
-                let (pairs, count) = self.judge(Activity::Other, "delete-range", caught)?;
-                let keys = pairs.into_iter().map(|(key, _)| key).collect();
-                Event::DeleteRange { txn, range, count, keys }
+                self.attempt(Activity::Other, "delete-range", caught)?.map(|(pairs, count)| {
+                    let keys = pairs.into_iter().map(|(key, _)| key).collect();
+                    Event::DeleteRange { txn, range, count, keys }
+                })
             }
             Operation::Savepoint { .. } | Operation::Rollback { .. } if !self.promises.savepoints => {
                 return self.leave_out();
@@ -182,8 +187,8 @@ impl Session<'_> {
                 }
                 open.savepoints.push(savepoint);
                 let caught = catch(|| transaction.savepoint(savepoint));
-                self.judge(Activity::Other, "savepoint", caught)?;
-                Event::Savepoint { txn, savepoint }
+                self.attempt(Activity::Other, "savepoint", caught)?
+                    .map(|()| Event::Savepoint { txn, savepoint })
             }
             Operation::Rollback { savepoint } => {
                 if !open.savepoints.contains(&savepoint) {
@@ -192,11 +197,22 @@ impl Session<'_> {
                 let caught = catch(|| transaction.roll_back(savepoint));
                 let is_refused = matches!(caught, Ok(Err(StoreError::SavepointNotFound)));
                 let caught = if is_refused { Ok(Ok(())) } else { caught };
-                self.judge(Activity::Other, "rollback", caught)?;
-                Event::Rollback { txn, savepoint, is_refused }
+                self.attempt(Activity::Other, "rollback", caught)?.map(|()| Event::Rollback {
+                    txn,
+                    savepoint,
+                    is_refused,
+                })
             }
         };
-        self.record(event);
+        match event {
+            Some(event) => self.record(event),
+            // Who can't make a change gives up the others, too.
+            None if operation.writes() => {
+                let open = self.transactions.remove(&client).expect("the caller found it open");
+                self.abort(open)?;
+            }
+            None => {}
+        }
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub(super) struct KnownMark {
 impl Session<'_> {
     /// Sets a mark, goes back to one, or forgets one.
     pub(super) fn about_marks(&mut self, client: ClientId, action: &Action) -> Result<(), Interrupt> {
-        if !self.promises.marks || self.is_impaired {
+        if !self.promises.marks || self.excuses.poisoned() {
             return self.leave_out();
         }
         match action {

@@ -1,19 +1,18 @@
 //! One store on one disk, and everything that is asked of it.
 //!
-//! Every call of the store goes through [`Session::judge`], which sorts its outcome: an answer, a failure (recorded,
-//! and the end of the run), or nothing, because the power failed during the call. What a call answers after the power
-//! failed was never heard by anyone, so it is neither recorded nor held against the store; a panic is.
-//!
-//! What changes the store goes through [`Session::attempt`], which also knows the failures that a store is entitled to:
-//! a full disk, and whatever follows from an I/O call that was told to fail. They are recorded, and the run goes on.
+//! Every call of the store goes through [`Session::heard`], which sorts its outcome: an answer, a failure, or nothing,
+//! because the power failed during the call. What a call answers after the power failed was never heard by anyone, so it
+//! is neither recorded nor held against the store; a panic is. A failure is recorded, and ends the run unless it is
+//! excused: by a full disk, or by the faults that fired (`faults`).
 
 mod clients;
+mod faults;
 mod marks;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
-use proofmark_model::{ClientId, Event, KeyRange, MarkLabel, Mode, SavepointLabel, TxnId, TxnLabel};
+use proofmark_model::{ClientId, Event, Excuses, KeyRange, MarkLabel, Mode, SavepointLabel, TxnId, TxnLabel};
 
 use self::marks::KnownMark;
 use super::panics::catch;
@@ -49,8 +48,10 @@ pub(super) struct Session<'a> {
     cursor: TxnId,
     /// Whether the disk may be full.
     is_limited: bool,
-    /// Whether an I/O call was let fail since the store was opened.
-    is_impaired: bool,
+    /// Whether the store is open, and its opening on record.
+    is_open: bool,
+    /// What the faults so far excuse.
+    excuses: Excuses,
     pub(super) recorder: Recorder,
     pub(super) stats: RunStats,
 }
@@ -98,7 +99,8 @@ impl<'a> Session<'a> {
             marks: BTreeMap::new(),
             cursor: TxnId(1),
             is_limited: false,
-            is_impaired: false,
+            is_open: false,
+            excuses: Excuses::default(),
             recorder,
             stats: RunStats::default(),
         }
@@ -117,10 +119,9 @@ impl<'a> Session<'a> {
             match event {
                 Event::Begin { txn, .. } => session.labels_used = txn.0,
                 Event::Space { bytes } => session.is_limited = bytes.is_some(),
-                Event::Fault { .. } => session.is_impaired = true,
-                Event::Opened { .. } => session.is_impaired = false,
                 _ => {}
             }
+            session.excuses.take(event);
         }
         // What struck the call that the power loss cut short was heard of before it.
         session.note_faults();
@@ -132,24 +133,33 @@ impl<'a> Session<'a> {
         self.promises
     }
 
-    /// Opens the store, and records all that it holds.
+    /// Opens the store, and records all that it holds. What keeps it from that is taken away, if it is on record.
     pub(super) fn open(&mut self, activity: Activity) -> Result<(), Interrupt> {
-        let mut failures = 0;
-        let mut store = loop {
-            let vfs = self.disk.vfs();
-            let opened = catch(|| self.factory.open(vfs, self.config));
-            match self.attempt(activity, "open", opened)? {
-                Some(store) => break store,
-                None if self.is_limited => self.free_space(None),
-                None => {
-                    self.is_impaired = false;
-                    failures += 1;
-                    if failures == OPENING_COUNT_MAX {
-                        self.disk.heal();
-                    }
-                }
+        let mut is_healed = false;
+        for attempts in 1.. {
+            let corruptions = self.stats.corruptions;
+            if self.try_open(activity)? {
+                break;
             }
-        };
+            let is_corrupt = self.stats.corruptions > corruptions;
+            if self.is_limited {
+                self.free_space(None);
+            } else if is_healed {
+                // What is left is what a lying sync has made of it: excused, and beyond repair.
+                return Err(Interrupt::Failed);
+            } else if is_corrupt || attempts >= OPENING_COUNT_MAX {
+                self.heal();
+                is_healed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the store and records all that it holds, unless it fails as it may.
+    fn try_open(&mut self, activity: Activity) -> Result<bool, Interrupt> {
+        let vfs = self.disk.vfs();
+        let opened = catch(|| self.factory.open(vfs, self.config));
+        let Some(mut store) = self.attempt(activity, "open", opened)? else { return Ok(false) };
         let read = catch(|| {
             let mut transaction = store.begin_read()?;
             let pairs = transaction.scan(&KeyRange::all(), usize::MAX, false)?;
@@ -157,14 +167,18 @@ impl<'a> Session<'a> {
             Ok((store.latest(), store.oldest(), pairs))
         });
         self.store = Some(store);
-        let (latest, oldest, state) = self.judge(activity, "scan after open", read)?;
+        let Some((latest, oldest, state)) = self.attempt(activity, "scan after open", read)? else {
+            self.drop_all()?;
+            return Ok(false);
+        };
         let latest = self.promised(self.promises.transaction_ids, "open", latest)?;
         let oldest = self.promised(self.promises.time_travel, "open", oldest)?;
         let retention = self.promises.time_travel.then_some(self.config.retention);
-        self.is_impaired = false;
         self.lose_unsettled_marks();
         self.record(Event::Opened { latest, oldest, retention, state });
-        Ok(())
+        self.is_open = true;
+        self.note_lies();
+        Ok(true)
     }
 
     /// Aborts what is open and closes the store, whose process dies instead if a fault keeps it from that.
@@ -175,6 +189,7 @@ impl<'a> Session<'a> {
         let tickets = std::mem::take(&mut self.tickets);
         catch(|| drop(tickets)).map_err(|panic| self.fail("drop", panic))?;
         let store = self.store.take().expect("a store is closed only when it is open");
+        self.is_open = false;
         let closed = catch(|| store.close());
         match self.attempt(Activity::Other, "close", closed)? {
             None => self.crash(Activity::Other, &Keep::PageCache).map(|_| ()),
@@ -201,7 +216,7 @@ impl<'a> Session<'a> {
         if self.disk.has_crashed() {
             return Err(Interrupt::PowerLost(Activity::Other));
         }
-        let is_kept = self.promises.keeps_on_drop && !self.is_impaired;
+        let is_kept = self.promises.keeps_on_drop && !self.excuses.poisoned();
         self.record(if is_kept { Event::Closed } else { Event::Crash });
         Ok(())
     }
@@ -209,6 +224,7 @@ impl<'a> Session<'a> {
     /// Takes the power away from whatever is open, in the middle of this, and lets `keep` survive.
     pub(super) fn crash(&mut self, activity: Activity, keep: &Keep) -> Result<CrashReport, Interrupt> {
         self.disk.power_off();
+        self.is_open = false;
         self.drop_all()?;
         let report = self.disk.crash(keep);
         self.stats.crashes.count(activity, &report);
@@ -228,58 +244,38 @@ impl<'a> Session<'a> {
         dropped.map_err(|panic| self.fail("drop", panic))
     }
 
-    /// Sorts the outcome of a call.
+    /// Sorts the outcome of a call that nothing excuses.
     fn judge<T>(&mut self, activity: Activity, what: &str, caught: Caught<T>) -> Result<T, Interrupt> {
-        let outcome = caught.map_err(|panic| self.fail(what, panic))?;
-        self.note_faults();
-        if self.disk.has_crashed() {
-            catch(|| drop(outcome)).map_err(|panic| self.fail(what, panic))?;
-            return Err(Interrupt::PowerLost(activity));
-        }
-        outcome.map_err(|error| self.fail(what, error.to_string()))
+        self.heard(activity, what, caught)?.map_err(|error| self.fail(what, error.to_string()))
     }
 
-    /// Sorts the outcome of a call that changes something: none if it failed as it may, which is on record then.
+    /// Sorts the outcome of a call: none if it failed as it may, which is on record then.
     fn attempt<T>(
         &mut self,
         activity: Activity,
         what: &str,
         caught: Caught<T>,
     ) -> Result<Option<T>, Interrupt> {
-        self.note_faults();
-        let event = match &caught {
-            Ok(Err(StoreError::OutOfSpace(_))) if self.is_limited => {
-                Event::OutOfSpace { what: what.to_owned() }
-            }
-            Ok(Err(error @ StoreError::Failed(_))) if self.is_impaired => {
-                Event::GaveUp { what: what.to_owned(), error: error.to_string() }
-            }
-            Ok(Err(StoreError::Poisoned(_))) if self.is_impaired => Event::Poisoned { what: what.to_owned() },
-            _ => return self.judge(activity, what, caught).map(Some),
-        };
-        if self.disk.has_crashed() {
-            return self.judge(activity, what, caught).map(Some);
+        match self.heard(activity, what, caught)? {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) => self.fail_as(what, &error).map(|()| None),
         }
-        self.stats.given_up += 1;
-        self.record(event);
-        Ok(None)
     }
 
-    /// Puts on record which announced faults have struck since the last time; whether one has.
-    fn note_faults(&mut self) -> bool {
-        let mut has_fired = false;
-        for fired in self.disk.take_fired() {
-            self.stats.count_fault(&fired);
-            if !fired.is_announced {
-                self.recorder.sabotaged(fired.call.number);
-            } else {
-                has_fired = true;
-                self.is_impaired = true;
-                let (class, call) = (fired.class(), fired.to_string());
-                self.record(Event::Fault { class, groups: None, call });
-            }
+    /// What a call has answered, unless it panicked or the power failed.
+    fn heard<T>(
+        &mut self,
+        activity: Activity,
+        what: &str,
+        caught: Caught<T>,
+    ) -> Result<Result<T, StoreError>, Interrupt> {
+        let outcome = caught.map_err(|panic| self.fail(what, panic))?;
+        self.note_faults();
+        if self.disk.has_crashed() {
+            catch(|| drop(outcome)).map_err(|panic| self.fail(what, panic))?;
+            return Err(Interrupt::PowerLost(activity));
         }
-        has_fired
+        Ok(outcome)
     }
 
     /// What a store says of its commits, if it promised to say it.
@@ -302,6 +298,7 @@ impl<'a> Session<'a> {
     }
 
     fn record(&mut self, event: Event) {
+        self.excuses.take(&event);
         self.recorder.event(event, &self.disk);
     }
 

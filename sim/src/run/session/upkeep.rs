@@ -6,7 +6,6 @@ use super::super::panics::catch;
 use super::super::stats::Activity;
 use super::clients::stepped_back;
 use super::{Interrupt, Session};
-use crate::disk::Fault;
 use crate::plan::Cursor;
 use crate::store::StoreError;
 
@@ -78,14 +77,7 @@ impl Session<'_> {
     pub(in crate::run) fn verify(&mut self, activity: Activity) -> Result<(), Interrupt> {
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.verify());
-        let has_fired = self.note_faults();
-        let has_checked = match outcome {
-            // A store that changes nothing any more may not be able to check itself, nor one whose write of what was
-            // still to be written failed just now; at any other time damage is damage.
-            Ok(Err(StoreError::Poisoned(_))) => self.attempt(activity, "verify", outcome)?,
-            Ok(Err(_)) if has_fired => self.attempt(activity, "verify", outcome)?,
-            _ => Some(self.judge(activity, "verify", outcome)?),
-        };
+        let has_checked = self.attempt(activity, "verify", outcome)?;
         self.stats.verifications += u64::from(has_checked == Some(true));
         Ok(())
     }
@@ -102,7 +94,6 @@ impl Session<'_> {
         };
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let caught = catch(|| store.changes(from, limit));
-        let has_fired = self.note_faults();
         self.stats.streams += 1;
         let reason = match &caught {
             Ok(Err(StoreError::ChangesNotRetained)) => Some(Refusal::ChangesNotRetained),
@@ -119,13 +110,8 @@ impl Session<'_> {
             self.record(Event::ChangesRefused { from, reason, oldest });
             return Ok(());
         }
-        // A consumer must never be ahead of what survives: a stream vouches for what it shows, and syncs for that. It may
-        // fail where nothing can be synced any more, and where a sync was let fail just now.
-        let commits = match caught {
-            Ok(Err(StoreError::Poisoned(_))) => self.attempt(Activity::Other, "changes", caught)?,
-            Ok(Err(_)) if has_fired => self.attempt(Activity::Other, "changes", caught)?,
-            _ => Some(self.judge(Activity::Other, "changes", caught)?),
-        };
+        // A consumer must never be ahead of what survives: a stream vouches for what it shows, and syncs for that.
+        let commits = self.attempt(Activity::Other, "changes", caught)?;
         let Some(commits) = commits else { return Ok(()) };
         self.record(Event::Durable);
         if let (Cursor::Saved, Some(last)) = (cursor, commits.last()) {
@@ -157,14 +143,5 @@ impl Session<'_> {
         }
         self.free_space(None);
         self.checkpoint()
-    }
-
-    /// Lets the disk have a fault from here on, for everybody to know.
-    pub(in crate::run) fn plant(&mut self, fault: &Fault) -> Result<(), Interrupt> {
-        if !self.promises.survives_io_errors {
-            return self.leave_out();
-        }
-        self.disk.plant(fault.clone());
-        Ok(())
     }
 }

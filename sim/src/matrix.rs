@@ -1,0 +1,218 @@
+//! What comes of each kind of fault: the fault x outcome matrix.
+//!
+//! Each seed has faults of one kind, in turn, and no other trouble but power losses, so that what came of it came of that
+//! kind. The sums depend on the seeds alone, and not on how many threads took part.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::AddAssign;
+use std::panic;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use proofmark_model::Violation;
+
+use crate::disk::FaultKind;
+use crate::plan::Plan;
+use crate::run::{Run, run_plan};
+use crate::store::StoreKind;
+use crate::workload::generate_with;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct Campaign {
+    /// The store.
+    pub store: StoreKind,
+    /// The first seed; the others follow it.
+    pub first_seed: u64,
+    /// How many seeds.
+    pub seed_count: u64,
+    /// How many threads work.
+    pub jobs: usize,
+}
+
+/// What came of all seeds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Matrix {
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// What came of each kind of fault that had its turn.
+    pub rows: BTreeMap<FaultKind, Row>,
+    /// What was found, by seed.
+    pub violations: BTreeMap<u64, Violation>,
+}
+
+/// What came of one kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Row {
+    /// Runs in which it was planted, unless the store does not promise to live with it.
+    pub runs: u64,
+    /// Of these, those in which it fired.
+    pub runs_fired: u64,
+    /// How often it fired.
+    pub fired: u64,
+    /// Runs in which it fired and the store did all that it was asked for.
+    pub survived: u64,
+    /// Runs in which the store reported an error, or refused something because of one.
+    pub errors: u64,
+    /// Runs in which the store reported corruption.
+    pub corruption: u64,
+    /// Commits that the store declined for want of space or because it was poisoned.
+    pub denied: u64,
+    /// Runs in which a promise was broken.
+    pub violations: u64,
+}
+
+impl AddAssign for Row {
+    fn add_assign(&mut self, other: Row) {
+        let Row { runs, runs_fired, fired, survived, errors, corruption, denied, violations } = other;
+        self.runs += runs;
+        self.runs_fired += runs_fired;
+        self.fired += fired;
+        self.survived += survived;
+        self.errors += errors;
+        self.corruption += corruption;
+        self.denied += denied;
+        self.violations += violations;
+    }
+}
+
+/// The kind of fault whose turn it is at `seed`.
+pub fn kind_of(seed: u64) -> FaultKind {
+    let kinds: Vec<FaultKind> = FaultKind::all().collect();
+    kinds[usize::try_from(seed % kinds.len() as u64).expect("it is one of them")]
+}
+
+/// The plan of `seed`.
+pub fn plan(seed: u64, store: StoreKind) -> Plan {
+    generate_with(kind_of(seed), seed, store)
+}
+
+impl Row {
+    fn of(run: &Run) -> Row {
+        let stats = &run.stats;
+        let has_fired = stats.faults > 0;
+        let denied = stats.denials.out_of_space + stats.denials.poisoned;
+        let has_corruption = stats.corruptions > 0;
+        let has_error = denied > 0 || stats.given_up > stats.corruptions;
+        let is_broken = run.verdict.is_err();
+        Row {
+            runs: u64::from(stats.faults_planted > 0),
+            runs_fired: u64::from(has_fired),
+            fired: stats.faults,
+            survived: u64::from(has_fired && !has_corruption && !has_error && !is_broken),
+            errors: u64::from(has_error),
+            corruption: u64::from(has_corruption),
+            denied,
+            violations: u64::from(is_broken),
+        }
+    }
+}
+
+impl Campaign {
+    /// Runs the seeds. `should_stop` is asked before each, by every thread; `progress` is told how many are done, and how
+    /// many of these broke a promise.
+    ///
+    /// # Errors
+    /// If the operating system has no room for so many threads.
+    ///
+    /// # Panics
+    /// If there is no job to do the work.
+    pub fn run(
+        &self,
+        should_stop: impl Fn() -> bool + Sync,
+        progress: impl Fn(u64, usize) + Sync,
+    ) -> io::Result<Matrix> {
+        assert!(self.jobs > 0, "somebody has to do the work");
+        let next = AtomicU64::new(0);
+        let matrix = Mutex::new(Matrix::default());
+        let work = || {
+            while !should_stop() {
+                // Relaxed: the counter orders nothing else; results travel under the mutex.
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= self.seed_count {
+                    break;
+                }
+                let seed = self.first_seed + index;
+                let run = run_plan(&plan(seed, self.store), self.store.factory());
+                let mut matrix = matrix.lock().unwrap_or_else(PoisonError::into_inner);
+                matrix.take(seed, &run);
+                progress(matrix.seeds, matrix.violations.len());
+            }
+        };
+        thread::scope(|scope| {
+            let mut workers = Vec::new();
+            for _ in 1..self.jobs {
+                let started = thread::Builder::new().spawn_scoped(scope, work);
+                // A scope waits for its threads, so those that did start are told that there is nothing to do.
+                workers.push(started.inspect_err(|_| next.store(self.seed_count, Ordering::Relaxed))?);
+            }
+            work();
+            for worker in workers {
+                worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            }
+            Ok::<(), io::Error>(())
+        })?;
+        Ok(matrix.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Matrix {
+    fn take(&mut self, seed: u64, run: &Run) {
+        self.seeds += 1;
+        *self.rows.entry(kind_of(seed)).or_default() += Row::of(run);
+        if let Err(violation) = &run.verdict {
+            self.violations.insert(seed, violation.clone());
+        }
+    }
+
+    /// The sum over all kinds.
+    pub fn total(&self) -> Row {
+        self.rows.values().fold(Row::default(), |mut sum, row| {
+            sum += *row;
+            sum
+        })
+    }
+
+    /// The kinds that were planted and never fired: of these it proves nothing.
+    pub fn silent(&self) -> Vec<FaultKind> {
+        let is_silent = |row: &Row| row.runs > 0 && row.fired == 0;
+        self.rows.iter().filter(|(_, row)| is_silent(row)).map(|(kind, _)| *kind).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(store: StoreKind, seed_count: u64, jobs: usize) -> Matrix {
+        let campaign = Campaign { store, first_seed: 0, seed_count, jobs };
+        campaign.run(|| false, |_, _| {}).unwrap()
+    }
+
+    #[test]
+    fn the_sums_do_not_depend_on_the_threads() {
+        let kinds = FaultKind::all().count() as u64;
+        let one = matrix(StoreKind::Engine, 2 * kinds, 1);
+        assert_eq!(one, matrix(StoreKind::Engine, 2 * kinds, 3));
+        assert_eq!((one.seeds, one.rows.len() as u64), (2 * kinds, kinds));
+        assert_eq!(one.violations, BTreeMap::new());
+        assert_eq!(one.total().runs, 2 * kinds);
+        assert!(one.total().errors > 0 && one.total().survived > 0, "{one:?}");
+    }
+
+    #[test]
+    fn what_a_store_does_not_promise_is_not_planted() {
+        let redb = matrix(StoreKind::Redb, FaultKind::all().count() as u64, 1);
+        assert!(redb.rows[&FaultKind::ShortRead].runs > 0);
+        assert_eq!(redb.rows[&FaultKind::LostWrite], Row::default());
+        assert!(!redb.silent().contains(&FaultKind::LostWrite));
+    }
+
+    #[test]
+    fn stopping_stops() {
+        let campaign = Campaign { store: StoreKind::Engine, first_seed: 7, seed_count: 1000, jobs: 2 };
+        assert_eq!(campaign.run(|| true, |_, _| {}).unwrap(), Matrix::default());
+    }
+}

@@ -1,0 +1,111 @@
+//! What faults do to a session: which are planted, what is heard of them, and what they excuse.
+//!
+//! A plan's faults are announced, so the history says when one fired, and the model's [`Excuses`](proofmark_model::Excuses)
+//! decide what follows. The runner goes on where something is excused, and records it either way: the checkers see the
+//! same events, and come to the same conclusion. Nothing is asked for that the store does not promise.
+
+use proofmark_model::{Event, FaultClass};
+
+use super::{Interrupt, Session};
+use crate::disk::{Fault, FaultKind};
+use crate::store::StoreError;
+
+/// No record of the engine's log is shorter, in bytes.
+const RECORD_BYTES_MIN: u64 = 64;
+/// The unit in which media fail, in bytes.
+const SECTOR_BYTES: u64 = 512;
+
+/// How many groups of commits one firing may take from the end of the log: as many as it damages records or writes. None
+/// if it may be any number, because a whole read or write goes to another place.
+fn groups(kind: FaultKind) -> Option<u64> {
+    match kind {
+        FaultKind::FlippedBit
+        | FaultKind::GarbageByte
+        | FaultKind::LostWrite
+        | FaultKind::SwappedWrites
+        | FaultKind::StaleRead => Some(1),
+        // One record may begin before the sector.
+        FaultKind::ZeroedSector | FaultKind::GarbageSector => Some(SECTOR_BYTES / RECORD_BYTES_MIN + 1),
+        _ => None,
+    }
+}
+
+impl Session<'_> {
+    /// Lets the disk have a fault from here on, for everybody to know.
+    pub(in crate::run) fn plant(&mut self, fault: &Fault) -> Result<(), Interrupt> {
+        let is_promised = match fault.kind.class() {
+            FaultClass::Transparent => true,
+            FaultClass::Environment => self.promises.survives_io_errors && self.promises.survives_full_disk,
+            FaultClass::Damage => self.promises.detects_damage,
+            FaultClass::Lie => self.promises.survives_lies,
+        };
+        if !is_promised {
+            return self.leave_out();
+        }
+        self.disk.plant(fault.clone());
+        self.stats.faults_planted += 1;
+        Ok(())
+    }
+
+    /// Switches off what was planted.
+    pub(in crate::run) fn heal(&mut self) {
+        self.note_faults();
+        self.disk.heal();
+        self.record(Event::Healed);
+    }
+
+    /// Whether a fault has fired that was not healed.
+    pub(in crate::run) fn is_faulty(&self) -> bool {
+        self.excuses.is_faulty()
+    }
+
+    /// Puts on record which announced faults have struck since the last time, and whether all lies are made good.
+    pub(super) fn note_faults(&mut self) {
+        let mut last_transparent = None;
+        for fired in self.disk.take_fired() {
+            self.stats.count_fault(&fired);
+            if !fired.is_announced {
+                self.recorder.sabotaged(fired.call.number);
+                continue;
+            }
+            let class = fired.class();
+            // One event stands for a row of what every call may do.
+            let is_repeated = class == FaultClass::Transparent
+                && last_transparent.replace(fired.index) == Some(fired.index);
+            if !is_repeated {
+                let groups = if class == FaultClass::Damage { groups(fired.kind) } else { None };
+                self.record(Event::Fault { class, groups, call: fired.to_string() });
+            }
+        }
+        self.note_lies();
+    }
+
+    /// Puts on record that all lies are made good. While the store is not open that can wait: it may be a power loss that
+    /// ended them, and then the next opening is still excused.
+    pub(super) fn note_lies(&mut self) {
+        let may_be_good = self.is_open && self.excuses.is_lied_to() && !self.disk.has_crashed();
+        if may_be_good && !self.disk.has_lied() {
+            self.record(Event::MadeGood);
+        }
+    }
+
+    /// Puts a failure on record, which ends the run unless it is excused.
+    pub(super) fn fail_as(&mut self, what: &str, error: &StoreError) -> Result<(), Interrupt> {
+        let what = what.to_owned();
+        let words = error.to_string();
+        let excuses = &self.excuses;
+        let (event, is_excused) = match error {
+            StoreError::OutOfSpace(_) => (Event::OutOfSpace { what }, excuses.out_of_space()),
+            StoreError::Io(_) => (Event::GaveUp { what, error: words }, excuses.failure()),
+            StoreError::Poisoned(_) => (Event::Poisoned { what }, excuses.poisoned()),
+            StoreError::Corruption(_) => {
+                self.stats.corruptions += 1;
+                (Event::Corrupt { what, error: words }, excuses.corruption())
+            }
+            _ => (Event::Failed { what, error: words }, false),
+        };
+        self.stats.given_up += u64::from(is_excused);
+        self.record(event);
+        if is_excused { Ok(()) } else { Err(Interrupt::Failed) }
+    }
+}
