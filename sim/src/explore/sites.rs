@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::recording::{Moment, Recording};
-use crate::disk::{Caller, IoCall};
+use crate::disk::{Caller, IoCall, IoOperation};
 use crate::plan::{Action, Plan, Step};
 
 /// One place from which a store syncs.
@@ -64,9 +64,16 @@ impl fmt::Display for Activity {
 /// The sites of a run, each with the numbers of its calls.
 pub(super) fn sites(plan: &Plan, recording: &Recording, moments: &[Moment<'_>]) -> BTreeMap<Site, Vec<u64>> {
     let mut sites: BTreeMap<Site, Vec<u64>> = BTreeMap::new();
+    // A file goes by the path that it was opened under. Here it goes by the one that it was given since.
+    let mut renamed: BTreeMap<&Path, &Path> = BTreeMap::new();
     for boundary in moments.iter().map(|moment| moment.boundary) {
-        let IoCall { number, operation, path, .. } = &boundary.call;
-        if operation.is_sync() {
+        let IoCall { number, operation, path, target, .. } = &boundary.call;
+        if let Some(target) = target {
+            renamed.insert(path, target);
+        } else if matches!(operation, IoOperation::Open(_)) {
+            renamed.remove(path.as_path());
+        } else if operation.is_sync() {
+            let path = renamed.get(path.as_path()).copied().unwrap_or(path);
             let site = Site {
                 activity: activity(plan, recording, *number),
                 operation: operation.to_string(),
