@@ -18,9 +18,9 @@
 //! much was damaged, because a whole read or write went to another place, any earlier state may be what is left.
 //!
 //! Damage does that only to an opening, and counts until the store has been opened. If the damage is healed before, because the store couldn't be opened, nothing may be missing at
-//! all, unless an attempt to open it came so far that it may have settled for less. If it is healed later, and nothing was
-//! asked to be committed meanwhile, what was missing may be back at the next opening, as commits in doubt may: the store
-//! has never known of it, and has had no reason to write over it.
+//! all, unless an attempt to open it came so far that it may have settled for less. If it ends later, of its own
+//! accord as a wrong read does or by healing, and nothing was asked to be committed meanwhile, what was missing may be
+//! back at an opening, as commits in doubt may: the store has never known of it, and had no reason to write over it.
 
 use std::collections::BTreeMap;
 
@@ -302,8 +302,8 @@ mod tests {
         accept(&[&taken, "healed\n", CRASH, &opened(2), CRASH, &opened(2)]);
         accept(&[&taken, "healed\n", CRASH, &opened(1)]);
         accept(&[&taken, CRASH, &opened(1), "closed\nhealed\n", &opened(2)]);
-        refuse(&[&taken, CRASH, &opened(2)], "resurrected-value");
-        refuse(&[&taken, "healed\n", CRASH, &opened(1), CRASH, &opened(2)], "resurrected-value");
+        accept(&[&taken, CRASH, &opened(2)]);
+        accept(&[&taken, CRASH, &opened(1), CRASH, &opened(2)]);
         refuse(&[&taken, "healed\n", CRASH, &opened(2), CRASH, &opened(1)], "lost-recovered-commit");
         let next = "begin t9 c0 write\nput t9 \"k9\" #9*8\nsubmit t9 sync\n";
         refuse(&[&taken, next, "committed t9 id=2\n", "healed\n", CRASH, &opened(2)], "resurrected-value");

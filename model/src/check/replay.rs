@@ -43,7 +43,7 @@ pub(super) struct Replay<'t, 'h> {
     durable: TxnId,
     /// What has to survive all the same, if a lie was told about the rest.
     lie: Option<TxnId>,
-    /// What damage took at the last opening: it may be back once it is healed.
+    /// What damage took at the last opening: it may be back, as long as nothing else is written.
     taken: Vec<Placed>,
     /// What the store has said of its past.
     pub(super) retained: Retained,
@@ -122,8 +122,8 @@ impl<'t, 'h> Replay<'t, 'h> {
             self.apply(placed);
         }
         self.own = self.order.len();
-        if incarnation.submitted.is_empty() && self.is_healed_in(incarnation) {
-            for placed in std::mem::take(&mut self.taken) {
+        if incarnation.submitted.is_empty() {
+            for placed in self.taken.clone() {
                 self.apply(placed);
             }
         }
@@ -190,14 +190,8 @@ impl<'t, 'h> Replay<'t, 'h> {
         for lost in &lost {
             self.ids[lost.transaction] = None;
         }
-        if !incarnation.submitted.is_empty() || self.is_healed_in(incarnation) || bounds.is_damaged {
-            self.taken = if bounds.is_damaged { lost } else { Vec::new() };
-        }
-    }
-
-    fn is_healed_in(&self, incarnation: &Incarnation) -> bool {
-        let events = &self.timeline.history.events[incarnation.first..incarnation.end];
-        events.contains(&Event::Healed)
+        let may_be_back = bounds.is_damaged || incarnation.submitted.is_empty() && !self.taken.is_empty();
+        self.taken = if may_be_back { lost } else { Vec::new() };
     }
 
     /// The commits of this incarnation, in order.

@@ -3,7 +3,7 @@
 //! It lives in the directory `/db`. A close syncs what was buffered, because dropping the last handle writes nothing.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fmt;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl From<Error> for StoreError {
     }
 }
 
-fn io_error(error: io::Error) -> StoreError {
+fn io_error(error: impl fmt::Display) -> StoreError {
     StoreError::Io(error.to_string())
 }
 
