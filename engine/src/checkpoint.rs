@@ -30,6 +30,8 @@ pub(crate) struct CheckpointState {
     pub(crate) pager: Arc<Pager>,
     /// The meta page that counts.
     pub(crate) meta: Meta,
+    /// The segment with which the log of the meta page before that starts.
+    pub(crate) fallback_log_start: SegmentId,
     pub(crate) allocator: Allocator,
     /// Base versions that a reader may still hold, oldest first.
     pub(crate) versions: Vec<(Generation, Weak<BaseVersion>)>,
@@ -184,6 +186,7 @@ impl Shared {
         // A meta page for which there is no room is at most written in part, in the place of the older one.
         state.pager.write_meta(&meta).inspect_err(|error| self.poison_unless_out_of_space(error))?;
         state.pager.sync().inspect_err(poisoning)?;
+        state.fallback_log_start = state.meta.log_start;
         state.meta = meta;
         state.frozen = None;
         let base = BaseVersion::new(Arc::clone(&state.pager), &meta);
@@ -193,8 +196,21 @@ impl Shared {
 
     /// Gives up the segments that are not needed any more. What can't be removed is left to the next checkpoint or
     /// opening.
+    ///
+    /// Who falls back to the meta page before needs its whole log, or has to see that it is gone. So the segment with which
+    /// that log starts goes first, durably, and a power loss never brings back a log without its middle. Else none of this
+    /// need be durable: segments before the log's start are ignored if they come back.
     fn retire_log(&self, state: &CheckpointState) -> Result<()> {
-        retire(&*self.vfs, &self.directory, self.options.log(), state.meta.log_start)
+        let CheckpointState { fallback_log_start: first, meta, .. } = *state;
+        let retire = |retired| retire(&*self.vfs, &self.directory, self.options.log(), retired);
+        if first.next() < meta.log_start && retire(first..first.next())? > 0 {
+            let synced = self.vfs.sync_directory(&self.directory);
+            synced
+                .map_err(|source| Error::sync(&self.directory, source))
+                .inspect_err(|error| self.poison(error))?;
+        }
+        retire(SegmentId(0)..meta.log_start)?;
+        Ok(())
     }
 
     /// Writes the pages of the next generation, and returns the meta page with which they will count.

@@ -69,6 +69,7 @@ impl Shared {
     fn go_on_in(&self, state: &mut CheckpointState, pager: Pager, meta: Meta) {
         let pager = Arc::new(pager);
         state.pager = Arc::clone(&pager);
+        state.fallback_log_start = meta.log_start;
         state.meta = meta;
         state.allocator = Allocator::with_pages(meta.page_count);
         // Whoever reads the old file does not care what becomes of the pages of this one.

@@ -94,9 +94,9 @@ fn recover(
     if replay.has_stale_segments && !options.read_only {
         // They are still there, so that the checkpoint that wrote the meta page may have died before it was durable. Its
         // bytes are written anew, because a sync that failed may have marked them as clean; a power loss that tears
-        // them leaves the other meta page and the segments that it starts with.
+        // them leaves the other meta page and the segments that it starts with. The checkpoint that ends this recovery
+        // syncs them before it writes over the other meta page, and takes no page that this one reaches.
         pager.write_meta(&meta)?;
-        pager.sync()?;
     }
     let resumable = replay.empty.filter(|_| !replay.has_stale_segments);
     let (log, needs_checkpoint) = match resumable {
@@ -109,7 +109,14 @@ fn recover(
     let view = View { active: Arc::default(), frozen, base };
     Ok(Opened {
         vfs,
-        checkpoint: CheckpointState { pager, meta, allocator, versions, frozen: None },
+        checkpoint: CheckpointState {
+            pager,
+            fallback_log_start: meta.log_start,
+            meta,
+            allocator,
+            versions,
+            frozen: None,
+        },
         log,
         published: Published { latest: replay.latest, view: Arc::new(view) },
         needs_checkpoint,

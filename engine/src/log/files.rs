@@ -6,6 +6,7 @@
 //! checksums of its records are seeded with the segment they were written in.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use proofmark_vfs::{OpenMode, Vfs, VfsFile};
@@ -131,17 +132,19 @@ fn is_what_it_was(file: &dyn VfsFile, database: DatabaseId, segment: SegmentId) 
     Ok(header.is_ok_and(|header| header.database == database && header.segment == segment))
 }
 
-/// Makes spares of the segments before `log_start`, and removes those that are too many. None of this need be durable:
-/// segments before the log's start are ignored if they come back.
+/// Makes spares of these segments, as far as they are there, and removes those that are too many. Returns how many there
+/// were. None of this is durable.
 pub(crate) fn retire(
     vfs: &dyn Vfs,
     directory: &Path,
     options: LogOptions,
-    log_start: SegmentId,
-) -> Result<()> {
-    let (segments, spares) = list(vfs, directory)?;
+    retired: Range<SegmentId>,
+) -> Result<usize> {
+    let (mut segments, spares) = list(vfs, directory)?;
+    segments.retain(|segment| retired.contains(segment));
+    let count = segments.len();
     let mut spare_count = spares.len();
-    for segment in segments.into_iter().filter(|segment| *segment < log_start) {
+    for segment in segments {
         let path = segment_path(directory, segment);
         if spare_count < options.spare_count {
             // A transaction larger than a segment leaves a file that is not worth its room.
@@ -160,7 +163,7 @@ pub(crate) fn retire(
             spare_count -= 1;
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 fn remove(vfs: &dyn Vfs, path: &Path) -> Result<()> {

@@ -60,10 +60,18 @@ fn find_second(file: &dyn VfsFile, path: &Path) -> Result<Result<Meta, HeaderErr
     }
 }
 
+/// A damaged page is read once more before it is believed: whoever falls back writes over what it leads to.
 fn read_at(file: &dyn VfsFile, path: &Path, offset: u64) -> Result<Result<Meta, HeaderError>> {
-    let mut bytes = [0; META_BYTES];
-    let is_there = read(file, path, offset, &mut bytes)?;
-    Ok(Meta::decode(if is_there { &bytes } else { &[] }, offset))
+    let read_once = || {
+        let mut bytes = [0; META_BYTES];
+        let is_there = read(file, path, offset, &mut bytes)?;
+        let is_written = is_there && bytes != [0; META_BYTES];
+        Ok((is_written, Meta::decode(if is_there { &bytes } else { &[] }, offset)))
+    };
+    match read_once()? {
+        (true, Err(HeaderError::Damaged(_))) => Ok(read_once()?.1),
+        (_, decoded) => Ok(decoded),
+    }
 }
 
 /// Fills `bytes`; `false` if the file ends before it is full.

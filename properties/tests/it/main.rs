@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "allowed in tests, and the helpers of tests are no different")]
 
+mod backup;
 mod batch_equivalence;
 mod commit_stream;
 mod commutativity;

@@ -21,7 +21,7 @@ fn recycled(directory: &Path) -> Log {
             log.rotate().unwrap();
         }
         if segment == 2 {
-            retire(&disk, directory, TINY, SegmentId(3)).unwrap();
+            retire(&disk, directory, TINY, SegmentId(0)..SegmentId(3)).unwrap();
         }
     }
     log
@@ -57,7 +57,7 @@ fn what_is_left_over_is_never_read() {
     let counters = log.counters();
     assert_eq!((counters.created_segment_count, counters.recycled_segment_count), (3, 2));
     assert_eq!(txns(directory, (3, 6)).unwrap(), (7..=15).collect::<Vec<u64>>());
-    retire(&Disk::new(), directory, TINY, SegmentId(5)).unwrap();
+    retire(&Disk::new(), directory, TINY, SegmentId(0)..SegmentId(5)).unwrap();
     log.rotate().unwrap();
     append(&mut log, 16, 1).unwrap();
     log.sync().unwrap();
@@ -75,10 +75,10 @@ fn an_empty_segment_full_of_leftovers_is_used_further() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     let mut log = recycled(directory);
-    retire(&Disk::new(), directory, TINY, SegmentId(5)).unwrap();
+    retire(&Disk::new(), directory, TINY, SegmentId(0)..SegmentId(5)).unwrap();
     log.rotate().unwrap();
     drop(log);
-    retire(&Disk::new(), directory, TINY, SegmentId(6)).unwrap();
+    retire(&Disk::new(), directory, TINY, SegmentId(0)..SegmentId(6)).unwrap();
     let path = segment_path(directory, SegmentId(6));
     assert!(open(&path).size().unwrap() >= 3 * RECORD, "it was another segment");
     let header = replay_from(directory, (6, 15), |_, _| ()).unwrap().empty.unwrap();
