@@ -101,6 +101,9 @@ impl Database {
     /// # Errors
     /// `NotFound`, `Locked`, `UnsupportedFormat`, `InvalidArgument`, `OutOfSpace`, `Io`; `Corruption` if what is there
     /// can't be made sense of without losing something that was durable. Nothing that was durable is changed then.
+    ///
+    /// `Io` with the operation "sync" on a directory, while a database is created: its names may never become durable
+    /// until the system is started anew, whatever later syncs say. Remove the directory before you open it again.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Database> {
         Database::open_on(Arc::new(RealVfs), path.as_ref(), options)
     }

@@ -174,6 +174,12 @@ impl SimDisk {
         self.lock().prepare_directory(path)
     }
 
+    /// Removes everything, durably, as an administrator does who starts anew. Whatever is open is dead from then on, and a
+    /// new [`vfs`](Self::vfs) has to be taken. It is no I/O call.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     /// Sets the power loss that is to come, instead of the one that was set before. A power loss clears it.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use proofmark_vfs::{LockMode, OpenMode};
 
 use super::DirectoryPersistence;
+use super::directory::Tree;
 use super::effect::{DirectoryId, EntryEffect, InodeId, Name, Node};
 use super::errno::{EFBIG, EISDIR, ENOENT, ENOSPC, EXDEV, fail};
 use super::faults::FaultKind;
@@ -315,6 +316,13 @@ impl State {
             self.persist_all_entries(directory);
         }
         Ok(())
+    }
+
+    /// Removes everything, durably, outside of any I/O call.
+    pub(super) fn clear(&mut self) {
+        self.tree = Tree::new();
+        self.inodes.clear();
+        self.incarnation += 1;
     }
 
     fn inode(&mut self, id: InodeId) -> &mut Inode {

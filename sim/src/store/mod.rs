@@ -46,7 +46,8 @@ pub trait StoreFactory: Debug + Send + Sync {
     /// # Errors
     /// [`StoreError::Failed`] if there is a store that cannot be opened. The runner forgives that only if the power
     /// failed in the middle of this very call. A store without [`Promises::survives_loss_during_creation`] is spared
-    /// that in its first opening; one with it must open after a loss there as after any other.
+    /// that in its first opening; one with it must open after a loss there as after any other. If the first opening fails
+    /// because a directory could not be synced, the runner removes what it has made before it opens again.
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError>;
 }
 

@@ -154,3 +154,16 @@ fn a_removed_file_lives_as_long_as_it_is_open_and_then_frees_its_memory() {
     assert_eq!(disk.lock().inodes.len(), 1);
     assert_eq!(content(&disk, "c").unwrap(), b"1");
 }
+
+#[test]
+fn clearing_leaves_an_empty_disk_that_old_handles_do_not_reach() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"abc");
+    disk.clear();
+    assert!(names(&disk).is_empty());
+    assert!(file.write_all_at(b"x", 0).is_err());
+    drop(file);
+    durable(&disk, "b", b"new");
+    assert_eq!(content(&disk.image(&Keep::None), "b").unwrap(), b"new");
+    assert_eq!(disk.pending_effects(), 0);
+}

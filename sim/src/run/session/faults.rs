@@ -69,6 +69,7 @@ impl Session<'_> {
                 continue;
             }
             let class = fired.class();
+            self.has_lost_names |= fired.kind == FaultKind::DirectorySyncLost;
             // One event stands for a row of what every call may do.
             let is_repeated = class == FaultClass::Transparent
                 && last_transparent.replace(fired.index) == Some(fired.index);

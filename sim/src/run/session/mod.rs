@@ -50,6 +50,10 @@ pub(super) struct Session<'a> {
     is_limited: bool,
     /// Whether the store is open, and its opening on record.
     is_open: bool,
+    /// Whether it was ever opened.
+    was_opened: bool,
+    /// Whether a sync of a directory has lost names since the store was opened last, or was tried to be.
+    has_lost_names: bool,
     /// What the faults so far excuse.
     excuses: Excuses,
     pub(super) recorder: Recorder,
@@ -100,6 +104,8 @@ impl<'a> Session<'a> {
             cursor: TxnId(1),
             is_limited: false,
             is_open: false,
+            was_opened: false,
+            has_lost_names: false,
             excuses: Excuses::default(),
             recorder,
             stats: RunStats::default(),
@@ -119,6 +125,7 @@ impl<'a> Session<'a> {
             match event {
                 Event::Begin { txn, .. } => session.labels_used = txn.0,
                 Event::Space { bytes } => session.is_limited = bytes.is_some(),
+                Event::Opened { .. } => session.was_opened = true,
                 _ => {}
             }
             session.excuses.take(event);
@@ -140,6 +147,10 @@ impl<'a> Session<'a> {
             let corruptions = self.stats.corruptions;
             if self.try_open(activity)? {
                 break;
+            }
+            if std::mem::take(&mut self.has_lost_names) && !self.was_opened {
+                // Nothing is in it, and its names may never be durable: see the factory's `open`.
+                self.disk.clear();
             }
             let is_corrupt = self.stats.corruptions > corruptions;
             if self.is_limited {
@@ -177,6 +188,7 @@ impl<'a> Session<'a> {
         self.lose_unsettled_marks();
         self.record(Event::Opened { latest, oldest, retention, state });
         self.is_open = true;
+        self.was_opened = true;
         self.note_lies();
         Ok(true)
     }
