@@ -4,6 +4,9 @@
 //! newer than the promised retention allows: what the store promised to keep is there at every opening, and whenever it
 //! declines to read a commit.
 //!
+//! A lying sync may have kept the oldest commit from getting on stable storage as well: then a power loss may take it
+//! back, no further than to what the store had said when the lie was told, and only until that is made good.
+//!
 //! It does NOT demand that a store ever lets go of anything, and does not object to a read of what the store said was
 //! gone. What had gone when the history began, or while another retention was promised, stays gone.
 
@@ -19,6 +22,8 @@ pub(super) struct Retained {
     oldest: TxnId,
     /// What may be gone whatever is promised: everything before this.
     given: TxnId,
+    /// The oldest commit as of the first lie that has not been made good: so far back a power loss may take it.
+    before_lie: Option<TxnId>,
 }
 
 /// Where a store said what it retains.
@@ -36,7 +41,22 @@ impl Retained {
     pub(super) fn new(first: Option<&Event>) -> Retained {
         let Some(Event::Opened { oldest, retention, .. }) = first else { return Retained::default() };
         let oldest = oldest.unwrap_or_default();
-        Retained { promised: *retention, oldest, given: oldest }
+        Retained { promised: *retention, oldest, given: oldest, before_lie: None }
+    }
+
+    /// Takes in a lie: what the store says from here on may not be on stable storage.
+    pub(super) fn lied(&mut self) {
+        self.before_lie.get_or_insert(self.oldest);
+    }
+
+    /// Takes in that no lie is left.
+    pub(super) fn made_good(&mut self) {
+        self.before_lie = None;
+    }
+
+    /// Takes in a power loss, which may reveal a lie.
+    pub(super) fn lost_power(&mut self) {
+        self.oldest = self.before_lie.unwrap_or(self.oldest);
     }
 
     /// Takes in what the store says at a later opening, and what it promises from then on.
@@ -162,6 +182,33 @@ mod tests {
         assert_accepted(&opened(2));
         let message = assert_violation(&opened(1), CrashPrefix, "oldest-went-back", NEXT + 2);
         assert_eq!(message, "commit 1 is said to be retained, but 2 was the oldest");
+    }
+
+    #[test]
+    fn a_lie_takes_the_oldest_back_to_where_it_was_told() {
+        let stated = |oldest: u64| format!("refused c1 read@0 snapshot-not-found oldest={oldest}\n");
+        let opened =
+            |oldest: u64| format!("opened latest=3 oldest={oldest} retention=latest -> \"k\"=#3*8\n");
+        let lied = [stated(1), "fault lie \"sync\"\n".to_owned(), stated(3)].concat();
+        let good = |parts: &[&str]| assert_accepted(&promised("retention=latest", &parts.concat()));
+        let bad = |parts: &[&str], checker| {
+            let text = parts.concat();
+            let last = NEXT + text.lines().count() - 1;
+            assert_violation(&promised("retention=latest", &text), checker, "oldest-went-back", last);
+        };
+        for oldest in 1..=3 {
+            good(&[&lied, "crash\n", &opened(oldest)]);
+        }
+        // No further, not without a power loss, not once it is made good, and nothing but a lie does it.
+        bad(&[&lied, "crash\n", &opened(0)], CrashPrefix);
+        bad(&[&lied, &stated(2)], SnapshotIsolation);
+        bad(&[&lied, "closed\n", &opened(2)], CrashPrefix);
+        bad(&[&lied, "made-good\n", "crash\n", &opened(2)], CrashPrefix);
+        bad(&[&stated(3), "fault damage groups=1 \"rot\"\n", "crash\n", &opened(2)], CrashPrefix);
+        // It lasts through openings, and what it took may go on from there.
+        good(&[&lied, "crash\n", &opened(3), "crash\n", &opened(1)]);
+        bad(&[&lied, "crash\n", &opened(2), "made-good\n", "crash\n", &opened(1)], CrashPrefix);
+        bad(&[&lied, "crash\n", &opened(2), &stated(1)], SnapshotIsolation);
     }
 
     #[test]

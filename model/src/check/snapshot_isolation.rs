@@ -36,7 +36,9 @@ use super::scan::{Scan, Writes};
 use super::timeline::Incarnation;
 use super::{Checker, Violation};
 use crate::text::{BytesText, ValueText};
-use crate::{Denial, Event, Key, KeyRange, MarkLabel, Mode, Mvcc, Refusal, SavepointLabel, TxnId, Value};
+use crate::{
+    Denial, Event, FaultClass, Key, KeyRange, MarkLabel, Mode, Mvcc, Refusal, SavepointLabel, TxnId, Value,
+};
 
 /// Judges the reads and commits of one incarnation, and returns what the store has said of its past by the end of it.
 pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Result<Retained, Violation> {
@@ -116,6 +118,9 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             }
             // What writes or syncs the log may make visible what was taken in before.
             Event::Durable | Event::OutOfSpace { .. } | Event::GaveUp { .. } => self.hidden = None,
+            Event::Fault { class: FaultClass::Lie, .. } => self.retained.lied(),
+            Event::MadeGood => self.retained.made_good(),
+            Event::Crash => self.retained.lost_power(),
             _ => {}
         }
         let Some(index) = self.replay.timeline.transaction_of(step) else { return Ok(()) };

@@ -48,11 +48,16 @@ fn power_fails_in_every_kind_of_call() {
         crashes.checkpoint += run.stats.crashes.checkpoint;
         crashes.recovery += run.stats.crashes.recovery;
         crashes.process_deaths += run.stats.crashes.process_deaths;
+        // Every run comes to its last power loss, but for those in which faults left nothing that can be opened.
+        assert_eq!(run.stats.crashes.end + run.stats.beyond_repair, 1, "seed {seed}");
         sum += &run.stats;
     }
     let DenialCounts { conflict, write_busy, out_of_space, poisoned } = sum.denials;
-    assert!(conflict >= 150 && write_busy >= 100 && out_of_space >= 12 && poisoned >= 5, "{sum:?}");
-    assert!(sum.tickets >= 800 && sum.streams >= 1000 && sum.faults >= 90, "{sum:?}");
+    // A power loss or an opening that follows a fault ends the transactions that are open, and takes some of them from
+    // their conflict.
+    assert!(conflict >= 140 && write_busy >= 100 && out_of_space >= 12 && poisoned >= 5, "{sum:?}");
+    assert!(sum.tickets >= 800 && sum.streams >= 1000 && sum.faults >= 6500, "{sum:?}");
+    assert!(sum.faults_planted >= 300 && sum.beyond_repair <= 6, "{sum:?}");
     assert!(sum.backups >= 20 && sum.compactions >= 60, "{sum:?}");
     let CrashCounts { creation, commit, checkpoint, recovery, process_deaths, .. } = crashes;
     // Each a little less than what these seeds hold. A death of the process counts as that only, wherever it strikes.

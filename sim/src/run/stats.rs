@@ -43,6 +43,8 @@ pub struct RunStats {
     pub given_up: u64,
     /// Calls of the store that reported corruption.
     pub corruptions: u64,
+    /// Runs that ended early, because what faults took from the store for good keeps it from being opened, as they may.
+    pub beyond_repair: u64,
     /// Self-checks of the store that were carried out, and passed.
     pub verifications: u64,
     /// Power losses and deaths of the process, and what they struck.
@@ -182,6 +184,7 @@ add_fields!(RunStats {
     faults,
     given_up,
     corruptions,
+    beyond_repair,
     verifications,
     crashes,
     recoveries,

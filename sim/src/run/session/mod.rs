@@ -157,6 +157,7 @@ impl<'a> Session<'a> {
                 self.free_space(None);
             } else if is_healed {
                 // What is left is what a lying sync has made of it: excused, and beyond repair.
+                self.stats.beyond_repair += 1;
                 return Err(Interrupt::Failed);
             } else if is_corrupt || attempts >= OPENING_COUNT_MAX {
                 self.heal();
