@@ -49,6 +49,11 @@ pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Resul
     Ok(judge.retained)
 }
 
+/// Whether an operation syncs the log before it reads what may be damaged.
+fn flushes_the_log(what: &str) -> bool {
+    matches!(what, "changes" | "backup" | "checkpoint" | "compact")
+}
+
 struct Judge<'a, 't, 'h> {
     replay: &'a Replay<'t, 'h>,
     open: BTreeMap<usize, Open<'h>>,
@@ -118,6 +123,7 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             }
             // What writes or syncs the log may make visible what was taken in before.
             Event::Durable | Event::OutOfSpace { .. } | Event::GaveUp { .. } => self.hidden = None,
+            Event::Corrupt { what, .. } if flushes_the_log(what) => self.hidden = None,
             Event::Fault { class: FaultClass::Lie, .. } => self.retained.lied(),
             Event::MadeGood => self.retained.made_good(),
             Event::Crash => self.retained.lost_power(),

@@ -367,6 +367,14 @@ fn what_was_only_taken_in_is_not_read() {
     assert_accepted(&history("begin t2 c1 read snapshot=0\n get t2 \"a\" -> none\n committed t1 id=1"));
     assert_accepted(&history("committed t1 id=1\n begin t2 c1 read snapshot=1"));
     assert_accepted(&history("durable\n begin t2 c1 read snapshot=1"));
+    let corrupt = |what: &str| {
+        let damage = "fault damage groups=1 \"rot\"";
+        history(&format!("{damage}\n corrupt \"{what}\" \"page 7\"\n begin t2 c1 read snapshot=1"))
+    };
+    assert_accepted(&corrupt("changes"));
+    assert_accepted(&corrupt("checkpoint"));
+    assert_violation(&corrupt("get"), SnapshotIsolation, "future-snapshot", 7);
+    assert_violation(&corrupt("verify"), SnapshotIsolation, "future-snapshot", 7);
     let early = history("begin t2 c1 read snapshot=1");
     assert_violation(&early, SnapshotIsolation, "future-snapshot", 5);
     let past = history("begin t2 c1 read@1");
