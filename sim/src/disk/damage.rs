@@ -43,7 +43,7 @@ impl Inode {
         let mut dirty = Vec::new();
         for pending in &self.pending {
             match &pending.effect {
-                FileEffect::Size(size) => end = end.min(*size),
+                FileEffect::Size { size, .. } => end = end.min(*size),
                 FileEffect::Data { offset, bytes } => dirty.push(*offset..offset + bytes.len()),
             }
         }

@@ -55,8 +55,8 @@ pub(super) struct Pending<E> {
 pub(super) enum FileEffect {
     /// Bytes were written. Divisible into granules.
     Data { offset: u64, bytes: WrittenBytes },
-    /// The file was cut off or extended.
-    Size(u64),
+    /// The file was cut off or extended: by the write whose bytes have the next place in the sequence, or by itself.
+    Size { size: u64, by_write: bool },
 }
 
 impl FileEffect {
@@ -67,18 +67,18 @@ impl FileEffect {
                 let size = granule.bytes();
                 (offset + bytes.len()).div_ceil(size) - offset / size
             }
-            Self::Size(_) => 1,
+            Self::Size { .. } => 1,
         }
     }
 
     pub(super) fn is_size(&self) -> bool {
-        matches!(self, Self::Size(_))
+        matches!(self, Self::Size { .. })
     }
 
     pub(super) fn apply(&self, contents: &mut Contents) {
         match self {
             Self::Data { offset, bytes } => bytes.apply(contents, *offset),
-            Self::Size(size) => contents.set_size(*size),
+            Self::Size { size, .. } => contents.set_size(*size),
         }
     }
 
@@ -86,7 +86,7 @@ impl FileEffect {
     pub(super) fn apply_survivors(&self, contents: &mut Contents, survival: &Survival, granule: Granule) {
         match (survival, self) {
             (Survival::Dropped, _) => {}
-            (Survival::Kept, _) | (Survival::Torn(_), Self::Size(_)) => self.apply(contents),
+            (Survival::Kept, _) | (Survival::Torn(_), Self::Size { .. }) => self.apply(contents),
             (Survival::Torn(kept), Self::Data { offset, bytes }) => {
                 let mut start = offset / granule.bytes();
                 for run in kept.chunk_by(|left, right| left == right) {
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(data(511, 2).part_count(granule), 2);
         assert_eq!(data(4096, 8192).part_count(granule), 16);
         assert_eq!(data(1000, 24).part_count(granule), 1);
-        assert_eq!(FileEffect::Size(9).part_count(granule), 1);
+        assert_eq!(FileEffect::Size { size: 9, by_write: false }.part_count(granule), 1);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn fates(pending: &[Pending<FileEffect>], decided: Vec<Survival>, gra
                 let range = *offset..offset + bytes.len();
                 Fate { survival: pull(&mut needed, &range, survival, granule), cleared: Vec::new() }
             }
-            FileEffect::Size(size) => {
+            FileEffect::Size { size, .. } => {
                 let cleared = clear(&mut needed, *size, granule);
                 let cleared = if survival == Survival::Dropped { cleared } else { Vec::new() };
                 Fate { survival, cleared }
@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_lost_size_clears_what_later_writes_make_survive_and_nothing_else() {
-        let effects = || vec![data(0, 24), FileEffect::Size(4), data(2, 1), data(17, 1)];
+        let effects =
+            || vec![data(0, 24), FileEffect::Size { size: 4, by_write: false }, data(2, 1), data(17, 1)];
         let decided = |size| [Dropped, size, Kept, Kept];
         let pulled = Torn(vec![true, false, false]);
         let cleared = check(effects(), &decided(Dropped), &[pulled.clone(), Dropped, Kept, Kept]);

@@ -114,10 +114,10 @@ impl Inode {
         }
         let end = offset + bytes.len() as u64;
         if end > self.volatile.size() {
-            self.change(sequence, FileEffect::Size(end));
+            self.change(sequence, FileEffect::Size { size: end, by_write: true });
         } else if self.has_lost && end > self.size_to_be() {
             // The file shows a size that was lost.
-            let effect = FileEffect::Size(end);
+            let effect = FileEffect::Size { size: end, by_write: true };
             self.pending_bytes += weight(&effect);
             self.pending.push(Pending { sequence: sequence.next(), effect });
         }
@@ -139,7 +139,7 @@ impl Inode {
     /// The size that the file has once everything pending is durable.
     fn size_to_be(&self) -> u64 {
         let last = self.pending.iter().rev().find_map(|pending| match pending.effect {
-            FileEffect::Size(size) => Some(size),
+            FileEffect::Size { size, .. } => Some(size),
             FileEffect::Data { .. } => None,
         });
         last.unwrap_or(self.durable.size())
@@ -151,7 +151,7 @@ impl Inode {
         }
         if size != self.volatile.size() {
             self.held = None;
-            self.change(sequence, FileEffect::Size(size));
+            self.change(sequence, FileEffect::Size { size, by_write: false });
         }
     }
 
@@ -160,31 +160,31 @@ impl Inode {
         if let Some(pristine) = &mut self.pristine {
             pristine.persist();
         }
-        let mut held = None;
-        for pending in self.pending.drain(..) {
-            if self.held == Some(pending.sequence) {
-                held = Some(pending);
-            } else {
-                pending.effect.apply(&mut self.durable);
-            }
-        }
-        self.pending_bytes = 0;
-        if let Some(pending) = held {
-            self.pending_bytes = weight(&pending.effect);
-            self.pending.push(pending);
-        }
+        self.apply_first(self.pending.len());
     }
 
-    /// Makes the first `count` pending effects durable.
+    /// Makes the first `count` pending effects durable, except for a write that is held back.
     pub(super) fn persist_first(&mut self, count: usize) {
         if let (Some(pristine), Some(last)) = (&mut self.pristine, self.pending[..count].last()) {
             let is_covered = |pending: &Pending<FileEffect>| pending.sequence <= last.sequence;
             let count = pristine.pending.iter().take_while(|pending| is_covered(pending)).count();
             pristine.persist_first(count);
         }
+        self.apply_first(count);
+    }
+
+    fn apply_first(&mut self, count: usize) {
+        let mut held = None;
         for pending in self.pending.drain(..count) {
-            pending.effect.apply(&mut self.durable);
-            self.pending_bytes -= weight(&pending.effect);
+            if self.held == Some(pending.sequence) {
+                held = Some(pending);
+            } else {
+                pending.effect.apply(&mut self.durable);
+                self.pending_bytes -= weight(&pending.effect);
+            }
+        }
+        if let Some(held) = held {
+            self.pending.insert(0, held);
         }
     }
 
@@ -194,6 +194,10 @@ impl Inode {
         if let Some(pristine) = &mut self.pristine {
             pristine.lose_pending();
         }
+        self.forget_pending();
+    }
+
+    fn forget_pending(&mut self) {
         self.lies.lose(&self.pending);
         self.pending.clear();
         self.pending_bytes = 0;
@@ -206,7 +210,7 @@ impl Inode {
         if let Some(pristine) = &mut self.pristine {
             pristine.revert();
         }
-        self.lose_pending();
+        self.forget_pending();
         self.show_durable();
     }
 
@@ -365,7 +369,7 @@ impl Inode {
 fn weight(effect: &FileEffect) -> u64 {
     match effect {
         FileEffect::Data { bytes, .. } => bytes.len() + EFFECT_OVERHEAD_BYTES,
-        FileEffect::Size(_) => EFFECT_OVERHEAD_BYTES,
+        FileEffect::Size { .. } => EFFECT_OVERHEAD_BYTES,
     }
 }
 

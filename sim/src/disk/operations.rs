@@ -103,19 +103,14 @@ impl State {
             self.tree.get_mut(directory).lose_pending();
             return self.report();
         }
-        if self.is_struck_by(FaultKind::IgnoreDirectorySync) {
-            let count = self.tree.get(directory).pending.len();
-            self.lie_about_entries(directory, count);
-            if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
-                self.lie_about_names_above(directory);
-            }
-            return Ok(());
-        }
-        let count = self.tree.get(directory).pending.len();
-        self.persist_needed(None, &[(directory, count)]);
-        self.persist_all_entries(directory);
+        let mut names = vec![(directory, self.tree.get(directory).pending.len())];
         if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
-            self.persist_names_above(directory);
+            self.add_names_above(directory, &mut names);
+        }
+        if self.is_struck_by(FaultKind::IgnoreDirectorySync) {
+            names.into_iter().for_each(|(directory, count)| self.lie_about_entries(directory, count));
+        } else {
+            self.persist_with_needed(None, &names);
         }
         Ok(())
     }
@@ -181,8 +176,7 @@ impl State {
         let file = self.inodes.get_mut(&inode).expect("an open file has an inode");
         file.write(&mut self.sequence, bytes, offset, faults);
         if file.pending_bytes() > self.options.dirty_bytes_max {
-            self.persist_needed(Some(inode), &[]);
-            self.inode(inode).persist();
+            self.persist_with_needed(Some(inode), &[]);
             self.stats.write_backs += 1;
         }
         self.stats.writes += 1;
@@ -261,47 +255,39 @@ impl State {
     fn make_durable(&mut self, inode: InodeId) {
         if self.is_struck_by(FaultKind::IgnoreSync) {
             self.inode(inode).lie();
-            if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
-                self.lie_about_names(inode);
-            }
+            self.names_that_a_sync_covers(inode)
+                .into_iter()
+                .for_each(|(directory, count)| self.lie_about_entries(directory, count));
             return;
         }
         if self.is_struck_by(FaultKind::TornSync) {
             let granule = self.options.granule;
             self.inode(inode).lie();
             self.inode(inode).persist_half(granule);
+            self.names_that_a_sync_covers(inode)
+                .into_iter()
+                .for_each(|(directory, count)| self.persist_entries(directory, count));
         } else {
-            self.persist_needed(Some(inode), &[]);
-            self.inode(inode).persist();
+            let names = self.names_that_a_sync_covers(inode);
+            self.persist_with_needed(Some(inode), &names);
         }
+    }
+
+    /// The directories of which a sync of a file makes names durable as well, and how many of their pending effects.
+    fn names_that_a_sync_covers(&self, inode: InodeId) -> Vec<(DirectoryId, usize)> {
+        let mut names = Vec::new();
         if self.options.directory_persistence == DirectoryPersistence::WithFileSync {
-            let directory = self.inode(inode).directory;
-            let count = self.tree.get(directory).count_through(Node::File(inode));
-            self.persist_entries(directory, count);
-            self.persist_names_above(directory);
+            let directory = self.inodes[&inode].directory;
+            names.push((directory, self.tree.get(directory).count_through(Node::File(inode))));
+            self.add_names_above(directory, &mut names);
         }
+        names
     }
 
     /// Acknowledges the first `count` pending effects of a directory, and leaves them pending.
     fn lie_about_entries(&mut self, directory: DirectoryId, count: usize) {
         let directory = self.tree.get_mut(directory);
         directory.lies.tell(&directory.pending[..count]);
-    }
-
-    /// Acknowledges the names that lead to a file.
-    fn lie_about_names(&mut self, inode: InodeId) {
-        let directory = self.inode(inode).directory;
-        let count = self.tree.get(directory).count_through(Node::File(inode));
-        self.lie_about_entries(directory, count);
-        self.lie_about_names_above(directory);
-    }
-
-    fn lie_about_names_above(&mut self, mut directory: DirectoryId) {
-        while let Some(parent) = self.tree.get(directory).parent {
-            let count = self.tree.get(parent).count_through(Node::Directory(directory));
-            self.lie_about_entries(parent, count);
-            directory = parent;
-        }
     }
 
     pub(super) fn try_lock(&mut self, inode: InodeId, handle: HandleId, mode: LockMode) -> io::Result<bool> {
@@ -364,11 +350,10 @@ impl State {
         }
     }
 
-    /// Makes the names that lead to a directory durable.
-    fn persist_names_above(&mut self, mut directory: DirectoryId) {
+    /// Adds the names that lead to a directory: in which directories they stand, and how many pending effects make them.
+    fn add_names_above(&self, mut directory: DirectoryId, names: &mut Vec<(DirectoryId, usize)>) {
         while let Some(parent) = self.tree.get(directory).parent {
-            let count = self.tree.get(parent).count_through(Node::Directory(directory));
-            self.persist_entries(parent, count);
+            names.push((parent, self.tree.get(parent).count_through(Node::Directory(directory))));
             directory = parent;
         }
     }

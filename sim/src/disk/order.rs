@@ -156,12 +156,12 @@ struct Brief {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BriefKind {
-    /// The offset after the last byte.
-    Data(u64),
-    /// The file grew to this.
-    Growth(u64),
-    /// The file was cut off.
-    Cut,
+    /// Bytes of a file.
+    Data,
+    /// The growth that the next effect, a write, made.
+    GrowthByWrite,
+    /// Any other size.
+    Size,
     /// A name came or went.
     Entry,
     /// A name that there was leads to this file now.
@@ -187,20 +187,33 @@ impl State {
         self.options.order != Order::Any || self.options.sizes != Sizes::Independent
     }
 
-    /// Makes durable what the order demands before the pending effects of a file, or of a directory, can be: those are left
-    /// to the caller.
-    pub(super) fn persist_needed(&mut self, file: Option<InodeId>, directories: &[(DirectoryId, usize)]) {
-        if self.options.order == Order::Any {
-            return;
+    /// Makes durable all that is pending of a file, so many of the first pending effects of directories, and whatever the
+    /// order demands before any of it.
+    pub(super) fn persist_with_needed(&mut self, file: Option<InodeId>, names: &[(DirectoryId, usize)]) {
+        let mut names: BTreeMap<DirectoryId, usize> = names.iter().copied().collect();
+        if self.options.order != Order::Any {
+            let mut files = BTreeMap::new();
+            if let Some(file) = file {
+                files.insert(file, self.inodes[&file].pending.len());
+            }
+            self.add_needed(&mut files, &mut names);
+            for (id, count) in files.into_iter().filter(|(id, _)| Some(*id) != file) {
+                self.inodes.get_mut(&id).expect("it has pending effects").persist_first(count);
+            }
         }
+        if let Some(file) = file {
+            self.inodes.get_mut(&file).expect("what is made durable is there").persist();
+        }
+        for (id, count) in names {
+            self.persist_entries(id, count);
+        }
+    }
+
+    /// Extends, for each file and directory, how many pending effects become durable, from the first, by those that the
+    /// order demands before them: within one file or directory nothing is skipped.
+    fn add_needed(&self, files: &mut BTreeMap<InodeId, usize>, names: &mut BTreeMap<DirectoryId, usize>) {
         let owners = self.pending().0;
         let edges = edges(&self.briefs(&owners), self.options);
-        // Of each file and directory, how many effects are needed, from the first: within one of them nothing is skipped.
-        let mut files: BTreeMap<InodeId, usize> = BTreeMap::new();
-        let mut names: BTreeMap<DirectoryId, usize> = directories.iter().copied().collect();
-        if let Some(file) = file {
-            files.insert(file, self.inodes[&file].pending.len());
-        }
         loop {
             let is_needed = |owner: &Owner| match owner {
                 Owner::File(id, index) => files.get(id).is_some_and(|count| index < count),
@@ -212,7 +225,7 @@ impl State {
                 .filter(|owner| !is_needed(owner))
                 .collect();
             if missing.is_empty() {
-                break;
+                return;
             }
             for owner in missing {
                 let (count, index) = match owner {
@@ -222,25 +235,22 @@ impl State {
                 *count = (*count).max(index + 1);
             }
         }
-        for (id, count) in files.into_iter().filter(|(id, _)| Some(*id) != file) {
-            self.inodes.get_mut(&id).expect("it has pending effects").persist_first(count);
-        }
-        for (id, count) in names {
-            self.persist_entries(id, count);
-        }
     }
 
     fn briefs(&self, owners: &[Owner]) -> Vec<Brief> {
-        let mut sizes: BTreeMap<InodeId, u64> =
-            self.inodes.iter().map(|(id, inode)| (*id, inode.durable.size())).collect();
         let brief = |owner: &Owner| match *owner {
             Owner::File(id, index) => {
-                let kind = match &self.inodes[&id].pending[index].effect {
-                    FileEffect::Data { offset, bytes } => BriefKind::Data(offset + bytes.len()),
-                    FileEffect::Size(size) => {
-                        let before = sizes.insert(id, *size).unwrap_or_default();
-                        if *size > before { BriefKind::Growth(*size) } else { BriefKind::Cut }
+                let pending = &self.inodes[&id].pending;
+                let kind = match &pending[index].effect {
+                    FileEffect::Data { .. } => BriefKind::Data,
+                    // The bytes of the write may have come to stand elsewhere, or may be lost.
+                    FileEffect::Size { by_write: true, .. }
+                        if (pending.get(index + 1))
+                            .is_some_and(|next| next.sequence == pending[index].sequence + 1) =>
+                    {
+                        BriefKind::GrowthByWrite
                     }
+                    FileEffect::Size { .. } => BriefKind::Size,
                 };
                 Brief { file: Some(id), kind }
             }
@@ -261,13 +271,7 @@ impl State {
 /// The edges of an order: for each effect, those that it needs.
 fn edges(briefs: &[Brief], options: DiskOptions) -> Vec<Vec<usize>> {
     let mut edges = vec![Vec::new(); briefs.len()];
-    // The write that made a file grow comes right after the growth.
-    let is_filled = |index: usize| match (briefs[index].kind, briefs.get(index + 1)) {
-        (BriefKind::Growth(size), Some(next)) => {
-            next.file == briefs[index].file && next.kind == BriefKind::Data(size)
-        }
-        _ => false,
-    };
+    let is_filled = |index: usize| briefs[index].kind == BriefKind::GrowthByWrite;
     for index in 0..briefs.len() {
         match options.sizes {
             Sizes::DataFirst if is_filled(index) => edges[index].push(index + 1),
@@ -293,14 +297,13 @@ fn edges(briefs: &[Brief], options: DiskOptions) -> Vec<Vec<usize>> {
         Order::Metadata | Order::Ordered => {
             let mut last = None;
             for (index, brief) in briefs.iter().enumerate() {
-                if matches!(brief.kind, BriefKind::Data(_)) {
+                if brief.kind == BriefKind::Data {
                     continue;
                 }
                 edges[index].extend(last);
                 last = Some(index);
                 if let (Order::Ordered, BriefKind::Replacement(file)) = (options.order, brief.kind) {
-                    let is_its =
-                        |brief: &Brief| brief.file == Some(file) && matches!(brief.kind, BriefKind::Data(_));
+                    let is_its = |brief: &Brief| brief.file == Some(file) && brief.kind == BriefKind::Data;
                     edges[index].extend((0..index).filter(|before| is_its(&briefs[*before])));
                 }
             }
@@ -311,15 +314,19 @@ fn edges(briefs: &[Brief], options: DiskOptions) -> Vec<Vec<usize>> {
 
 /// Drops what misses something, until nothing does.
 fn close(edges: &[Vec<usize>], survivals: &mut [Survival]) {
-    loop {
-        let misses = |index: usize| edges[index].iter().any(|before| survivals[*before] != Survival::Kept);
-        let dropped: Vec<usize> = (0..edges.len())
-            .filter(|index| survivals[*index] != Survival::Dropped && misses(*index))
-            .collect();
-        if dropped.is_empty() {
-            return;
+    let mut needed_by = vec![Vec::new(); edges.len()];
+    for (index, before) in edges.iter().enumerate() {
+        before.iter().for_each(|before| needed_by[*before].push(index));
+    }
+    let mut missing: Vec<usize> =
+        (0..edges.len()).filter(|index| survivals[*index] != Survival::Kept).collect();
+    while let Some(index) = missing.pop() {
+        for &dependent in &needed_by[index] {
+            if survivals[dependent] != Survival::Dropped {
+                survivals[dependent] = Survival::Dropped;
+                missing.push(dependent);
+            }
         }
-        dropped.into_iter().for_each(|index| survivals[index] = Survival::Dropped);
     }
 }
 

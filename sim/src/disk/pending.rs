@@ -99,7 +99,7 @@ impl State {
                         FileEffect::Data { offset, bytes } => {
                             EffectKind::Data { path, offset: *offset, length: bytes.len() }
                         }
-                        FileEffect::Size(size) => EffectKind::Size { path, size: *size },
+                        FileEffect::Size { size, .. } => EffectKind::Size { path, size: *size },
                     };
                     let sequence = self.inodes[&id].pending[index].sequence;
                     PendingEffect { sequence, kind, part_count, changed: changed[&id][index].clone(), after }
@@ -128,7 +128,7 @@ impl State {
             let mut after = shown.clone();
             effect.apply(&mut after);
             changed.push(match effect {
-                FileEffect::Size(size) => vec![*size != shown.size() || *size != inode.durable.size()],
+                FileEffect::Size { size, .. } => vec![*size != shown.size() || *size != inode.durable.size()],
                 FileEffect::Data { offset, bytes } => {
                     let read = |contents: &Contents| {
                         let mut buffer = vec![0; bytes.len() as usize];

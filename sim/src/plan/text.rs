@@ -1,8 +1,9 @@
 //! The text form of plans: one setting or one step a line, for people to read, edit and compare.
 //!
 //! Printing and parsing are exact inverses. A plan that a person writes may leave out any setting, which then has its
-//! default; a setting stands before the first step and at most once (`sabotage` any number of times). Blank lines, and
-//! lines that start with `#`, mean nothing; neither does a byte order mark, with which some editors begin a file.
+//! default; a setting stands before the first step and at most once (`sabotage` any number of times), and a `profile`
+//! before the single knobs that it sets. Blank lines, and lines that start with `#`, mean nothing; neither does a byte
+//! order mark, with which some editors begin a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +22,9 @@ use crate::store::StoreKind;
 
 /// The version of the text form that this program writes, and the only one it reads.
 const VERSION: u32 = 1;
+
+/// The settings that a profile sets as well.
+const KNOBS: [&str; 4] = ["order", "sizes", "granule", "directories"];
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -212,6 +216,10 @@ impl<'a> Parser<'a> {
         }
         if !first && name != "sabotage" {
             return Err(line.error(format!("`{name}` was set before")));
+        }
+        if name == "profile" && KNOBS.iter().any(|knob| self.settings.contains(knob)) {
+            return Err(line
+                .error("a profile sets every knob of the disk: it stands before those that differ from it"));
         }
         match name {
             "seed" => self.plan.seed = Some(line.number()?),
@@ -501,6 +509,9 @@ crash call=13 after keep=chosen:0..3+7[0..2+9], call=1 before keep=chosen:
         assert_error(&with_header("crash call=1 before keep=all, call=2"), 2, 37, "before");
         assert_error(&with_header("crash call=1 before keep=chosen:3+2"), 2, 26, "chosen:3+2");
         assert_error(&with_header("profile ext5"), 2, 9, "ext5");
+        for knob in ["order any", "sizes data-first", "granule 8", "directories file-sync"] {
+            assert_error(&with_header(&format!("{knob}\nprofile strict")), 3, 1, "before those that differ");
+        }
         assert_error(&with_header("order none"), 2, 7, "none");
         assert_error(&with_header("sizes last"), 2, 7, "last");
         assert_error(&with_header("c0 verify"), 2, 4, "verify");

@@ -63,10 +63,12 @@ pub enum FaultKind {
     /// A read returns the bytes of another place, aligned likewise: of the same file, or of another one. Only reads count
     /// whose answer differs.
     MisdirectedRead,
-    /// A sync of a file is acknowledged and makes nothing durable. Only syncs count that cover something.
+    /// A sync of a file is acknowledged and makes nothing durable. Only syncs count that cover something, and that have no
+    /// failure of a write-back to report.
     IgnoreSync,
-    /// A sync of a file makes only the first half of the pending granules durable; the rest stays pending. Only syncs
-    /// count that cover something.
+    /// A sync of a file makes only the first half of the pending granules durable; the rest stays pending. It obeys no
+    /// [`Order`](crate::disk::Order) and no rule for [`Sizes`](crate::disk::Sizes). The same syncs count as for
+    /// [`FaultKind::IgnoreSync`].
     TornSync,
     /// A sync of a directory is acknowledged and makes nothing durable. Only syncs count that cover something.
     IgnoreDirectorySync,

@@ -36,7 +36,8 @@ use super::trace::IoCall;
 pub struct Fault {
     /// What goes wrong.
     pub kind: FaultKind,
-    /// What the call reports, if it reports an error at all; `EIO` if nothing is said.
+    /// What the call reports, if it reports an error at all; `EIO` if nothing is said. `EINTR` says that the call has had no
+    /// effect, and is for [`FaultKind::IoError`] only.
     pub error: Option<Errno>,
     /// Where it may strike.
     pub scope: Scope,

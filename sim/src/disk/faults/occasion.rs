@@ -41,7 +41,11 @@ impl State {
                 self.has_wrong_place(InodeId(request.inode), request.offset, length)
             }
             FaultKind::StaleRead => self.file_of(request).could_be_stale(request.offset, request.length),
-            FaultKind::IgnoreSync | FaultKind::TornSync => !self.file_of(request).pending.is_empty(),
+            FaultKind::IgnoreSync | FaultKind::TornSync => {
+                // A failure that is to be reported would be acknowledged away, and nothing could make that good.
+                let file = self.file_of(request);
+                !file.pending.is_empty() && file.deferred.is_none()
+            }
             FaultKind::IgnoreDirectorySync => {
                 let directory = self.tree.find_directory(request.path);
                 directory.is_ok_and(|id| !self.tree.get(id).pending.is_empty())

@@ -28,7 +28,7 @@ pub(in crate::disk) struct FaultTable {
     /// Whether older versions of what is overwritten have to be kept.
     wants_history: bool,
     /// The number of the call that was interrupted last, by whichever fault.
-    interrupted_call: u64,
+    interrupted_call: Option<u64>,
     /// The fault that is due at the call under way.
     due: Option<Due>,
     fired: VecDeque<Fired>,
@@ -49,6 +49,14 @@ struct Due {
     index: usize,
     kind: FaultKind,
     has_struck: bool,
+    /// Whether it struck at an earlier call, was counted there, and only shows at this one.
+    is_aftermath: bool,
+}
+
+impl Due {
+    fn aftermath(index: usize, kind: FaultKind) -> Self {
+        Self { index, kind, has_struck: true, is_aftermath: true }
+    }
 }
 
 impl Planted {
@@ -130,11 +138,11 @@ impl FaultTable {
             planted.occasions -= 1;
             return None;
         }
-        planted.fired += 1;
+        planted.fired += u64::from(!due.is_aftermath);
         let (is_announced, interrupts) = (planted.is_announced, planted.fault.interrupts());
         self.rearm();
         if interrupts {
-            self.interrupted_call = number;
+            self.interrupted_call = Some(number);
         }
         let call = request.call(number, outcome);
         let fired = Fired { index: due.index, kind: due.kind, is_announced, call };
@@ -155,7 +163,7 @@ impl State {
     ) -> io::Result<T> {
         let refused_by = self.faults.read_only_by.filter(|_| request.operation.changes_something());
         self.faults.due = match refused_by {
-            Some(index) => Some(Due { index, kind: FaultKind::SyncReadOnly, has_struck: true }),
+            Some(index) => Some(Due::aftermath(index, FaultKind::SyncReadOnly)),
             None => self.due(request),
         };
         let result = if refused_by.is_some() {
@@ -241,23 +249,24 @@ impl State {
     /// Reports, at the call under way, a fault that struck an earlier one.
     pub(in crate::disk) fn report_deferred<T>(&mut self, index: usize) -> io::Result<T> {
         self.faults.deferred_count -= 1;
-        self.faults.due = Some(Due { index, kind: FaultKind::WriteBackLost, has_struck: true });
+        self.faults.due = Some(Due::aftermath(index, FaultKind::WriteBackLost));
         self.report()
     }
 
     /// The fault that is due at a call.
     fn due(&mut self, request: &Request<'_>) -> Option<Due> {
         let call = IoKind::of(request.operation);
+        let was_interrupted = self.faults.interrupted_call.is_some_and(|call| call + 1 == self.io_calls);
         for index in 0..self.faults.planted.len() {
             let planted = &self.faults.planted[index];
             let kind = planted.fault.kind;
             let is_occasion = planted.may_strike()
                 && kind.calls().contains(&call)
                 && planted.fault.scope.covers(request)
-                && !(planted.fault.interrupts() && self.faults.interrupted_call + 1 == self.io_calls)
+                && !(planted.fault.interrupts() && was_interrupted)
                 && self.is_occasion(&planted.fault, request);
             if is_occasion && self.faults.planted[index].is_due() {
-                return Some(Due { index, kind, has_struck: false });
+                return Some(Due { index, kind, has_struck: false, is_aftermath: false });
             }
         }
         None

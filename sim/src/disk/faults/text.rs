@@ -11,7 +11,7 @@ use std::str::FromStr;
 use proofmark_model::ParseError;
 use proofmark_model::text::Cursor;
 
-use super::{Fault, FaultKind, Occasion, Scope};
+use super::{Errno, Fault, FaultKind, Occasion, Scope};
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,6 +83,9 @@ impl Fault {
             if !kind.reports_error() {
                 return Err(line.error(format!("`{kind}` reports no error of choice")));
             }
+            if error == Some(Errno::EINTR) && kind != FaultKind::IoError {
+                return Err(line.error(format!("`{kind}` has an effect, and an interrupted call has none")));
+            }
         }
         if line.accept("file=") {
             scope.file = Some(word_of(line)?);
@@ -148,7 +151,6 @@ fn word_of<T: FromStr<Err: fmt::Display>>(line: &mut Cursor<'_>) -> Result<T, Pa
 mod tests {
     use super::super::IoKind;
     use super::*;
-    use crate::disk::errno::Errno;
 
     #[test]
     fn text_forms_survive_a_round_trip() {
@@ -196,6 +198,8 @@ mod tests {
         check("sync-lost on=sync nth=1", 14, "`sync-lost` can't be restricted");
         check("io-error error=EFUN nth=1", 16, "EFUN");
         check("ignore-sync error=EIO nth=1", 19, "`ignore-sync` reports no error");
+        check("partial-write error=EINTR nth=1", 21, "`partial-write` has an effect");
+        check("sync-lost error=EINTR nth=1", 17, "an interrupted call has none");
         check("io-error file= nth=1", 10, "behind the `=`");
         check("io-error range=5..5 nth=1", 19, "empty");
         check("io-error range=5-6 nth=1", 17, "`..`");

@@ -22,6 +22,15 @@ fn a_call_fails_once_when_its_turn_comes() {
 }
 
 #[test]
+fn the_first_call_of_a_disk_may_be_interrupted_and_not_the_second_as_well() {
+    let disk = disk(512);
+    disk.plant("io-error error=EINTR nth=1 sticky".parse().unwrap());
+    let create = || disk.vfs().open(Path::new("a"), OpenMode::Create);
+    assert_eq!(code(create()), Some(errno::EINTR));
+    create().unwrap();
+}
+
+#[test]
 fn every_kind_of_call_may_fail_with_every_error_and_changes_nothing() {
     for kind in IoKind::ALL {
         for errno in Errno::ALL {
@@ -112,11 +121,27 @@ fn a_write_back_that_failed_is_reported_once_by_the_next_sync() {
     assert_eq!(fired(&disk), [1]);
     disk.heal();
     assert_eq!(code(file.sync_data()), Some(errno::EIO), "a loss is reported, healed or not");
-    assert_eq!(fired(&disk), [2]);
+    assert_eq!(fired(&disk), [1], "it has struck once");
+    assert_eq!(disk.take_fired().len(), 2, "and both its failure and the report are told");
     file.sync_data().unwrap();
     assert_eq!(content(&disk, "a").unwrap(), b"xyrablz");
     disk.crash(&Keep::All);
     assert_eq!(content(&disk, "a").unwrap(), b"durablz", "what was written since is durable");
+}
+
+#[test]
+fn a_report_of_an_earlier_strike_takes_nothing_off_the_count() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"....");
+    disk.plant("write-back-lost nth=1 count=2".parse().unwrap());
+    for (round, byte) in (1..).zip([b"1", b"2"]) {
+        file.write_all_at(byte, 0).unwrap();
+        assert_eq!(fired(&disk), [round]);
+        assert_eq!(code(file.sync_all()), Some(errno::EIO));
+    }
+    file.write_all_at(b"3", 0).unwrap();
+    file.sync_all().unwrap();
+    assert_eq!(fired(&disk), [2]);
 }
 
 #[test]
@@ -141,7 +166,8 @@ fn a_file_system_stays_read_only_until_the_power_fails() {
         assert_eq!(code(refused), Some(errno::EROFS));
     }
     assert_eq!(content(&disk, "a").unwrap(), b"dropped");
-    assert_eq!(fired(&disk), [9], "every refusal is told");
+    assert_eq!(fired(&disk), [1], "it has struck once");
+    assert_eq!(disk.take_fired().len(), 9, "every refusal is told");
     let healed = disk.fork();
     healed.heal();
     open(&healed, "a").write_all_at(b"x", 0).unwrap();

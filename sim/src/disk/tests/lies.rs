@@ -128,3 +128,24 @@ fn a_sync_that_vouches_for_names_lies_about_them_too() {
     fork.crash(&Keep::None);
     assert!(names(&fork).is_empty());
 }
+
+#[test]
+fn a_sync_with_a_failure_to_report_tells_no_lie() {
+    for lie in [FaultKind::IgnoreSync, FaultKind::TornSync] {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"....");
+        disk.plant(Fault::once(FaultKind::WriteBackLost, 1));
+        disk.plant(Fault::once(lie, 1));
+        file.write_all_at(b"X", 0).unwrap();
+        file.write_all_at(b"Y", 2).unwrap();
+        assert!(file.sync_all().is_err(), "the loss is reported");
+        assert_eq!((fired(&disk), disk.has_lied()), (vec![1, 0], false));
+        file.write_all_at(b"Z", 3).unwrap();
+        file.sync_all().unwrap();
+        assert!(disk.has_lied());
+        file.sync_all().unwrap();
+        assert!(!disk.has_lied());
+        disk.crash(&Keep::None);
+        assert_eq!(content(&disk, "a").unwrap(), b"..YZ", "what is made good is there");
+    }
+}

@@ -121,26 +121,109 @@ fn a_sync_takes_along_what_its_order_demands() {
 }
 
 #[test]
+fn names_that_a_sync_vouches_for_wait_for_what_they_need() {
+    let disk = disk_like(Profile::Xfs);
+    let (cut, renamed) = (durable(&disk, "c", b"abcd"), durable(&disk, "a", b"x"));
+    cut.set_size(1).unwrap();
+    disk.vfs().rename(Path::new("a"), Path::new("b")).unwrap();
+    renamed.sync_data().unwrap();
+    let image = disk.image(&Keep::None);
+    assert_eq!(content(&image, "b").unwrap(), b"x");
+    assert_eq!(content(&image, "c").unwrap(), b"a", "the cut stands before the rename in the journal");
+}
+
+#[test]
+fn a_replacement_made_durable_along_with_another_name_has_its_bytes() {
+    let disk = disk_like(Profile::Ext4Ordered);
+    durable(&disk, "a", b"old");
+    let (temporary, other) = (durable(&disk, "t", b"..."), durable(&disk, "o", b"o"));
+    temporary.write_all_at(b"new", 0).unwrap();
+    disk.vfs().rename(Path::new("t"), Path::new("a")).unwrap();
+    disk.vfs().rename(Path::new("o"), Path::new("p")).unwrap();
+    other.sync_data().unwrap();
+    assert_eq!(content(&disk.image(&Keep::None), "a").unwrap(), b"new");
+}
+
+#[test]
+fn the_names_above_a_directory_wait_for_what_they_need() {
+    let disk = disk_like(Profile::Strict);
+    let file = durable(&disk, "c", b"0");
+    file.write_all_at(b"1", 0).unwrap();
+    disk.vfs().create_directory(Path::new("/d")).unwrap();
+    disk.vfs().sync_directory(Path::new("/d")).unwrap();
+    let image = disk.image(&Keep::None);
+    assert_eq!((names(&image).len(), content(&image, "c").unwrap()), (2, b"1".to_vec()));
+}
+
+#[test]
+fn only_the_write_that_made_a_file_grow_fills_the_growth() {
+    let after = |grow_first: bool| {
+        let disk = disk_like(Profile::Xfs);
+        let file = durable(&disk, "a", b"old.");
+        if grow_first {
+            file.set_size(4096).unwrap();
+        }
+        file.write_all_at(&[1; 96], 4000).unwrap();
+        disk.pending().into_iter().map(|pending| pending.after).collect::<Vec<_>>()
+    };
+    assert_eq!(after(false), [vec![1], vec![]]);
+    assert_eq!(after(true), [vec![], Vec::<usize>::new()], "a growth by itself waits for no bytes");
+}
+
+#[test]
 fn what_was_synced_is_never_ahead_of_what_it_needs() {
     for profile in Profile::ALL {
         let disk = disk_like(profile);
-        let files = ["a", "b", "c"].map(|name| durable(&disk, name, b"."));
-        for round in 0..60_u64 {
-            let file = &files[(round % 3) as usize];
-            match round % 7 {
+        let vfs = disk.vfs();
+        let root = Path::new("/");
+        vfs.create_directory(Path::new("d0")).unwrap();
+        let files = ["a", "b", "d0/c"].map(|name| durable(&disk, name, b"."));
+        let clean = durable(&disk, "clean0", b"clean");
+        let (mut syncs_that_took_along, mut moves) = (0, 0);
+        for round in 0..400_u64 {
+            let file = &files[(round * 7 / 3 % 3) as usize];
+            match round * 5 % 11 {
                 0 => file.set_size(round % 5 + 1).unwrap(),
-                1 => files[(round * 5 % 3) as usize].sync_data().unwrap(),
-                2 => drop(open(&disk, &format!("n{round}"))),
-                3 => disk.vfs().rename(Path::new(&format!("n{}", round - 1)), Path::new("t")).unwrap(),
-                _ => file.write_all_at(&[round as u8; 3], round % 11).unwrap(),
+                1 => drop(open(&disk, &format!("n{}", round % 4))),
+                2 => drop(open(&disk, &format!("d0/n{}", round % 4))),
+                3 if content(&disk, "n1").is_some() => {
+                    vfs.rename(Path::new("n1"), Path::new("t")).unwrap();
+                }
+                4 => {
+                    let names = [moves, moves + 1].map(|number| format!("clean{number}"));
+                    vfs.rename(Path::new(&names[0]), Path::new(&names[1])).unwrap();
+                    moves += 1;
+                }
+                5 => vfs.create_directory(Path::new(&format!("d{}", round % 40))).unwrap(),
+                _ => file.write_all_at(&[round as u8; 3], round % 23).unwrap(),
             }
-            for pending in disk.pending() {
+            let before = disk.pending();
+            for pending in &before {
                 assert_eq!(pending.changed.len() as u64, pending.part_count);
             }
+            let covered = match round * 3 % 29 {
+                0 => file.sync_data(),
+                1 => clean.sync_all(),
+                2 => vfs.sync_directory(root),
+                3 => vfs.sync_directory(Path::new("d0")),
+                _ => continue,
+            };
+            covered.unwrap();
+            let left: BTreeSet<u64> = disk.pending().iter().map(|pending| pending.sequence).collect();
+            let is_durable = |index: usize| !left.contains(&before[index].sequence);
+            for (index, effect) in before.iter().enumerate().filter(|(index, _)| is_durable(*index)) {
+                for needed in &effect.after {
+                    assert!(is_durable(*needed), "{profile} {round}: {index} without {needed} of {before:?}");
+                }
+            }
+            syncs_that_took_along += u64::from((0..before.len()).any(is_durable));
         }
+        assert!(syncs_that_took_along > 20, "{profile}: {syncs_that_took_along}");
         files.iter().for_each(|file| file.sync_all().unwrap());
-        disk.vfs().sync_directory(Path::new("/")).unwrap();
-        let contents = |disk: &SimDisk| ["a", "b", "c", "t"].map(|name| content(disk, name));
+        for directory in ["/", "d0"] {
+            vfs.sync_directory(Path::new(directory)).unwrap();
+        }
+        let contents = |disk: &SimDisk| ["a", "b", "d0/c", "t"].map(|name| content(disk, name));
         assert_eq!(contents(&disk.image(&Keep::None)), contents(&disk));
     }
 }
