@@ -6,7 +6,7 @@ use super::subject::Subject;
 use super::{Ending, PlanArguments};
 
 pub(super) const EXAMPLES: &str = "\
-A plan file is printed as this program writes it: without comments, and with every setting.
+A plan file is printed as this program writes it: without comments. A setting that is not printed has its default.
 
 Exit code: 0, or 2 if there is no such plan.
 

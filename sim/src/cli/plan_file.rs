@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str;
 
 use anyhow::{Context, anyhow, bail};
@@ -11,6 +11,9 @@ use proofmark_sim::plan::Plan;
 
 /// The most characters of a line that an error shows, on either side of the place.
 const SHOWN_MAX: usize = 60;
+
+/// So many names are tried for a file beside another one.
+const ASIDE_COUNT_MAX: u32 = 1000;
 
 /// Reads a plan file.
 pub(super) fn read(path: &Path) -> anyhow::Result<Plan> {
@@ -42,30 +45,61 @@ pub(super) fn write_new(path: &Path, plan: &Plan) -> anyhow::Result<()> {
 /// Writes a file as a whole or not at all: whoever looks finds what was there before, or all of `text`. What is there
 /// is replaced only if it `may_replace` it.
 pub(super) fn replace(path: &Path, text: &str, may_replace: bool) -> anyhow::Result<()> {
-    if !may_replace {
-        create_new(path)?;
-    }
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".partial");
-    let written = fs::write(&aside, text).and_then(|()| fs::rename(&aside, path));
-    written.or_else(|error| {
-        // What is aside was never asked for. If it cannot be removed, the error says enough.
+    let (aside, mut file) = create_aside(path).map_err(|error| refusal(path, error))?;
+    let written = file.write_all(text.as_bytes());
+    drop(file);
+    let placed =
+        written.and_then(|()| if may_replace { fs::rename(&aside, path) } else { link(&aside, path) });
+    if placed.is_err() || !may_replace {
+        // It was never asked for. If it cannot be removed, what was asked for is done, or not, all the same.
         let _ = fs::remove_file(&aside);
-        if !may_replace {
-            let _ = fs::remove_file(path);
+    }
+    placed.map_err(|error| refusal(path, error))
+}
+
+/// A new file beside `path`, under a name that nobody has.
+fn create_aside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut number = 0_u32;
+    loop {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(if number == 0 { ".partial".to_owned() } else { format!(".{number}.partial") });
+        match open_new(Path::new(&aside)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < ASIDE_COUNT_MAX => {
+                number += 1;
+            }
+            opened => return opened.map(|file| (PathBuf::from(aside), file)),
         }
-        Err(error).with_context(|| format!("cannot write {}", path.display()))
-    })
+    }
+}
+
+/// Gives a file the name `path` as well, which nobody must have.
+fn link(aside: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(aside, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // Not every file system has links. Without them the name is taken first, and leads to an empty file for a
+            // moment.
+            open_new(path)?;
+            fs::rename(aside, path).inspect_err(|_| {
+                let _ = fs::remove_file(path);
+            })
+        }
+        linked => linked,
+    }
 }
 
 fn create_new(path: &Path) -> anyhow::Result<File> {
-    match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => Ok(file),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("{} exists already, and is left as it is", path.display())
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot create {}", path.display())),
+    open_new(path).map_err(|error| refusal(path, error))
+}
+
+fn open_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+fn refusal(path: &Path, error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return anyhow!("{} exists already, and is left as it is", path.display());
     }
+    anyhow::Error::new(error).context(format!("cannot write {}", path.display()))
 }
 
 /// The error with its place, as compilers print it.
@@ -120,5 +154,22 @@ mod tests {
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[3], format!("1 | {}x{}", "é".repeat(60), "-".repeat(59)));
         assert_eq!(lines[4], format!("  | {}^", " ".repeat(60)));
+    }
+
+    #[test]
+    fn a_file_is_written_whole_beside_those_of_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, others] = ["a.plan", "a.plan.partial"].map(|name| directory.path().join(name));
+        fs::write(&others, "precious").unwrap();
+        replace(&path, "first", false).unwrap();
+        let refused = replace(&path, "second", false).unwrap_err();
+        assert!(refused.to_string().contains("exists already"), "{refused}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        replace(&path, "third", true).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "third");
+        assert_eq!(fs::read_to_string(&others).unwrap(), "precious");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+        let nowhere = replace(&directory.path().join("absent/a.plan"), "text", true).unwrap_err();
+        assert!(nowhere.to_string().starts_with("cannot write "), "{nowhere}");
     }
 }

@@ -43,7 +43,10 @@ pub(super) fn shrink_plan(arguments: &ShrinkArguments, out: &mut impl Write) -> 
             bail!("{} exists already, and is left as it is; --force would replace it", path.display());
         }
     }
-    if arguments.test.as_ref() == Some(&path) {
+    let place = resolve(&path)?;
+    if let Some(test) = &arguments.test
+        && resolve(test)? == place
+    {
         bail!("{} can't be both the plan and the test", path.display());
     }
     let interrupt = Interrupt::listen()?;
@@ -74,6 +77,20 @@ pub(super) fn shrink_plan(arguments: &ShrinkArguments, out: &mut impl Write) -> 
         writeln!(out, "saved as a test in {}", path.display())?;
     }
     Ok(if interrupt.is_requested() && !shrunk.is_complete { Ending::Interrupted } else { Ending::Unsound })
+}
+
+/// The directory that a file is to be in, and its name there: the same for all ways to say where.
+fn resolve(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
+    let Some(name) = path.file_name() else { bail!("{} is no name for a file", path.display()) };
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let resolved = directory.canonicalize().and_then(|resolved| resolved.read_dir().map(|_| resolved));
+    match resolved {
+        Ok(resolved) => Ok((resolved, name.to_owned())),
+        Err(error) => Err(error).with_context(|| {
+            format!("{} can't be written: there is no directory {}", path.display(), directory.display())
+        }),
+    }
 }
 
 /// Why there is nothing to shrink: a seed may fail although its plan does not.

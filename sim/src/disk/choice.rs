@@ -221,12 +221,12 @@ fn parse_granules(text: &str) -> Option<Vec<Range<u64>>> {
 
 /// A number, or two of them; none of it before `first`.
 fn parse_range(text: &str, first: u64) -> Option<Range<u64>> {
-    let number = |text: &str| text.parse::<u64>().ok().filter(|number| *number < INDEX_MAX);
+    let number = |text: &str| text.parse::<u64>().ok().filter(|number| *number <= INDEX_MAX);
     let range = match text.split_once("..") {
         Some((start, end)) => number(start)?..number(end)?,
         None => number(text).map(|start| start..start + 1)?,
     };
-    (first <= range.start && range.start < range.end).then_some(range)
+    (first <= range.start && range.start < range.end && range.end <= INDEX_MAX).then_some(range)
 }
 
 #[cfg(test)]
@@ -241,6 +241,9 @@ mod tests {
         {
             assert_eq!(text.parse::<Choice>().unwrap().to_string(), text);
         }
+        let last: Choice = "chosen:0..4294967295+4294967295".parse().unwrap();
+        assert_eq!(last.to_string(), "chosen:0..4294967296");
+        assert_eq!(last.to_string().parse(), Ok(last));
         assert_eq!("chosen:0+1+2[3+4]".parse::<Choice>().unwrap().to_string(), "chosen:0..2+2[3..5]");
     }
 
@@ -265,6 +268,8 @@ mod tests {
             "chosen:1[3+2]",
             "chosen:1[2]3",
             "chosen:99999999999",
+            "chosen:4294967296",
+            "chosen:0..4294967297",
             "chosen:0..18446744073709551615",
             "chosen:-1",
         ];

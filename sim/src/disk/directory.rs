@@ -12,6 +12,7 @@ use super::choice::Survival;
 use super::crash::CrashReport;
 use super::effect::{DirectoryId, Entries, EntryEffect, Name, Node, Pending, Sequence};
 use super::errno::{EINVAL, ENOENT, ENOTDIR, fail};
+use super::inode::Inode;
 use super::lies::Lies;
 
 /// The directory that every path starts in. It exists from the beginning and can't be lost.
@@ -97,6 +98,12 @@ impl Tree {
 
     pub(super) fn get_mut(&mut self, id: DirectoryId) -> &mut Directory {
         self.directories.get_mut(&id).expect("an id is only followed while its directory exists")
+    }
+
+    /// Whether a file was removed for good: its directory has nothing pending, or lost, that may yet name it.
+    pub(super) fn is_gone(&self, inode: &Inode) -> bool {
+        let directory = self.get(inode.directory);
+        inode.unlinked && directory.pending.is_empty() && !directory.has_lost
     }
 
     /// What the path leads to now.

@@ -361,9 +361,6 @@ impl State {
     /// Drops the files that are neither named nor open, unless a pending effect of their directory may yet name them.
     pub(super) fn release_unlinked(&mut self) {
         let tree = &self.tree;
-        self.inodes.retain(|_, inode| {
-            let directory = tree.get(inode.directory);
-            !inode.unlinked || inode.handle_count > 0 || !directory.pending.is_empty() || directory.has_lost
-        });
+        self.inodes.retain(|_, inode| inode.handle_count > 0 || !tree.is_gone(inode));
     }
 }

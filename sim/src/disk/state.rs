@@ -211,9 +211,10 @@ impl State {
         fork
     }
 
-    /// Whether something that a sync acknowledged is still not durable.
+    /// Whether something that a sync acknowledged is still not durable. A file that was removed counts for as long as a power
+    /// loss may bring it back.
     pub(super) fn has_lied(&self) -> bool {
-        self.inodes.values().any(Inode::has_lied)
+        self.inodes.values().any(|inode| inode.has_lied() && !self.tree.is_gone(inode))
             || self.tree.directories.values().any(|directory| directory.lies.are_open(&directory.pending))
     }
 

@@ -93,12 +93,15 @@ pub(super) fn rename(search: &mut Search<'_>) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// Makes each value anew, from where it stands, how long it is, and its number.
+/// Makes each value anew, from where it stands, how long it is, and its number. What is too short to hold a number was
+/// written by hand, and is as small as it gets.
 fn each_value(plan: &mut Plan, mut make: impl FnMut((usize, usize), u64) -> Vec<u8>) {
     // A value that nobody made gets a number that nobody has.
     let mut unused = 1 + numbers(plan).last().copied().unwrap_or_default();
     for (index, step) in plan.steps.iter_mut().enumerate() {
-        if let Step::Client(_, Action::Operation(Operation::Put { value, .. })) = step {
+        if let Step::Client(_, Action::Operation(Operation::Put { value, .. })) = step
+            && value.len() >= MIN_VALUE_LENGTH
+        {
             let id = recognize(value).map_or_else(
                 || {
                     unused += 1;
@@ -226,12 +229,13 @@ mod tests {
 
     #[test]
     fn values_stay_unique_whatever_they_were() {
-        let mut values =
-            plan("c0 put \"a\" #7*64\nc0 put \"a\" \"\"\nc0 put \"a\" \"by hand\"\nc0 put \"a\" #8*9");
+        let mut values = plan(
+            "c0 put \"a\" #7*64\nc0 put \"a\" \"\"\nc0 put \"a\" \"written by hand\"\nc0 put \"a\" #8*9",
+        );
         each_value(&mut values, |_, id| unique_value(id, 8));
         assert_eq!(
             values,
-            plan("c0 put \"a\" #7*8\nc0 put \"a\" #10*8\nc0 put \"a\" #11*8\nc0 put \"a\" #8*8")
+            plan("c0 put \"a\" #7*8\nc0 put \"a\" \"\"\nc0 put \"a\" #10*8\nc0 put \"a\" #8*8")
         );
     }
 }

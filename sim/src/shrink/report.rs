@@ -69,12 +69,13 @@ fn story(shrunk: &Shrunk, origin: &str) -> [String; 3] {
     [
         format!("{}: {}: {}", violation.checker, violation.kind, violation.message),
         format!("Shrunk from {origin} in {runs} runs, from {before} to {after}.{end}"),
-        needs(plan),
+        needs(plan, *is_complete),
     ]
 }
 
-/// Which disk it takes. What is milder has been tried, because a disk that forgets less makes a lighter plan.
-fn needs(plan: &Plan) -> String {
+/// Which disk it takes. Once shrinking is complete, what is milder has been tried: a disk that forgets less makes a
+/// lighter plan.
+fn needs(plan: &Plan, is_complete: bool) -> String {
     let disk = &plan.disk;
     let granule = disk.granule;
     match Profile::of(disk) {
@@ -84,14 +85,20 @@ fn needs(plan: &Plan) -> String {
                 Profile::Strict
             )
         }
+        Some(profile) if !is_complete => format!(
+            "It fails on a disk of profile {profile} with granules of {granule} bytes; not all milder ones were tried."
+        ),
         Some(profile) => format!(
             "It needs no more than a disk of profile {profile} with granules of {granule} bytes; on milder ones it \
              was not seen to fail."
         ),
         None => format!(
-            "It was seen to fail on a disk of no profile only: order {}, sizes {}, directories {}, granules of \
-             {granule} bytes.",
-            disk.order, disk.sizes, disk.directory_persistence
+            "It was seen to fail on a disk of no profile{}: order {}, sizes {}, directories {}, granules of {granule} \
+             bytes.",
+            if is_complete { " only" } else { "" },
+            disk.order,
+            disk.sizes,
+            disk.directory_persistence
         ),
     }
 }
@@ -163,14 +170,16 @@ mod tests {
 
     #[test]
     fn what_it_needs_is_said() {
-        let needs = |disk: &str| needs(&shrunk(&format!("{disk}\n\nverify")).plan);
+        let needs = |disk: &str| needs(&shrunk(&format!("{disk}\n\nverify")).plan, true);
         assert!(needs("profile xfs\ngranule 8").contains("profile xfs with granules of 8 bytes"));
         assert!(needs("").contains("profile posix-worst with granules of 512 bytes"));
         assert!(
             needs("order prefix\nsizes size-first").contains("order prefix, sizes size-first, directories")
         );
-        let stopped = Shrunk { is_complete: false, ..shrunk(STEPS) };
-        assert!(commented_plan(&stopped, "a.plan").contains("stopped"));
+        let stopped = Shrunk { is_complete: false, ..shrunk("profile xfs\n\nverify") };
+        let text = commented_plan(&stopped, "a.plan");
+        assert!(text.contains("stopped") && text.contains("not all milder ones were tried"), "{text}");
+        assert!(!text.contains("was not seen to fail"), "{text}");
     }
 
     #[test]

@@ -64,10 +64,16 @@ fn files_are_named_as_asked_and_replaced_only_if_asked() {
     shrink(&["--out", "new", "--test", "kept"]).assert_refused(&["kept exists already"]);
     shrink(&["--out", "new", "--test", "new"]).assert_refused(&["both"]);
     assert_eq!(contents(directory.path()), before);
-    let absent = shrink(&["--out", "absent/new"]);
-    assert_eq!(absent.code, 2, "{absent:?}");
-    assert!(absent.err.contains("could not be saved: cannot create absent/new"), "{absent:?}");
-    assert!(absent.out.contains("proofmark plan 1\n"), "what was found is printed at least: {absent:?}");
+    shrink(&["--out", "new", "--test", "./new"]).assert_refused(&["both"]);
+    for files in [["absent/new", "new"], ["new", "absent/new"]] {
+        shrink(&["--out", files[0], "--test", files[1]]).assert_refused(&["there is no directory absent"]);
+    }
+    shrink(&["--out", "kept/new"]).assert_refused(&["there is no directory kept"]);
+    let too_long = "n".repeat(300);
+    let lost = shrink(&["--out", &too_long]);
+    assert_eq!(lost.code, 2, "{lost:?}");
+    assert!(lost.err.contains("could not be saved: cannot write nnn"), "{lost:?}");
+    assert!(lost.out.contains("proofmark plan 1\n"), "what was found is printed at least: {lost:?}");
     assert_eq!(contents(directory.path()), before);
 
     let forced = shrink(&["--out", "kept", "--test", "a test.rs", "--force"]);

@@ -170,7 +170,8 @@ pub struct Scope {
     pub call: Option<IoKind>,
     /// Calls only on files or directories whose name or path this matches; of a rename, the old or the new one.
     pub file: Option<Glob>,
-    /// Only reads and writes that touch these bytes of the file; damage stays within them.
+    /// Only reads and writes that touch these bytes of the file. Rot stays within them; whatever else strikes a call may
+    /// strike all of it.
     pub range: Option<Range<u64>>,
 }
 

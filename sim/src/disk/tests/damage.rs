@@ -298,3 +298,18 @@ fn a_power_loss_forgets_what_stale_reads_could_show() {
     disk.crash(&Keep::None);
     assert_eq!(content(&disk, "a").unwrap(), b"old");
 }
+
+#[test]
+fn a_held_write_escapes_the_sync_of_another_file_too() {
+    let mut options = DiskOptions::default();
+    Profile::Strict.apply(&mut options);
+    let disk = SimDisk::new(options);
+    let (held, other) = (durable(&disk, "a", b"old"), durable(&disk, "b", b"old"));
+    disk.plant(Fault::once(FaultKind::SwappedWrites, 1));
+    held.write_all_at(b"new", 0).unwrap();
+    other.write_all_at(b"new", 0).unwrap();
+    other.sync_all().unwrap();
+    let image = disk.image(&Keep::None);
+    assert_eq!(content(&image, "b").unwrap(), b"new");
+    assert_eq!(content(&image, "a").unwrap(), b"old");
+}

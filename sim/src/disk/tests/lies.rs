@@ -149,3 +149,17 @@ fn a_sync_with_a_failure_to_report_tells_no_lie() {
         assert_eq!(content(&disk, "a").unwrap(), b"..YZ", "what is made good is there");
     }
 }
+
+#[test]
+fn a_lie_about_a_file_lasts_while_a_power_loss_may_bring_it_back() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"old");
+    disk.plant(Fault::once(FaultKind::IgnoreSync, 1));
+    file.write_all_at(b"new", 0).unwrap();
+    file.sync_all().unwrap();
+    disk.vfs().remove(Path::new("a")).unwrap();
+    assert!(disk.has_lied(), "the file may be back, without its bytes");
+    disk.vfs().sync_directory(Path::new("/")).unwrap();
+    assert!(!disk.has_lied(), "nobody will ever see it again");
+    drop(file);
+}

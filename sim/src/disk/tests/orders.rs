@@ -96,8 +96,11 @@ fn a_rename_publishes_bytes_only_where_it_waits_for_them() {
 
 #[test]
 fn the_strict_profile_cuts_and_never_tears() {
-    let disk =
-        SimDisk::new(DiskOptions { order: Order::Prefix, granule: Granule(1), ..DiskOptions::default() });
+    let disk = SimDisk::new(DiskOptions {
+        order: Order::Prefix,
+        granule: Granule::ALL[0],
+        ..DiskOptions::default()
+    });
     let file = durable(&disk, "a", b"....");
     file.write_all_at(b"new!", 0).unwrap();
     let found = outcomes(&disk, |image| content(image, "a").unwrap());
