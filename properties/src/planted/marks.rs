@@ -39,7 +39,8 @@ impl StoreFactory for Marked {
     }
 
     fn promises(&self) -> Promises {
-        Redb.promises()
+        // The plans are drawn for the engine, and so they spare redb nothing that it is known to fail at.
+        Promises { survives_io_errors: false, ..Redb.promises() }
     }
 
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {

@@ -23,7 +23,7 @@ mod stats;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
-use proofmark_model::{History, Violation, check};
+use proofmark_model::{FaultClass, History, Violation, check};
 
 pub(crate) use self::place::Place;
 use self::place::Places;
@@ -234,10 +234,15 @@ impl<'a> Driver<'a> {
     fn drive(&mut self, plan: &Plan, ending: Ending) -> Result<(), Over> {
         let creation_may_fail = self.session.promises().survives_loss_during_creation;
         let mut steps = plan.steps.iter().enumerate().peekable();
+        let mut put_off = Vec::new();
         self.session.recorder.note(|| "open".to_owned());
         while let Some((index, step)) = steps.next_if(|(_, step)| matches!(step, Step::Fault(_))) {
-            self.session.recorder.enter(Some(index), || step.to_string());
             let Step::Fault(fault) = step else { unreachable!("only faults were taken") };
+            if !creation_may_fail && fault.kind.class() != FaultClass::Transparent {
+                put_off.push((index, step));
+                continue;
+            }
+            self.session.recorder.enter(Some(index), || step.to_string());
             let planted = self.session.plant(fault);
             self.survive(planted)?;
         }
@@ -250,7 +255,7 @@ impl<'a> Driver<'a> {
         self.places.enter(None, self.session.disk.io_calls());
         let created = self.session.open(Activity::Creation);
         self.survive(created)?;
-        self.take(steps)?;
+        self.take(put_off.into_iter().chain(steps))?;
         self.end(ending)
     }
 

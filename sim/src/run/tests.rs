@@ -169,9 +169,9 @@ fn a_trace_changes_nothing_and_names_every_step() {
     assert!(lines.iter().any(|line| line.contains("power loss")), "{lines:#?}");
 }
 
-/// redb, with a promise that it does not keep.
+/// redb, with promises of somebody else.
 #[derive(Debug)]
-struct Boastful;
+struct Boastful(Promises);
 
 impl StoreFactory for Boastful {
     fn name(&self) -> &str {
@@ -179,7 +179,7 @@ impl StoreFactory for Boastful {
     }
 
     fn promises(&self) -> Promises {
-        Promises { transaction_ids: true, ..Redb.promises() }
+        self.0
     }
 
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
@@ -189,9 +189,91 @@ impl StoreFactory for Boastful {
 
 #[test]
 fn a_promise_that_is_not_kept_is_a_failure() {
-    let violation = run_plan(&plan("verify"), &Boastful).verdict.unwrap_err();
+    let boastful = Boastful(Promises { transaction_ids: true, ..Redb.promises() });
+    let violation = run_plan(&plan("verify"), &boastful).verdict.unwrap_err();
     assert_eq!((violation.checker, violation.kind), (Checker::Availability, "failed-open"));
     assert!(violation.message.contains("promised"), "{violation}");
+}
+
+#[test]
+fn giving_up_a_transaction_may_fail_after_an_io_error_if_the_store_says_so() {
+    let steps = "c0 begin write\nc0 put \"k\" #1*8\nfault io-error on=set-size nth=1\nc0 put \"l\" #2*9000000\nreopen";
+    let run = run_steps(steps);
+    assert!(run.history.to_string().contains("poisoned \"abort\"\naborted t1"), "{}", run.history);
+    let boastful = Boastful(Promises { goes_on_after_io_errors: true, ..Redb.promises() });
+    let violation = run_plan(&plan(steps), &boastful).verdict.unwrap_err();
+    assert_eq!((violation.checker, violation.kind), (Checker::Availability, "failed-abort"));
+}
+
+/// redb, which lets nobody read but the one who opens it, as if an I/O error had come before.
+#[derive(Debug)]
+struct Sulky {
+    goes_on: bool,
+}
+
+struct SulkyStore {
+    inner: Box<dyn Store>,
+    has_been_read: bool,
+}
+
+impl StoreFactory for Sulky {
+    fn name(&self) -> &str {
+        "sulky"
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { goes_on_after_io_errors: self.goes_on, ..Redb.promises() }
+    }
+
+    fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(SulkyStore { inner: Redb.open(vfs, config)?, has_been_read: false }))
+    }
+}
+
+impl Store for SulkyStore {
+    fn begin_read(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        match std::mem::replace(&mut self.has_been_read, true) {
+            true => Err(StoreError::Poisoned("not now".to_owned())),
+            false => self.inner.begin_read(),
+        }
+    }
+
+    fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
+        self.inner.begin_write()
+    }
+}
+
+const FAILED_COMMIT: &str = "c0 begin write\nc0 put \"k\" #1*8\nfault sync-late nth=1\nc0 commit sync\n";
+
+#[test]
+fn reads_may_stop_after_an_io_error_if_the_store_says_so() {
+    let plan = plan(&format!("{FAILED_COMMIT}c0 begin read"));
+    let run = run_plan(&plan, &Sulky { goes_on: false });
+    assert_eq!(run.verdict, Ok(()), "{}", run.history);
+    assert!(run.history.to_string().contains("poisoned \"begin\""), "{}", run.history);
+    let violation = run_plan(&plan, &Sulky { goes_on: true }).verdict.unwrap_err();
+    assert_eq!((violation.checker, violation.kind), (Checker::SnapshotIsolation, "read-refused"));
+}
+
+#[test]
+fn reads_may_not_stop_without_an_io_error_or_after_the_next_opening() {
+    for before in [String::new(), format!("{FAILED_COMMIT}reopen\n")] {
+        let run = run_plan(&plan(&format!("{before}c0 begin read")), &Sulky { goes_on: false });
+        let violation = run.verdict.unwrap_err();
+        assert_eq!((violation.checker, violation.kind), (Checker::Availability, "false-poisoned"));
+        assert_eq!(run.stats.faults, u64::from(!before.is_empty()));
+    }
+}
+
+#[test]
+fn faults_wait_for_a_creation_that_does_not_survive_them() {
+    let steps = "fault sync-late nth=1\nverify\nc0 begin write\nc0 put \"k\" #1*8\nc0 commit sync\n";
+    let fired = |run: &Run| run.history.to_string().find("fault environment").unwrap();
+    let redb = run_steps(steps);
+    assert!(fired(&redb) > redb.history.to_string().find("opened").unwrap(), "{}", redb.history);
+    let engine = run_plan(&plan(steps), StoreKind::Engine.factory());
+    assert_eq!(engine.verdict, Ok(()));
+    assert!(fired(&engine) < engine.history.to_string().find("opened").unwrap(), "{}", engine.history);
 }
 
 /// A store that panics when its writer commits or is dropped, and is otherwise empty.

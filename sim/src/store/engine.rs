@@ -45,6 +45,7 @@ impl StoreFactory for Engine {
             keeps_on_drop: false,
             survives_full_disk: true,
             survives_io_errors: true,
+            goes_on_after_io_errors: true,
             detects_damage: true,
             survives_lies: true,
         }

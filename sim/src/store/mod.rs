@@ -31,6 +31,7 @@ use proofmark_vfs::Vfs;
 pub use self::batch::{BatchStore, Batches};
 pub use self::engine::Engine;
 pub use self::redb::Redb;
+use crate::disk::FaultKind;
 use crate::plan::Config;
 
 /// A store as a product: its name, its promises, and how it is opened.
@@ -40,6 +41,13 @@ pub trait StoreFactory: Debug + Send + Sync {
 
     /// What it is held to.
     fn promises(&self) -> Promises;
+
+    /// Whether plans that are drawn from a seed leave out this kind of fault, because it is known to break a promise of the
+    /// store that is opened like this, and would hide whatever else there is to find. What is known has to be kept as a
+    /// plan. A plan that somebody wrote is carried out as it is.
+    fn is_spared(&self, _kind: FaultKind, _config: &Config) -> bool {
+        false
+    }
 
     /// Opens the store, creating it if it is absent. The store lives anywhere below `/` of `vfs`, and has it alone.
     ///
@@ -323,8 +331,8 @@ pub struct Promises {
     pub buffered_commits: bool,
     /// A store that was closed in good order has lost nothing after a power loss.
     pub durable_close: bool,
-    /// Power may fail while the store is created, and the next open starts from nothing. Without it no power loss
-    /// is set before the first open returned.
+    /// Power may fail while the store is created, or a call of the disk, and the next open starts from nothing. Without
+    /// it no power loss is set before the first open returned, and no fault but transparent ones is planted.
     pub survives_loss_during_creation: bool,
     /// Writers may be open beside each other; of two that write one key, the first to commit wins.
     pub optimistic_writers: bool,
@@ -345,10 +353,14 @@ pub struct Promises {
     pub keeps_on_drop: bool,
     /// A full disk loses nothing, and the store goes on when there is space again.
     pub survives_full_disk: bool,
-    /// When an I/O call fails, nothing is lost that was acknowledged, and reads go on. The call of the store that met it
-    /// says [`StoreError::Io`] or [`StoreError::OutOfSpace`]; later ones may say [`StoreError::Poisoned`], if they would
-    /// change something, until the store was opened again.
+    /// When an I/O call fails, nothing is lost that was acknowledged. The call of the store that met it says
+    /// [`StoreError::Io`] or [`StoreError::OutOfSpace`]; later ones may say [`StoreError::Poisoned`], if they would change
+    /// something, until the store was opened again.
     pub survives_io_errors: bool,
+    /// Reads go on after an I/O error, and giving up a transaction does not fail. Without it both may say
+    /// [`StoreError::Poisoned`] as well, from the first failed I/O call on and until the store was opened again, or
+    /// [`StoreError::Io`] if they met the failed call themselves, and at no other time.
+    pub goes_on_after_io_errors: bool,
     /// Whatever bytes the disk returns instead of those that were written, the store never answers wrongly: it says
     /// [`StoreError::Corruption`], or loses the last group of commits when it is opened, for which nothing vouches
     /// (`proofmark_model`'s checkers say what that is). Once the bytes are right again, so is the store.
@@ -428,6 +440,7 @@ impl Promises {
             keeps_on_drop: false,
             survives_full_disk: false,
             survives_io_errors: false,
+            goes_on_after_io_errors: true,
             detects_damage: false,
             survives_lies: false,
         }

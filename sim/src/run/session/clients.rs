@@ -88,7 +88,12 @@ impl Session<'_> {
         let reason = match (&caught, mode) {
             (Ok(Err(StoreError::Busy)), _) => Some(Refusal::WriteBusy),
             (Ok(Err(StoreError::SnapshotNotFound)), Mode::ReadAt(_)) => Some(Refusal::SnapshotNotFound),
-            (Ok(Err(StoreError::Poisoned(_))), _) => Some(Refusal::Poisoned),
+            // No reader may be refused, unless the store says so: then it is a failure like others, and excused as such.
+            (Ok(Err(StoreError::Poisoned(_))), mode)
+                if mode.writes() || self.promises.goes_on_after_io_errors =>
+            {
+                Some(Refusal::Poisoned)
+            }
             _ => None,
         };
         if let Some(reason) = reason
@@ -207,10 +212,7 @@ impl Session<'_> {
         match event {
             Some(event) => self.record(event),
             // Who can't make a change gives up the others, too.
-            None if operation.writes() => {
-                let open = self.transactions.remove(&client).expect("the caller found it open");
-                self.abort(open)?;
-            }
+            None if operation.writes() => self.unless_failed(client, None)?,
             None => {}
         }
         Ok(())
@@ -292,7 +294,19 @@ impl Session<'_> {
         open.is_fresh = false;
         self.stats.operations += 1;
         let caught = catch(|| open.transaction.tend());
-        self.judge(Activity::Other, "tend", caught)
+        let tended = self.attempt(Activity::Other, "tend", caught)?;
+        self.unless_failed(client, tended)
+    }
+
+    /// Gives up a transaction in which a change failed.
+    pub(super) fn unless_failed(&mut self, client: ClientId, done: Option<()>) -> Result<(), Interrupt> {
+        match done {
+            Some(()) => Ok(()),
+            None => {
+                let open = self.transactions.remove(&client).expect("it is open until it is given up");
+                self.abort(open)
+            }
+        }
     }
 
     /// Lets a client's own code panic, and catches that.
@@ -313,7 +327,12 @@ impl Session<'_> {
 
     pub(super) fn abort(&mut self, open: Open) -> Result<(), Interrupt> {
         let caught = catch(|| open.transaction.abort());
-        self.judge(Activity::Other, "abort", caught)?;
+        if self.promises.goes_on_after_io_errors {
+            self.judge(Activity::Other, "abort", caught)?;
+        } else {
+            // It is over all the same.
+            self.attempt(Activity::Other, "abort", caught)?;
+        }
         self.record(Event::Aborted { txn: open.label });
         Ok(())
     }

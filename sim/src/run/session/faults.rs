@@ -35,7 +35,7 @@ impl Session<'_> {
     pub(in crate::run) fn plant(&mut self, fault: &Fault) -> Result<(), Interrupt> {
         let is_promised = match fault.kind.class() {
             FaultClass::Transparent => true,
-            FaultClass::Environment => self.promises.survives_io_errors && self.promises.survives_full_disk,
+            FaultClass::Environment => self.promises.survives_io_errors,
             FaultClass::Damage => self.promises.detects_damage,
             FaultClass::Lie => self.promises.survives_lies,
         };

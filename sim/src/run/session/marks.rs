@@ -47,7 +47,9 @@ impl Session<'_> {
         self.stats.operations += 1;
         let txn = open.label;
         let caught = catch(|| open.transaction.mark(mark, is_persistent));
-        let id = self.judge(Activity::Other, "mark", caught)?;
+        let Some(id) = self.attempt(Activity::Other, "mark", caught)? else {
+            return self.unless_failed(client, None);
+        };
         if id.is_some() != is_persistent {
             return Err(self.fail("mark", "a number is for persistent marks, and for all of them".to_owned()));
         }
@@ -67,7 +69,9 @@ impl Session<'_> {
         open.is_fresh &= !restores;
         let is_refused = matches!(caught, Ok(Err(StoreError::MarkNotFound)));
         let caught = if is_refused { Ok(Ok(())) } else { caught };
-        self.judge(Activity::Other, what, caught)?;
+        if self.attempt(Activity::Other, what, caught)?.is_none() {
+            return self.unless_failed(client, None);
+        }
         let mark = mark.label;
         self.record(match restores {
             true => Event::Restore { txn, mark, is_refused },

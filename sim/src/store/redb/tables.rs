@@ -12,6 +12,7 @@ use redb::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::errors::from_redb;
 use crate::store::StoreError;
 
 /// How many tables there are at the most.
@@ -95,7 +96,7 @@ pub(super) fn get(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &[u8],
 ) -> Result<Option<Value>, StoreError> {
-    let found = table.get(key).map_err(StoreError::failed)?;
+    let found = table.get(key).map_err(from_redb)?;
     Ok(found.map(|guard| guard.value().to_vec()))
 }
 
@@ -106,12 +107,12 @@ pub(super) fn scan(
     limit: usize,
     reverse: bool,
 ) -> Result<Vec<(Key, Value)>, StoreError> {
-    let mut pairs = table.range::<&[u8]>(bounds(range)).map_err(StoreError::failed)?;
+    let mut pairs = table.range::<&[u8]>(bounds(range)).map_err(from_redb)?;
     let mut found = Vec::new();
     while found.len() < limit {
         let next = if reverse { pairs.next_back() } else { pairs.next() };
         let Some(pair) = next else { break };
-        let (key, value) = pair.map_err(StoreError::failed)?;
+        let (key, value) = pair.map_err(from_redb)?;
         found.push((key.value().to_vec(), value.value().to_vec()));
     }
     Ok(found)
@@ -121,7 +122,7 @@ pub(super) fn get_pieces(
     table: &impl ReadableMultimapTable<&'static [u8], &'static [u8]>,
     key: &[u8],
 ) -> Result<Option<Value>, StoreError> {
-    join(table.get(key).map_err(StoreError::failed)?)
+    join(table.get(key).map_err(from_redb)?)
 }
 
 /// The first pairs of a range, none of which is inverted.
@@ -131,12 +132,12 @@ pub(super) fn scan_pieces(
     limit: usize,
     reverse: bool,
 ) -> Result<Vec<(Key, Value)>, StoreError> {
-    let mut pairs = table.range::<&[u8]>(bounds(range)).map_err(StoreError::failed)?;
+    let mut pairs = table.range::<&[u8]>(bounds(range)).map_err(from_redb)?;
     let mut found = Vec::new();
     while found.len() < limit {
         let next = if reverse { pairs.next_back() } else { pairs.next() };
         let Some(pair) = next else { break };
-        let (key, pieces) = pair.map_err(StoreError::failed)?;
+        let (key, pieces) = pair.map_err(from_redb)?;
         let key = key.value().to_vec();
         let value = join(pieces)?.ok_or_else(|| StoreError::failed("a key of the multimap has no value"))?;
         found.push((key, value));
@@ -157,7 +158,7 @@ pub(super) fn cut(value: &[u8]) -> Vec<Vec<u8>> {
 fn join(pieces: redb::MultimapValue<'_, &'static [u8]>) -> Result<Option<Value>, StoreError> {
     let mut value: Option<Value> = None;
     for (number, piece) in (0u8..).zip(pieces) {
-        let piece = piece.map_err(StoreError::failed)?;
+        let piece = piece.map_err(from_redb)?;
         match piece.value().split_first() {
             Some((found, rest)) if *found == number => value.get_or_insert_default().extend_from_slice(rest),
             _ => return Err(StoreError::Failed(format!("piece {number} of a value is missing"))),

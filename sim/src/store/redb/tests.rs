@@ -267,7 +267,8 @@ fn reopening_after_a_failed_sync_may_cost_the_database() {
         disk.plant("sync-lost nth=1".parse().unwrap());
         let mut writer = store.begin_write().unwrap();
         writer.put(&second, &unique_value(2, 300)).unwrap();
-        assert!(writer.commit(Durability::Sync).is_err());
+        assert!(matches!(writer.commit(Durability::Sync), Err(StoreError::Io(_))), "it is in doubt");
+        assert!(matches!(store.begin_write().err(), Some(StoreError::Poisoned(_))));
         // "Previous I/O error occurred. Please close and re-open the database."
         drop(store);
         let mut store = Redb.open(disk.vfs(), &config).unwrap();
@@ -280,10 +281,8 @@ fn reopening_after_a_failed_sync_may_cost_the_database() {
             Ok(found) => assert!(!is_lost && found.contains(&first) && found.contains(&third)),
             Err(error) => {
                 assert!(is_lost);
-                assert_eq!(
-                    error.to_string(),
-                    "DB corrupted: Failed to repair database. All roots are corrupted"
-                );
+                let words = "DB corrupted: Failed to repair database. All roots are corrupted";
+                assert_eq!(error, StoreError::Corruption(words.to_owned()));
             }
         }
     }

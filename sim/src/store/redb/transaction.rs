@@ -10,7 +10,8 @@ use redb::{
     ReadableTableMetadata, Savepoint, SavepointError, Table, WriteTransaction,
 };
 
-use super::backend::Ticket;
+use super::backend::{Failures, Ticket};
+use super::errors::{from_redb, of_commit};
 use super::tables::{
     COUNT, Layout, MULTIMAP, bounds, cut, get, get_pieces, multimap, name, plain, scan, scan_pieces, table_of,
 };
@@ -49,8 +50,8 @@ impl RedbRead {
 
 impl Tables {
     fn open(transaction: &ReadTransaction) -> Result<Tables, StoreError> {
-        let plains = transaction.list_tables().map_err(StoreError::failed)?;
-        let multimaps = transaction.list_multimap_tables().map_err(StoreError::failed)?;
+        let plains = transaction.list_tables().map_err(from_redb)?;
+        let multimaps = transaction.list_multimap_tables().map_err(from_redb)?;
         let layout = Layout::read(plains, multimaps)?;
         let mut tables = Tables { plain: [const { None }; MULTIMAP], multimap: None };
         for (table, generation) in layout.generations.into_iter().enumerate() {
@@ -58,9 +59,9 @@ impl Tables {
             let name = name(table, generation);
             if table == MULTIMAP {
                 let opened = transaction.open_multimap_table(multimap(&name));
-                tables.multimap = Some(opened.map_err(StoreError::failed)?);
+                tables.multimap = Some(opened.map_err(from_redb)?);
             } else {
-                tables.plain[table] = Some(transaction.open_table(plain(&name)).map_err(StoreError::failed)?);
+                tables.plain[table] = Some(transaction.open_table(plain(&name)).map_err(from_redb)?);
             }
         }
         Ok(tables)
@@ -99,7 +100,7 @@ impl Transaction for RedbRead {
     fn abort(self: Box<Self>) -> Result<(), StoreError> {
         let RedbRead { tables, transaction, _ticket } = *self;
         drop(tables);
-        transaction.close().map_err(StoreError::failed)
+        transaction.close().map_err(from_redb)
     }
 }
 
@@ -111,6 +112,8 @@ pub(super) struct Common {
     pub(super) tended: Rc<Cell<u64>>,
     /// Whether a transaction was dropped by a panic since the database was opened.
     pub(super) has_leaked: Rc<Cell<bool>>,
+    /// The I/O calls that failed.
+    pub(super) failures: Failures,
 }
 
 pub(super) struct RedbWrite {
@@ -128,8 +131,8 @@ impl RedbWrite {
 
     fn layout(&mut self) -> Result<&mut Layout, StoreError> {
         if self.layout.is_none() {
-            let plains = self.transaction.list_tables().map_err(StoreError::failed)?;
-            let multimaps = self.transaction.list_multimap_tables().map_err(StoreError::failed)?;
+            let plains = self.transaction.list_tables().map_err(from_redb)?;
+            let multimaps = self.transaction.list_multimap_tables().map_err(from_redb)?;
             self.layout = Some(Layout::read(plains, multimaps)?);
         }
         Ok(self.layout.as_mut().expect("it was just read"))
@@ -148,11 +151,11 @@ impl RedbWrite {
     }
 
     fn plain(&self, name: &str) -> Result<Table<'_, Bytes, Bytes>, StoreError> {
-        self.transaction.open_table(plain(name)).map_err(StoreError::failed)
+        self.transaction.open_table(plain(name)).map_err(from_redb)
     }
 
     fn multimap(&self, name: &str) -> Result<MultimapTable<'_, Bytes, Bytes>, StoreError> {
-        self.transaction.open_multimap_table(multimap(name)).map_err(StoreError::failed)
+        self.transaction.open_multimap_table(multimap(name)).map_err(from_redb)
     }
 
     /// Removes a range from a table that exists; how many pairs those were.
@@ -161,7 +164,7 @@ impl RedbWrite {
             let mut multimap = self.multimap(name)?;
             let keys: Vec<Key> = keys(scan_pieces(&multimap, range, usize::MAX, false)?);
             for key in &keys {
-                multimap.remove_all(key.as_slice()).map_err(StoreError::failed)?;
+                multimap.remove_all(key.as_slice()).map_err(from_redb)?;
             }
             return Ok(keys.len() as u64);
         }
@@ -171,8 +174,8 @@ impl RedbWrite {
             0 => {
                 let bounds = bounds(range);
                 let removed = plain.extract_from_if::<&[u8], _>(bounds, |_, _| true);
-                for pair in removed.map_err(StoreError::failed)? {
-                    pair.map_err(StoreError::failed)?;
+                for pair in removed.map_err(from_redb)? {
+                    pair.map_err(from_redb)?;
                     count += 1;
                 }
             }
@@ -181,11 +184,11 @@ impl RedbWrite {
                     count += 1;
                     false
                 };
-                plain.retain_in::<&[u8], _>(bounds(range), keep_none).map_err(StoreError::failed)?;
+                plain.retain_in::<&[u8], _>(bounds(range), keep_none).map_err(from_redb)?;
             }
             _ => {
                 for key in keys(scan(&plain, range, usize::MAX, false)?) {
-                    plain.remove(key.as_slice()).map_err(StoreError::failed)?;
+                    plain.remove(key.as_slice()).map_err(from_redb)?;
                     count += 1;
                 }
             }
@@ -201,9 +204,9 @@ impl RedbWrite {
             return Ok(all.iter().all(|key| range.contains(key)).then_some(all.len() as u64));
         }
         let plain = self.plain(name)?;
-        let ends = [plain.first().map_err(StoreError::failed)?, plain.last().map_err(StoreError::failed)?];
+        let ends = [plain.first().map_err(from_redb)?, plain.last().map_err(from_redb)?];
         let is_covered = ends.iter().flatten().all(|(key, _)| range.contains(key.value()));
-        let count = plain.len().map_err(StoreError::failed)?;
+        let count = plain.len().map_err(from_redb)?;
         Ok(is_covered.then_some(count))
     }
 
@@ -214,7 +217,7 @@ impl RedbWrite {
             self.transaction.delete_table(plain(name))
         };
         self.layout()?.generations[table] = None;
-        match existed.map_err(StoreError::failed)? {
+        match existed.map_err(from_redb)? {
             true => Ok(()),
             false => Err(StoreError::Failed(format!("the table {name:?} was not there to be deleted"))),
         }
@@ -229,7 +232,7 @@ impl RedbWrite {
         } else {
             self.transaction.rename_table(plain(&from), plain(&to))
         };
-        renamed.map_err(StoreError::failed)?;
+        renamed.map_err(from_redb)?;
         self.layout()?.generations[table] = Some(generation + 1);
         Ok(())
     }
@@ -272,18 +275,18 @@ impl Transaction for RedbWrite {
         let name = self.name_to_write(table)?;
         if table == MULTIMAP {
             let mut multimap = self.multimap(&name)?;
-            multimap.remove_all(key).map_err(StoreError::failed)?;
+            multimap.remove_all(key).map_err(from_redb)?;
             for piece in cut(value) {
-                multimap.insert(key, piece.as_slice()).map_err(StoreError::failed)?;
+                multimap.insert(key, piece.as_slice()).map_err(from_redb)?;
             }
             return Ok(());
         }
         let mut plain = self.plain(&name)?;
         if value.len() % 2 == 1 {
-            let mut place = plain.insert_reserve(key, value.len()).map_err(StoreError::failed)?;
+            let mut place = plain.insert_reserve(key, value.len()).map_err(from_redb)?;
             place.as_mut().copy_from_slice(value);
         } else {
-            plain.insert(key, value).map_err(StoreError::failed)?;
+            plain.insert(key, value).map_err(from_redb)?;
         }
         Ok(())
     }
@@ -292,9 +295,9 @@ impl Transaction for RedbWrite {
         let table = table_of(key);
         let name = self.name_to_write(table)?;
         if table == MULTIMAP {
-            self.multimap(&name)?.remove_all(key).map_err(StoreError::failed)?;
+            self.multimap(&name)?.remove_all(key).map_err(from_redb)?;
         } else {
-            self.plain(&name)?.remove(key).map_err(StoreError::failed)?;
+            self.plain(&name)?.remove(key).map_err(from_redb)?;
         }
         Ok(())
     }
@@ -318,9 +321,9 @@ impl Transaction for RedbWrite {
 
     fn mark(&mut self, mark: MarkLabel, is_persistent: bool) -> Result<Option<u64>, StoreError> {
         if is_persistent {
-            return self.transaction.persistent_savepoint().map(Some).map_err(StoreError::failed);
+            return self.transaction.persistent_savepoint().map(Some).map_err(from_redb);
         }
-        let savepoint = self.transaction.ephemeral_savepoint().map_err(StoreError::failed)?;
+        let savepoint = self.transaction.ephemeral_savepoint().map_err(from_redb)?;
         self.common.savepoints.borrow_mut().insert(mark, savepoint);
         Ok(None)
     }
@@ -339,13 +342,13 @@ impl Transaction for RedbWrite {
         };
         restored.map_err(|error| match error {
             SavepointError::InvalidSavepoint => StoreError::MarkNotFound,
-            error => StoreError::failed(error),
+            error => from_redb(error),
         })
     }
 
     fn forget(&mut self, mark: Mark) -> Result<(), StoreError> {
         let existed = match mark.id {
-            Some(id) => self.transaction.delete_persistent_savepoint(id).map_err(StoreError::failed)?,
+            Some(id) => self.transaction.delete_persistent_savepoint(id).map_err(from_redb)?,
             None => self.common.savepoints.borrow_mut().remove(&mark.label).is_some(),
         };
         if existed { Ok(()) } else { Err(StoreError::MarkNotFound) }
@@ -356,7 +359,7 @@ impl Transaction for RedbWrite {
         let turn = self.common.tended.get();
         self.common.tended.set(turn + 1);
         let table = usize::try_from(turn % COUNT as u64).expect("it is smaller than a handful");
-        self.transaction.stats().map_err(StoreError::failed)?;
+        self.transaction.stats().map_err(from_redb)?;
         let Some(name) = self.name_of(table)? else { return Ok(()) };
         let nothing =
             KeyRange { start: std::ops::Bound::Unbounded, end: std::ops::Bound::Excluded(Key::new()) };
@@ -382,12 +385,14 @@ impl Transaction for RedbWrite {
         if durability == Durability::Buffered {
             let _refused = transaction.set_durability(redb::Durability::None);
         }
-        transaction.commit().map_err(StoreError::failed)?;
+        let failures = self.common.failures.clone();
+        let before = failures.count();
+        transaction.commit().map_err(|error| of_commit(error, failures.count() - before))?;
         Ok(None)
     }
 
     fn abort(self: Box<Self>) -> Result<(), StoreError> {
-        self.transaction.abort().map_err(StoreError::failed)
+        self.transaction.abort().map_err(from_redb)
     }
 }
 
