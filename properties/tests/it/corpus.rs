@@ -1,8 +1,9 @@
-//! The plans of `corpora/regressions/`: each once found something, or guards something that is easy to break.
+//! The plans of `corpora/regressions/`: each once found something, or guards something that is easy to break. And those of
+//! `corpora/findings/`: each fails, because a store that is not ours is wrong.
 
 use std::collections::BTreeSet;
 
-use proofmark_properties::corpus::{folder, plans};
+use proofmark_properties::corpus::{findings, folder, plans};
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::run_plan;
 
@@ -19,8 +20,29 @@ fn every_kept_plan_passes() {
 }
 
 #[test]
+fn every_finding_is_still_there() {
+    let findings = findings().unwrap();
+    assert!(!findings.is_empty());
+    for (name, text) in findings {
+        let expected = text.lines().find_map(|line| line.strip_prefix("# Expected: "));
+        let expected = expected.unwrap_or_else(|| panic!("{name} does not say how it fails"));
+        let plan = parse(&name, &text);
+        let run = run_plan(&plan, plan.store.factory());
+        let Err(found) = &run.verdict else {
+            panic!(
+                "{} does better than when {name} was found. Good: move the plan to corpora/regressions/, tell so in \
+                 corpora/findings/, and spare it nothing any more (`StoreFactory::is_spared`).",
+                plan.store
+            )
+        };
+        assert_eq!(format!("{}: {}", found.checker, found.kind), expected, "{name}\n{}", run.history);
+        assert_eq!((run.stats.steps_skipped, run.stats.steps_left_out), (0, 0), "{name}");
+    }
+}
+
+#[test]
 fn every_kept_plan_tells_its_story_and_is_written_as_it_is_printed() {
-    for (name, text) in plans().unwrap() {
+    for (name, text) in plans().unwrap().into_iter().chain(findings().unwrap()) {
         let comments = text.lines().take_while(|line| line.starts_with("# ")).count();
         assert!(comments > 0, "{name} does not begin with a comment that says what it guards");
         let printed = parse(&name, &text).to_string();
@@ -36,8 +58,10 @@ fn the_index_names_every_kept_plan() {
     let index = std::fs::read_to_string(folder("README.md")).unwrap();
     let named: BTreeSet<&str> =
         index.split('`').filter(|word| word.ends_with(".plan") && !word.contains('<')).collect();
-    let plans = plans().unwrap();
-    let kept: BTreeSet<&str> = plans.iter().map(|(name, _)| name.as_str()).collect();
+    let (plans, findings) = (plans().unwrap(), findings().unwrap());
+    let findings: Vec<String> = findings.iter().map(|(name, _)| format!("findings/redb/{name}")).collect();
+    let kept = plans.iter().map(|(name, _)| name).chain(&findings);
+    let kept: BTreeSet<&str> = kept.map(String::as_str).collect();
     assert_eq!(named, kept);
 }
 
