@@ -14,11 +14,13 @@
 //! is damaged, it can't be told from one that a power loss cut short, and goes missing from there on. For all others a
 //! later group vouches, unless that is damaged as well. So `n` damaged writes take back `n` groups at the most, from
 //! the end, or else the store has to report `Corruption`; an event says how many writes its fault can have damaged.
-//! What had been found at an opening is out of reach: it is not at the end of any log. Only if there is no telling how
-//! much was damaged, because a whole read or write went to another place, any earlier state may be what is left.
+//! What had been found at an opening is out of reach: it is not at the end of any log. If there is no telling how much was
+//! damaged, because a whole read or write went to another place, all groups since that opening may be gone, and nothing
+//! more.
 //!
-//! Damage does that only to an opening, and counts until the store has been opened. If the damage is healed before, because the store couldn't be opened, nothing may be missing at
-//! all, unless an attempt to open it came so far that it may have settled for less. If it ends later, of its own
+//! Damage does that only to an opening, and counts until the store has been opened. If it is healed before, because the
+//! store couldn't be opened, nothing may be missing at all, unless an attempt to open it came so far that it may have
+//! settled for less. If it ends later, of its own
 //! accord as a wrong read does or by healing, and nothing was asked to be committed meanwhile, what was missing may be
 //! back at an opening, as commits in doubt may: the store has never known of it, and had no reason to write over it.
 
@@ -146,7 +148,7 @@ impl Walk<'_, '_, '_> {
 
     fn less_damage(&self, mut must: TxnId) -> TxnId {
         if self.groups() == u64::MAX {
-            return must.min(self.replay.model.base());
+            return must.min(self.replay.durable_at_start());
         }
         for _ in 0..self.groups() {
             match self.vouched.get(&must) {
@@ -274,7 +276,9 @@ mod tests {
         let found = [&commits(1..=2), CRASH, &opened(2), &commit(3, "sync")].concat();
         accept(&[&found, CRASH, ROT, ROT, ROT, &opened(2)]);
         refuse(&[&found, CRASH, ROT, ROT, ROT, &opened(1)], "lost-recovered-commit");
-        accept(&[&found, CRASH, ASTRAY, &opened(0)]);
+        accept(&[&found, CRASH, ASTRAY, &opened(2)]);
+        refuse(&[&found, CRASH, ASTRAY, &opened(1)], "lost-recovered-commit");
+        refuse(&[&found, CRASH, ASTRAY, &opened(0)], "lost-recovered-commit");
         let before = [&commits(1..=2), ROT, CRASH, &opened(2), &commit(3, "sync")].concat();
         refuse(&[&before, CRASH, &opened(2)], LOST);
     }

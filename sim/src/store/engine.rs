@@ -51,6 +51,10 @@ impl StoreFactory for Engine {
         }
     }
 
+    fn may_hold_log(&self, path: &Path) -> bool {
+        !matches!(path.file_name().and_then(|name| name.to_str()), Some("data" | "data.new"))
+    }
+
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
         let options = options(config);
         let database = Database::open_on(Arc::clone(&vfs), Path::new(DIRECTORY), &options)?;

@@ -21,6 +21,7 @@ mod engine;
 mod redb;
 
 use std::fmt::{self, Debug};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -47,6 +48,11 @@ pub trait StoreFactory: Debug + Send + Sync {
     /// plan. A plan that somebody wrote is carried out as it is.
     fn is_spared(&self, _kind: FaultKind, _config: &Config) -> bool {
         false
+    }
+
+    /// Whether the file with this path may hold a part of the log, at whose end damage can take what was acknowledged.
+    fn may_hold_log(&self, _path: &Path) -> bool {
+        true
     }
 
     /// Opens the store, creating it if it is absent. The store lives anywhere below `/` of `vfs`, and has it alone.

@@ -7,7 +7,7 @@
 use proofmark_model::{Event, FaultClass};
 
 use super::{Interrupt, Session};
-use crate::disk::{Fault, FaultKind};
+use crate::disk::{Fault, FaultKind, Fired};
 use crate::store::StoreError;
 
 /// No record of the engine's log is shorter, in bytes.
@@ -31,6 +31,12 @@ fn groups(kind: FaultKind) -> Option<u64> {
 }
 
 impl Session<'_> {
+    /// As [`groups`], and none where the log can't have been struck: only a write that goes astray strikes another file.
+    fn groups(&self, fired: &Fired) -> Option<u64> {
+        let is_elsewhere = fired.kind == FaultKind::MisdirectedWrite;
+        if is_elsewhere || self.factory.may_hold_log(&fired.call.path) { groups(fired.kind) } else { Some(0) }
+    }
+
     /// Lets the disk have a fault from here on, for everybody to know.
     pub(in crate::run) fn plant(&mut self, fault: &Fault) -> Result<(), Interrupt> {
         let is_promised = match fault.kind.class() {
@@ -74,7 +80,7 @@ impl Session<'_> {
             let is_repeated = class == FaultClass::Transparent
                 && last_transparent.replace(fired.index) == Some(fired.index);
             if !is_repeated {
-                let groups = if class == FaultClass::Damage { groups(fired.kind) } else { None };
+                let groups = if class == FaultClass::Damage { self.groups(&fired) } else { None };
                 self.record(Event::Fault { class, groups, call: fired.to_string() });
             }
         }
