@@ -8,10 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::panic;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use proofmark_model::Violation;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -19,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::metamorphic::compare_seed;
 use crate::run::{RunStats, run_plan};
 use crate::store::{StoreFactory, StoreKind};
+use crate::workers::share_out;
 use crate::workload;
 
 /// Every so many seeds are also compared with other runs of themselves.
@@ -107,44 +106,16 @@ impl<'a> Campaign<'a> {
         should_stop: impl Fn() -> bool + Sync,
         progress: impl Fn(&Summary) + Sync,
     ) -> io::Result<Summary> {
-        self.run_on(thread::Builder::new, should_stop, progress)
-    }
-
-    fn run_on(
-        &self,
-        builder: fn() -> thread::Builder,
-        should_stop: impl Fn() -> bool + Sync,
-        progress: impl Fn(&Summary) + Sync,
-    ) -> io::Result<Summary> {
-        assert!(self.jobs > 0, "somebody has to do the work");
-        let next = AtomicU64::new(0);
-        let is_over = AtomicBool::new(false);
         let merger = Mutex::new(Merger::default());
-        let work = || {
-            // Relaxed: the flag and the counter order nothing else; results travel under the mutex.
-            while !is_over.load(Ordering::Relaxed) && !should_stop() {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(seed) = self.seed(index) else { break };
-                let report = judge_seed(seed, self.store, self.factory);
-                let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
-                merger.take(index, report, self.violations_max, &progress);
-                if merger.is_over {
-                    is_over.store(true, Ordering::Relaxed);
-                }
+        share_out(self.worker_count(), |index| {
+            if should_stop() {
+                return ControlFlow::Break(());
             }
-        };
-        thread::scope(|scope| {
-            let mut workers = Vec::new();
-            for _ in 1..self.worker_count() {
-                // A scope waits for its threads, so those that did start are told to stop.
-                let started = builder().spawn_scoped(scope, work);
-                workers.push(started.inspect_err(|_| is_over.store(true, Ordering::Relaxed))?);
-            }
-            work();
-            for worker in workers {
-                worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-            }
-            Ok::<(), io::Error>(())
+            let Some(seed) = self.seed(index) else { return ControlFlow::Break(()) };
+            let report = judge_seed(seed, self.store, self.factory);
+            let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
+            merger.take(index, report, self.violations_max, &progress);
+            if merger.is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(merger.into_inner().unwrap_or_else(PoisonError::into_inner).summary)
     }
@@ -199,6 +170,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use proofmark_vfs::Vfs;
 
@@ -253,14 +225,6 @@ mod tests {
         assert_eq!(campaign.worker_count(), 2);
         assert_eq!(campaign.run(|| false, |_| {}).unwrap().seeds, 2);
         assert_eq!(Campaign { jobs: 3, seed_count: None, ..campaign }.worker_count(), 3);
-    }
-
-    #[test]
-    fn a_thread_that_cannot_be_started_is_an_error() {
-        // No address space has room for this stack.
-        let builder = || thread::Builder::new().stack_size(1 << 60);
-        let campaign = Campaign { jobs: 2, ..Campaign::new(StoreKind::Redb, 1000) };
-        assert!(campaign.run_on(builder, || false, |_| {}).is_err());
     }
 
     /// A store that cannot be opened.

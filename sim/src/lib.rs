@@ -31,4 +31,5 @@ pub mod random;
 pub mod run;
 pub mod shrink;
 pub mod store;
+mod workers;
 pub mod workload;

@@ -5,11 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::AddAssign;
-use std::panic;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::{AddAssign, ControlFlow};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use proofmark_model::Violation;
 
@@ -17,6 +14,7 @@ use crate::disk::FaultKind;
 use crate::plan::Plan;
 use crate::run::{Run, run_plan};
 use crate::store::StoreKind;
+use crate::workers::share_out;
 use crate::workload::generate_with;
 
 /// What is to be done.
@@ -124,35 +122,17 @@ impl Campaign {
         should_stop: impl Fn() -> bool + Sync,
         progress: impl Fn(u64, usize) + Sync,
     ) -> io::Result<Matrix> {
-        assert!(self.jobs > 0, "somebody has to do the work");
-        let next = AtomicU64::new(0);
         let matrix = Mutex::new(Matrix::default());
-        let work = || {
-            while !should_stop() {
-                // Relaxed: the counter orders nothing else; results travel under the mutex.
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= self.seed_count {
-                    break;
-                }
-                let seed = self.first_seed + index;
-                let run = run_plan(&plan(seed, self.store), self.store.factory());
-                let mut matrix = matrix.lock().unwrap_or_else(PoisonError::into_inner);
-                matrix.take(seed, &run);
-                progress(matrix.seeds, matrix.violations.len());
+        share_out(self.jobs, |index| {
+            if should_stop() || index >= self.seed_count {
+                return ControlFlow::Break(());
             }
-        };
-        thread::scope(|scope| {
-            let mut workers = Vec::new();
-            for _ in 1..self.jobs {
-                let started = thread::Builder::new().spawn_scoped(scope, work);
-                // A scope waits for its threads, so those that did start are told that there is nothing to do.
-                workers.push(started.inspect_err(|_| next.store(self.seed_count, Ordering::Relaxed))?);
-            }
-            work();
-            for worker in workers {
-                worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-            }
-            Ok::<(), io::Error>(())
+            let seed = self.first_seed + index;
+            let run = run_plan(&plan(seed, self.store), self.store.factory());
+            let mut matrix = matrix.lock().unwrap_or_else(PoisonError::into_inner);
+            matrix.take(seed, &run);
+            progress(matrix.seeds, matrix.violations.len());
+            ControlFlow::Continue(())
         })?;
         Ok(matrix.into_inner().unwrap_or_else(PoisonError::into_inner))
     }

@@ -40,7 +40,7 @@ proptest! {
 fn power_fails_in_every_kind_of_call() {
     let mut crashes = CrashCounts::default();
     let mut sum = RunStats::default();
-    for seed in 0..300 {
+    for seed in 0..330 {
         let run = run_plan(&generate(seed, StoreKind::Engine), StoreKind::Engine.factory());
         assert_eq!(run.verdict, Ok(()), "seed {seed}");
         crashes.creation += run.stats.crashes.creation;
@@ -53,9 +53,7 @@ fn power_fails_in_every_kind_of_call() {
         sum += &run.stats;
     }
     let DenialCounts { conflict, write_busy, out_of_space, poisoned } = sum.denials;
-    // A power loss or an opening that follows a fault ends the transactions that are open, and takes some of them from
-    // their conflict.
-    assert!(conflict >= 140 && write_busy >= 100 && out_of_space >= 12 && poisoned >= 5, "{sum:?}");
+    assert!(conflict >= 150 && write_busy >= 100 && out_of_space >= 12 && poisoned >= 5, "{sum:?}");
     assert!(sum.tickets >= 800 && sum.streams >= 1000 && sum.faults >= 6500, "{sum:?}");
     assert!(sum.faults_planted >= 300 && sum.beyond_repair <= 6, "{sum:?}");
     assert!(sum.backups >= 20 && sum.compactions >= 60, "{sum:?}");

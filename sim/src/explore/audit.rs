@@ -13,10 +13,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::panic;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::follow_up::FollowUp;
 use super::recording::{ALL_CALLS, Moment, Recording};
@@ -27,6 +26,7 @@ use crate::disk::{Choice, Fault, FaultKind, IoOperation, PendingEffect, Survival
 use crate::plan::Plan;
 use crate::run::run_plan;
 use crate::store::StoreFactory;
+use crate::workers::share_out;
 
 /// So many effects of a sync are lost one by one.
 const SINGLE_EFFECTS_MAX: usize = 24;
@@ -241,31 +241,18 @@ impl Audit<'_> {
         progress: &(impl Fn(usize, usize) + Sync),
         work: impl Fn(usize) -> Option<T> + Sync,
     ) -> io::Result<Vec<Option<T>>> {
-        let (next, done, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        let done = AtomicUsize::new(0);
         let results: Mutex<Vec<Option<T>>> = Mutex::new((0..count).map(|_| None).collect());
-        let work = || {
-            // Relaxed: the flag and the counters order nothing else; results travel under the mutex.
-            while !is_over.load(Ordering::Relaxed) && !should_stop() {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    break;
-                }
-                let result = work(index);
-                results.lock().unwrap_or_else(PoisonError::into_inner)[index] = result;
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1, count);
+        share_out(self.jobs.min(count).max(1), |index| {
+            let index = usize::try_from(index).expect("it is below a count, or the first beyond");
+            if should_stop() || index >= count {
+                return ControlFlow::Break(());
             }
-        };
-        thread::scope(|scope| {
-            let mut workers = Vec::new();
-            for _ in 1..self.jobs.min(count) {
-                let started = thread::Builder::new().spawn_scoped(scope, work);
-                workers.push(started.inspect_err(|_| is_over.store(true, Ordering::Relaxed))?);
-            }
-            work();
-            for worker in workers {
-                worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-            }
-            Ok::<(), io::Error>(())
+            let result = work(index);
+            results.lock().unwrap_or_else(PoisonError::into_inner)[index] = result;
+            // Relaxed: it is for the eye alone; results travel under the mutex.
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, count);
+            ControlFlow::Continue(())
         })?;
         Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
     }

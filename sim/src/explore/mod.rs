@@ -29,10 +29,8 @@ mod workload;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::panic;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use proofmark_model::Violation;
 
@@ -46,6 +44,7 @@ pub use self::workload::{built_in, built_in_for_audit};
 use crate::disk::IoCall;
 use crate::plan::Plan;
 use crate::store::StoreFactory;
+use crate::workers::share_out;
 
 /// How many I/O calls of the run are explored before the forks at them are given up.
 const WINDOW_CALLS: u64 = 4096;
@@ -171,34 +170,13 @@ impl Exploration<'_> {
         let moments = recording.moments(self.factory);
         let groups: Vec<&[Moment<'_>]> =
             moments.chunk_by(|left, right| left.event_count == right.event_count).collect();
-        let next = AtomicUsize::new(0);
-        let is_over = AtomicBool::new(false);
         let merger = Mutex::new(Merger { coverage, next: 0, waiting: BTreeMap::new() });
-        let work = || {
-            // Relaxed: the flag and the counter order nothing else; results travel under the mutex.
-            while !is_over.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(group) = groups.get(index) else { break };
-                let unit = Unit { exploration: self, recording, follow_up };
-                let report = unit.explore(group, should_stop);
-                let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
-                if merger.take(index, report, progress) {
-                    is_over.store(true, Ordering::Relaxed);
-                }
-            }
-        };
-        thread::scope(|scope| {
-            let mut workers = Vec::new();
-            for _ in 1..self.jobs.min(groups.len()) {
-                // A scope waits for its threads, so those that did start are told to stop.
-                let started = thread::Builder::new().spawn_scoped(scope, work);
-                workers.push(started.inspect_err(|_| is_over.store(true, Ordering::Relaxed))?);
-            }
-            work();
-            for worker in workers {
-                worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-            }
-            Ok::<(), io::Error>(())
+        share_out(self.jobs.min(groups.len()).max(1), |index| {
+            let index = usize::try_from(index).expect("there are not so many boundaries");
+            let Some(group) = groups.get(index) else { return ControlFlow::Break(()) };
+            let report = Unit { exploration: self, recording, follow_up }.explore(group, should_stop);
+            let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
+            merger.take(index, report, progress)
         })?;
         Ok(merger.into_inner().unwrap_or_else(PoisonError::into_inner).coverage)
     }
@@ -221,8 +199,8 @@ struct Merger {
 }
 
 impl Merger {
-    /// Takes the report of a group; whether it is all over.
-    fn take(&mut self, index: usize, report: GroupReport, progress: impl Fn(&Coverage)) -> bool {
+    /// Takes the report of a group; breaks when it is all over.
+    fn take(&mut self, index: usize, report: GroupReport, progress: impl Fn(&Coverage)) -> ControlFlow<()> {
         self.waiting.insert(index, report);
         let coverage = &mut self.coverage;
         while coverage.finding.is_none()
@@ -235,6 +213,7 @@ impl Merger {
             coverage.was_stopped = report.was_stopped;
             progress(coverage);
         }
-        coverage.finding.is_some() || coverage.was_stopped
+        let is_over = coverage.finding.is_some() || coverage.was_stopped;
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proofmark_model::{History, Key, Mutation, Value, text};
 use proofmark_vfs::{OpenMode, Vfs};

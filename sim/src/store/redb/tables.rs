@@ -5,6 +5,8 @@
 //! nothing: it is created by the first pair and may be deleted with the last. One of them is a multimap, in which a value
 //! is cut into numbered pieces.
 
+use std::iter;
+
 use proofmark_model::{Key, KeyRange, Value};
 use redb::{
     MultimapTableDefinition, MultimapTableHandle, ReadableMultimapTable, ReadableTable, TableDefinition,
@@ -107,15 +109,8 @@ pub(super) fn scan(
     limit: usize,
     reverse: bool,
 ) -> Result<Vec<(Key, Value)>, StoreError> {
-    let mut pairs = table.range::<&[u8]>(bounds(range)).map_err(from_redb)?;
-    let mut found = Vec::new();
-    while found.len() < limit {
-        let next = if reverse { pairs.next_back() } else { pairs.next() };
-        let Some(pair) = next else { break };
-        let (key, value) = pair.map_err(from_redb)?;
-        found.push((key.value().to_vec(), value.value().to_vec()));
-    }
-    Ok(found)
+    let pairs = table.range::<&[u8]>(bounds(range)).map_err(from_redb)?;
+    first(pairs, limit, reverse, |(key, value)| Ok((key.value().to_vec(), value.value().to_vec())))
 }
 
 pub(super) fn get_pieces(
@@ -132,17 +127,22 @@ pub(super) fn scan_pieces(
     limit: usize,
     reverse: bool,
 ) -> Result<Vec<(Key, Value)>, StoreError> {
-    let mut pairs = table.range::<&[u8]>(bounds(range)).map_err(from_redb)?;
-    let mut found = Vec::new();
-    while found.len() < limit {
-        let next = if reverse { pairs.next_back() } else { pairs.next() };
-        let Some(pair) = next else { break };
-        let (key, pieces) = pair.map_err(from_redb)?;
-        let key = key.value().to_vec();
+    let pairs = table.range::<&[u8]>(bounds(range)).map_err(from_redb)?;
+    first(pairs, limit, reverse, |(key, pieces)| {
         let value = join(pieces)?.ok_or_else(|| StoreError::failed("a key of the multimap has no value"))?;
-        found.push((key, value));
-    }
-    Ok(found)
+        Ok((key.value().to_vec(), value))
+    })
+}
+
+/// The first pairs from either end, owned.
+fn first<T>(
+    mut pairs: impl DoubleEndedIterator<Item = Result<T, redb::StorageError>>,
+    limit: usize,
+    reverse: bool,
+    own: impl Fn(T) -> Result<(Key, Value), StoreError>,
+) -> Result<Vec<(Key, Value)>, StoreError> {
+    let next = iter::from_fn(|| if reverse { pairs.next_back() } else { pairs.next() });
+    next.take(limit).map(|pair| own(pair.map_err(from_redb)?)).collect()
 }
 
 /// A value, in pieces that start with their number.
