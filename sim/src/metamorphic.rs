@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use proofmark_model::{ClientId, Event, History, TxnLabel, Violation, check_batches, check_commutes};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::plan::Plan;
 use crate::run::{Run, RunStats, run_gently};
 use crate::store::{StoreFactory, StoreKind};
 use crate::workload::Serial;
@@ -27,13 +28,16 @@ pub struct Comparison {
     pub stats: RunStats,
     /// Hash of the traces of all runs.
     pub trace_hash: u64,
+    /// The plan of the run that is wrong by itself, compared with nothing, if it is one.
+    pub failing: Option<Plan>,
 }
 
 /// Makes every comparison of `seed`, up to the first that fails.
 pub fn compare_seed(seed: u64, store: StoreKind, factory: &dyn StoreFactory) -> Comparison {
-    let mut comparer = Comparer { store, factory, stats: RunStats::default(), trace_hash: 0 };
+    let mut comparer = Comparer::new(store, factory);
     let verdict = comparer.compare_all(&Serial::draw(seed));
-    Comparison { verdict, stats: comparer.stats, trace_hash: comparer.trace_hash }
+    let Comparer { stats, trace_hash, failing, .. } = comparer;
+    Comparison { verdict, stats, trace_hash, failing }
 }
 
 struct Comparer<'a> {
@@ -41,9 +45,14 @@ struct Comparer<'a> {
     factory: &'a dyn StoreFactory,
     stats: RunStats,
     trace_hash: u64,
+    failing: Option<Plan>,
 }
 
-impl Comparer<'_> {
+impl<'a> Comparer<'a> {
+    fn new(store: StoreKind, factory: &'a dyn StoreFactory) -> Comparer<'a> {
+        Comparer { store, factory, stats: RunStats::default(), trace_hash: 0, failing: None }
+    }
+
     fn compare_all(&mut self, serial: &Serial) -> Result<(), Violation> {
         let original = self.run(serial, "original")?;
         let swapped = self.run(&serial.swapped(), "swapped")?;
@@ -56,11 +65,17 @@ impl Comparer<'_> {
     }
 
     fn run(&mut self, serial: &Serial, name: &str) -> Result<History, Violation> {
-        let Run { history, verdict, stats, trace_hash, .. } =
-            run_gently(&serial.plan(self.store), self.factory);
+        self.run_plan(serial.plan(self.store), name)
+    }
+
+    fn run_plan(&mut self, plan: Plan, name: &str) -> Result<History, Violation> {
+        let Run { history, verdict, stats, trace_hash, .. } = run_gently(&plan, self.factory);
         self.stats += &stats;
         self.trace_hash = xxh3_64_with_seed(&trace_hash.to_le_bytes(), self.trace_hash);
-        verdict.map_err(|violation| in_run(name, violation))?;
+        if let Err(violation) = verdict {
+            self.failing = Some(plan);
+            return Err(in_run(name, violation));
+        }
         Ok(history)
     }
 
@@ -109,7 +124,7 @@ fn nth_transactions(history: &History) -> BTreeMap<(ClientId, usize), TxnLabel> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::CrashCounts;
+    use crate::run::{CrashCounts, run_plan};
 
     #[test]
     fn both_stores_pass_the_comparisons() {
@@ -126,12 +141,7 @@ mod tests {
 
     #[test]
     fn a_difference_between_two_runs_is_found_and_named() {
-        let mut comparer = Comparer {
-            store: StoreKind::Engine,
-            factory: StoreKind::Engine.factory(),
-            stats: RunStats::default(),
-            trace_hash: 0,
-        };
+        let mut comparer = Comparer::new(StoreKind::Engine, StoreKind::Engine.factory());
         let serial = Serial::draw(3);
         let history = comparer.run(&serial, "original").unwrap();
         let mut other = history.clone();
@@ -140,6 +150,19 @@ mod tests {
         let verdict = comparer.compare("other", check_commutes(&history, &other));
         assert!(verdict.unwrap_err().message.starts_with("in the comparison run `other`: "));
         assert_eq!(comparer.stats.comparisons, 1);
+        assert_eq!(comparer.failing, None, "neither is wrong by itself");
+    }
+
+    #[test]
+    fn a_run_that_is_wrong_by_itself_has_a_plan_that_shows_it() {
+        let factory = StoreKind::Engine.factory();
+        let mut comparer = Comparer::new(StoreKind::Engine, factory);
+        let mut plan = Serial::draw(3).plan(StoreKind::Engine);
+        plan.sabotage.push("garbage-byte file=data nth=1 sticky".parse().unwrap());
+        let violation = comparer.run_plan(plan, "original").unwrap_err();
+        let plan = comparer.failing.expect("its plan is kept");
+        let alone = run_plan(&plan, factory).verdict.unwrap_err();
+        assert_eq!((alone.checker, alone.kind), (violation.checker, violation.kind));
     }
 
     #[test]

@@ -13,8 +13,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use proofmark_sim::campaign::judge_seed;
+use proofmark_sim::metamorphic::compare_seed;
+use proofmark_sim::plan::Plan;
 use proofmark_sim::run::run_plan;
 use proofmark_sim::shrink::{Attempt, Reason, Shrunk, Size, commented_plan, regression_test, shrink};
+use proofmark_sim::store::StoreFactory;
 
 use super::clock::Stopwatch;
 use super::interrupt::Interrupt;
@@ -36,7 +39,7 @@ Examples:
 
 /// Shrinks a plan, and prints what is left of it.
 pub(super) fn shrink_plan(arguments: &ShrinkArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let subject = Subject::find(&arguments.target, arguments.store)?;
+    let mut subject = Subject::find(&arguments.target, arguments.store)?;
     let path = arguments.out.clone().unwrap_or_else(|| default_path(&subject));
     for path in [Some(&path), arguments.test.as_ref()].into_iter().flatten() {
         if path.exists() && !arguments.force {
@@ -51,8 +54,11 @@ pub(super) fn shrink_plan(arguments: &ShrinkArguments, out: &mut impl Write) -> 
     }
     let interrupt = Interrupt::listen()?;
     let stopwatch = Stopwatch::start();
-    let progress = Progress::start(&subject, arguments.time, stopwatch);
     let factory = subject.plan.store.factory();
+    if let Some(plan) = failing_comparison(&subject, factory) {
+        subject.plan = plan;
+    }
+    let progress = Progress::start(&subject, arguments.time, stopwatch);
     let mut saved = Saved { path: &path, may_replace: arguments.force, outcome: Ok(()) };
     let mut watch = |attempt: Attempt<'_>| {
         progress.show(&attempt);
@@ -93,14 +99,23 @@ fn resolve(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
     }
 }
 
-/// Why there is nothing to shrink: a seed may fail although its plan does not.
+/// If the plan of a seed keeps every promise: that of a run which breaks one, and which the seed is compared with.
+fn failing_comparison(subject: &Subject, factory: &dyn StoreFactory) -> Option<Plan> {
+    let Origin::Seed(seed) = subject.origin else { return None };
+    if run_plan(&subject.plan, factory).verdict.is_err() {
+        return None;
+    }
+    compare_seed(seed, subject.plan.store, factory).failing
+}
+
+/// Why there is nothing to shrink: a seed may fail although none of its plans does.
 fn nothing_to_shrink(subject: &Subject) -> anyhow::Error {
     let store = subject.plan.store;
     if let Origin::Seed(seed) = subject.origin
         && let Err(violation) = judge_seed(seed, store, store.factory()).verdict
     {
         return anyhow::anyhow!(
-            "nothing to shrink: {subject} fails only where runs are compared, which no single plan shows: {violation}"
+            "nothing to shrink: {subject} fails only where runs are compared, each of which keeps every promise: {violation}"
         );
     }
     anyhow::anyhow!("nothing to shrink: {subject} keeps every promise")
