@@ -54,6 +54,20 @@ impl Survival {
     }
 }
 
+impl fmt::Display for Survival {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept => formatter.write_str("kept"),
+            Self::Dropped => formatter.write_str("dropped"),
+            Self::Torn(parts) => {
+                write!(formatter, "torn, granules ")?;
+                write_ranges(formatter, &runs(parts))?;
+                write!(formatter, " of {} kept", parts.len())
+            }
+        }
+    }
+}
+
 /// A set of pending effects and granules: those that survive.
 ///
 /// Effects are numbered from 0 in their global order, granules from 0 within their write; ranges are half open. The
@@ -152,16 +166,21 @@ impl fmt::Display for Choice {
                 Chosen::Whole(range) => write_range(formatter, range)?,
                 Chosen::Torn(index, granules) => {
                     write!(formatter, "{index}[")?;
-                    for (place, range) in granules.iter().enumerate() {
-                        formatter.write_str(if place == 0 { "" } else { "+" })?;
-                        write_range(formatter, range)?;
-                    }
+                    write_ranges(formatter, granules)?;
                     formatter.write_str("]")?;
                 }
             }
         }
         Ok(())
     }
+}
+
+fn write_ranges(formatter: &mut fmt::Formatter<'_>, ranges: &[Range<u64>]) -> fmt::Result {
+    for (place, range) in ranges.iter().enumerate() {
+        formatter.write_str(if place == 0 { "" } else { "+" })?;
+        write_range(formatter, range)?;
+    }
+    Ok(())
 }
 
 fn write_range(formatter: &mut fmt::Formatter<'_>, range: &Range<u64>) -> fmt::Result {

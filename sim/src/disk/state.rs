@@ -159,11 +159,13 @@ impl State {
     /// Materialises a power loss: the durable state and what `keep` lets survive become all there is.
     pub(super) fn crash(&mut self, keep: &Keep) -> CrashReport {
         self.power_off();
+        let is_told = self.trace.is_recording() && *keep != Keep::PageCache;
+        let pending = if is_told { self.pending_list() } else { Vec::new() };
         let report = if *keep == Keep::PageCache { self.kill() } else { self.lose_power(keep) };
         self.incarnation += 1;
         self.power_lost = false;
         self.stats.count_crash(&report);
-        self.trace.power_loss(keep, &report);
+        self.trace.power_loss(keep, &report, pending);
         report
     }
 

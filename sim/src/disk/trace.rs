@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use proofmark_vfs::{LockMode, OpenMode};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::choice::Survival;
 use super::crash::{CrashReport, Keep, Moment};
 use super::errno;
 use super::faults::Fired;
+use super::pending::{EffectKind, PendingEffect};
 
 /// The record keeps so many of the latest events.
 const EVENT_COUNT_MAX: usize = 1 << 20;
@@ -234,6 +236,15 @@ pub enum TraceEvent {
     Fault(Fired),
     /// A power loss has been materialised.
     PowerLoss(CrashReport),
+    /// What became of one of the effects that were pending at that power loss.
+    Effect {
+        /// Its number in a [`Choice`](super::Choice).
+        index: usize,
+        /// What it is.
+        kind: EffectKind,
+        /// What became of it.
+        survival: Survival,
+    },
 }
 
 impl fmt::Display for TraceEvent {
@@ -242,6 +253,7 @@ impl fmt::Display for TraceEvent {
             Self::Call(call) => call.fmt(formatter),
             Self::Fault(fired) => write!(formatter, "fault: {fired}"),
             Self::PowerLoss(report) => report.fmt(formatter),
+            Self::Effect { index, kind, survival } => write!(formatter, "effect {index} {survival}: {kind}"),
         }
     }
 }
@@ -313,6 +325,10 @@ impl Trace {
         self.recording = recording;
     }
 
+    pub(super) fn is_recording(&self) -> bool {
+        self.recording
+    }
+
     pub(super) fn take(&mut self) -> Vec<TraceEvent> {
         self.take_hashed().into_iter().map(|(_, event)| event).collect()
     }
@@ -342,8 +358,9 @@ impl Trace {
         }
     }
 
-    /// Takes in a power loss. What survives follows from the calls before it and from `keep`.
-    pub(super) fn power_loss(&mut self, keep: &Keep, report: &CrashReport) {
+    /// Takes in a power loss. What survives follows from the calls before it and from `keep`. The `pending` effects are
+    /// for the record alone.
+    pub(super) fn power_loss(&mut self, keep: &Keep, report: &CrashReport, pending: Vec<PendingEffect>) {
         self.roll(&[
             xxh3_64_with_seed(keep.to_string().as_bytes(), self.hash),
             report.effects_kept,
@@ -355,6 +372,12 @@ impl Trace {
         ]);
         if self.recording {
             self.push(TraceEvent::PowerLoss(report.clone()));
+        }
+        let part_counts: Vec<u64> = pending.iter().map(|effect| effect.part_count).collect();
+        let survivals = report.choice.survivals(&part_counts);
+        for (index, (PendingEffect { kind, .. }, survival)) in pending.into_iter().zip(survivals).enumerate()
+        {
+            self.push(TraceEvent::Effect { index, kind, survival });
         }
     }
 

@@ -60,10 +60,32 @@ fn recording_changes_nothing_but_the_record() {
     assert_eq!(silent.image_hash(), recorded.image_hash());
     assert!(silent.take_trace().is_empty());
     let events = recorded.take_trace();
+    let calls = events.iter().filter(|event| matches!(event, TraceEvent::Call(_))).count();
+    assert_eq!(calls as u64, recorded.io_calls());
     let crashes = events.iter().filter(|event| matches!(event, TraceEvent::PowerLoss(_))).count();
-    assert_eq!(events.len() as u64, recorded.io_calls() + crashes as u64);
+    assert_eq!(crashes as u64, recorded.stats().crashes);
     assert_eq!(events[0].to_string(), "#1 open (create) f1");
     assert!(recorded.take_trace().is_empty());
+}
+
+#[test]
+fn the_record_says_what_became_of_each_effect() {
+    let disk = disk(8);
+    disk.record_trace(true);
+    let file = open(&disk, "a");
+    file.write_all_at(&[1; 24], 0).unwrap();
+    disk.crash(&"chosen:0+2[0..1+2]".parse().unwrap());
+    let record = disk.take_trace();
+    let effects = record.iter().filter(|event| matches!(event, TraceEvent::Effect { .. }));
+    let told: Vec<String> = effects.map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "effect 0 kept: link /a",
+            "effect 1 dropped: size /a to 24",
+            "effect 2 torn, granules 0+2 of 3 kept: data /a at 0, 24 bytes",
+        ]
+    );
 }
 
 #[test]
