@@ -48,6 +48,13 @@ pub(crate) struct Frozen {
     pub(crate) log_start: SegmentId,
 }
 
+/// Whether all bytes of the log of the meta page before are known to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OlderLog {
+    Durable,
+    InDoubt,
+}
+
 /// What a checkpoint did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointReport {
@@ -128,7 +135,8 @@ impl Shared {
         let log = Log::create(Arc::clone(&self.vfs), &self.directory, self.options.log(), next)?;
         self.commits.lock().log = Some(log);
         self.flip(&mut state, meta)?;
-        self.retire_log(&state)
+        // What was replayed may live in the page cache only.
+        self.retire_log(&state, OlderLog::InDoubt)
     }
 
     /// Swaps the write tiers; `false` if there is nothing to merge, and then everything is durable too.
@@ -168,7 +176,7 @@ impl Shared {
         };
         match merge() {
             Ok(count) => {
-                self.retire_log(state)?;
+                self.retire_log(state, OlderLog::Durable)?;
                 Ok(count)
             }
             Err(error) => {
@@ -198,12 +206,15 @@ impl Shared {
     /// opening.
     ///
     /// Who falls back to the meta page before needs its whole log, or has to see that it is gone. So the segment with which
-    /// that log starts goes first, durably, and a power loss never brings back a log without its middle. Else none of this
-    /// need be durable: segments before the log's start are ignored if they come back.
-    fn retire_log(&self, state: &CheckpointState) -> Result<()> {
+    /// that log starts goes first, durably, and a power loss never brings back a log without its middle, or without the end
+    /// that a recovery found. Else none of this need be durable: segments before the log's start are ignored if they come
+    /// back.
+    fn retire_log(&self, state: &CheckpointState, older_log: OlderLog) -> Result<()> {
         let CheckpointState { fallback_log_start: first, meta, .. } = *state;
         let retire = |retired| retire(&*self.vfs, &self.directory, self.options.log(), retired);
-        if first.next() < meta.log_start && retire(first..first.next())? > 0 {
+        assert!(first < meta.log_start, "every checkpoint begins a segment");
+        let has_middle = first.next() < meta.log_start;
+        if (has_middle || older_log == OlderLog::InDoubt) && retire(first..first.next())? > 0 {
             let synced = self.vfs.sync_directory(&self.directory);
             synced
                 .map_err(|source| Error::sync(&self.directory, source))
