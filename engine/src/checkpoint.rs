@@ -55,6 +55,13 @@ enum OlderLog {
     InDoubt,
 }
 
+/// When a checkpoint writes a new meta page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    IfChanged,
+    Always,
+}
+
 /// What a checkpoint did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointReport {
@@ -117,7 +124,7 @@ impl Shared {
         if state.frozen.is_some() {
             merged_version_count += self.complete(state)?;
         }
-        if self.freeze(state)? {
+        if self.freeze(state, Due::IfChanged)? {
             merged_version_count += self.complete(state)?;
         }
         Ok(CheckpointReport { through: state.meta.checkpoint, merged_version_count })
@@ -139,15 +146,24 @@ impl Shared {
         self.retire_log(&state, OlderLog::InDoubt)
     }
 
-    /// Swaps the write tiers; `false` if there is nothing to merge, and then everything is durable too.
-    pub(crate) fn freeze(&self, state: &mut CheckpointState) -> Result<bool> {
+    /// The checkpoint that ends a compaction: whatever was committed, the meta pages are those of a compaction no more.
+    pub(crate) fn checkpoint_compacted(&self, state: &mut CheckpointState) -> Result<()> {
+        if self.freeze(state, Due::Always)? {
+            self.complete(state)?;
+        }
+        Ok(())
+    }
+
+    /// Swaps the write tiers; `false` if nothing is due to be merged, and then everything is durable too.
+    fn freeze(&self, state: &mut CheckpointState, due: Due) -> Result<bool> {
         assert!(state.frozen.is_none(), "one checkpoint at a time");
         let mut commits = self.lock_commits_unsynced()?;
         // An empty tier is merged, too, where history can be dropped because less of it is to be kept from now on.
         let horizon = self.options.retention.oldest(state.meta.checkpoint);
-        let is_idle = self.published.load().view.active.is_empty() && horizon <= state.meta.oldest;
+        let has_changes = !self.published.load().view.active.is_empty() || horizon > state.meta.oldest;
         let log = commits.log_mut()?;
-        let outcome = if is_idle { log.sync().map(|()| None) } else { log.rotate().map(Some) };
+        let is_due = has_changes || due == Due::Always;
+        let outcome = if is_due { log.rotate().map(Some) } else { log.sync().map(|()| None) };
         // Even where the next segment could not be had, this one may have been synced.
         self.note_durable(&mut commits);
         let Some(log_start) = outcome.inspect_err(|error| self.poison_unless_out_of_space(error))? else {

@@ -8,12 +8,20 @@
 //! to. The rename needs no sync of its own: until it is durable, a power loss may bring back the old file, which holds the
 //! same and finds the same log. The log that the old file needs is retired by a later checkpoint at the earliest, which
 //! begins a segment first, and syncs the directory for that.
+//!
+//! A compaction ends with such a checkpoint, after which the meta pages differ. Two that describe the same state thus say
+//! that the name of their file may not be durable. If the sync of the directory failed, it may even never be, whatever
+//! later syncs say: whoever opens such a file to write [renews](renew) the name before anything is built on it.
+
+use std::path::Path;
+
+use proofmark_vfs::{Vfs, VfsFile};
 
 use crate::btree::{Builder, for_each_version};
 use crate::checkpoint::CheckpointState;
 use crate::create::{NewDataFile, rename_into_place};
 use crate::db::{Database, Shared};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::Meta;
 use crate::mvcc::BaseVersion;
 use crate::pager::{Allocator, Pager};
@@ -29,13 +37,14 @@ pub struct CompactReport {
 }
 
 impl Database {
-    /// Runs a checkpoint, and then writes the data file anew without free pages and with full ones. Takes as much room on
-    /// the disk as the data that is kept, until the old file is gone. Readers go on meanwhile, and writers until the write
-    /// tier is full.
+    /// Runs a checkpoint, writes the data file anew without free pages and with full ones, and runs a checkpoint in that,
+    /// unless the disk is full. Takes as much room on the disk as the data that is kept, until the old file is gone. Readers
+    /// go on meanwhile, and writers until the write tier is full.
     ///
     /// # Errors
     /// `OutOfSpace`, `Io` or `Corruption` if the new file can't be written or the old one not be read: everything is as
-    /// before. `Io` if the new file can't take the old one's place: the database is poisoned then, and whole on disk.
+    /// before. `Io` if the new file can't take the old one's place, or a sync fails after that: the database is poisoned
+    /// then, and whole on disk.
     /// `Locked` if somebody else has opened the file that is being made; `Poisoned`, `ReadOnly`.
     pub fn compact(&self) -> Result<CompactReport> {
         let shared = &self.shared;
@@ -60,6 +69,11 @@ impl Database {
             return Err(error);
         }
         shared.go_on_in(&mut state, pager, meta);
+        match shared.checkpoint_compacted(&mut state) {
+            // The next checkpoint will do.
+            Ok(()) | Err(Error::OutOfSpace { .. }) => {}
+            Err(error) => return Err(error),
+        }
         Ok(CompactReport { bytes_before, bytes_after })
     }
 }
@@ -94,4 +108,22 @@ fn write_anew(shared: &Shared, state: &CheckpointState, new: NewDataFile) -> Res
     pager.write_meta(&meta)?;
     pager.sync()?;
     Ok((pager, meta))
+}
+
+/// Gives a data file as a compaction leaves it its name anew: puts a copy in its place, because no sync makes durable what
+/// one that failed has dropped, and only a rename of another file leaves the name to one of the two at every moment. Returns
+/// the copy, locked. Its name is durable once the directory was synced; until then a power loss may bring back the old file,
+/// or the one before the compaction, each of which finds its log.
+pub(crate) fn renew(vfs: &dyn Vfs, directory: &Path, old: &dyn VfsFile) -> Result<Box<dyn VfsFile>> {
+    let new = NewDataFile::create(vfs, directory)?;
+    let new_path = new.path().to_owned();
+    let renamed = new.copy(old).and_then(|file| {
+        rename_into_place(vfs, directory, &new_path)?;
+        Ok(file)
+    });
+    if renamed.is_err() {
+        // The next attempt overwrites what is left; the room it takes is wanted now.
+        let _ = vfs.remove(&new_path);
+    }
+    renamed
 }

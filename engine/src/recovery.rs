@@ -13,6 +13,7 @@ use std::path::Path;
 use proofmark_vfs::{LockMode, OpenMode, Vfs, VfsFile};
 
 use crate::checkpoint::CheckpointState;
+use crate::compact::renew;
 use crate::create::{DATA_FILE, NEW_DATA_FILE, create_empty, exists, lock, make_names_durable};
 use crate::db::Published;
 use crate::error::{Error, Result};
@@ -52,7 +53,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
     } else {
         (OpenMode::ReadWrite, LockMode::Exclusive)
     };
-    let file = vfs.open(&data_path, open_mode).map_err(|source| Error::io("open", &data_path, source))?;
+    let mut file = vfs.open(&data_path, open_mode).map_err(|source| Error::io("open", &data_path, source))?;
     lock(&*file, directory, &data_path, lock_mode)?;
     if !is_in_place(&*vfs, &*file, &data_path)? {
         // Another handle has put a compacted file in its place, and has the lock of that one.
@@ -63,7 +64,8 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
         let path = directory.join(NEW_DATA_FILE);
         vfs.remove(&path).map_err(|source| Error::io("remove", &path, source))?;
     }
-    let meta = read_meta_pages(&*file, &data_path)?.newest;
+    let meta_pages = read_meta_pages(&*file, &data_path)?;
+    let meta = meta_pages.newest;
     let size = file.size().map_err(|source| Error::io("measure", &data_path, source))?;
     if size < meta.page_count * u64::from(meta.page_size) {
         let damage = Damage("the data file is shorter than its meta page says");
@@ -73,8 +75,12 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
         // Who created it may have died before the names of its files and directory were durable.
         make_names_durable(&*vfs, directory)?;
     }
+    let is_renewed = !options.read_only && meta_pages.are_of_a_compaction();
+    if is_renewed {
+        file = renew(&*vfs, directory, &*file)?;
+    }
     let pager = Pager::new(file, data_path, meta.database, meta.page_size as usize, options.cache_bytes);
-    recover(vfs, directory, options, pager, meta)
+    recover(vfs, directory, options, pager, meta, is_renewed)
 }
 
 fn recover(
@@ -83,6 +89,7 @@ fn recover(
     options: &Options,
     pager: Pager,
     meta: Meta,
+    is_renewed: bool,
 ) -> Result<Opened> {
     let allocator = Allocator::load(&pager, &meta)?;
     let tier = WriteTier::default();
@@ -98,7 +105,8 @@ fn recover(
         // syncs them before it writes over the other meta page, and takes no page that this one reaches.
         pager.write_meta(&meta)?;
     }
-    let resumable = replay.empty.filter(|_| !replay.has_stale_segments);
+    // The checkpoint that ends a recovery makes a renewed name durable as well, before it retires anything.
+    let resumable = replay.empty.filter(|_| !replay.has_stale_segments && !is_renewed);
     let (log, needs_checkpoint) = match resumable {
         _ if options.read_only => (None, false),
         Some(header) => (Some(Log::resume(Arc::clone(&vfs), directory, options.log(), header)?), false),

@@ -20,6 +20,15 @@ pub(crate) struct MetaPages {
     pub(crate) fallback: Option<Meta>,
 }
 
+impl MetaPages {
+    /// Whether both describe the same state, as after a compaction and before the first checkpoint after it.
+    pub(crate) fn are_of_a_compaction(&self) -> bool {
+        let differs_in_generation =
+            |older: Meta| Meta { generation: self.newest.generation, ..older } == self.newest;
+        self.fallback.is_some_and(differs_in_generation)
+    }
+}
+
 /// Reads both meta pages.
 pub(crate) fn read_meta_pages(file: &dyn VfsFile, path: &Path) -> Result<MetaPages> {
     let first = read_at(file, path, 0)?;

@@ -1,7 +1,8 @@
 //! A compaction while commits go on, and then the power fails: the old data file may be back under its name, as nothing
 //! has made the rename durable, and it must find the log that it needs.
 //!
-//! What saves it is that a checkpoint begins a segment, and syncs the directory for that, before it retires any.
+//! What saves it is that a checkpoint begins a segment, and syncs the directory for that, before it retires any. If that
+//! sync fails, no later one need cover the rename: what saves the database then is that who opens it renames anew.
 
 use std::io;
 use std::ops::Range;
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use proofmark_engine::{Database, Options};
-use proofmark_sim::disk::{Choice, Keep, SimDisk, Survival};
+use proofmark_engine::{Database, Error, Options};
+use proofmark_sim::disk::{Choice, Fault, FaultKind, Keep, SimDisk, Survival};
 use proofmark_vfs::{FileId, OpenMode, Vfs, VfsFile};
 
 const DIRECTORY: &str = "/db";
@@ -26,6 +27,53 @@ fn no_log_goes_that_the_old_file_needs_before_the_new_one_has_its_name() {
     assert_eq!(honest.losses, Vec::<String>::new());
     let lying = crash_after_compaction(true);
     assert!(!lying.losses.is_empty(), "the directory need not be synced");
+}
+
+#[test]
+fn a_name_that_a_failed_sync_has_dropped_is_renewed() {
+    let disk = SimDisk::default();
+    let options = Options::new().page_size(4096).spare_segments(0);
+    let open = || Database::open_on(disk.vfs(), Path::new(DIRECTORY), &options);
+    let database = open().unwrap();
+    commit(&database, 0..20);
+    disk.plant(Fault::once(FaultKind::DirectorySyncLost, 2));
+    assert!(matches!(database.compact(), Err(Error::Io { operation: "sync", .. })));
+    assert!(matches!(database.begin_write(), Err(Error::Poisoned { .. })));
+    drop(database);
+    let database = open().unwrap();
+    commit(&database, 20..20 + COMMITS_MEANWHILE);
+    database.checkpoint().unwrap();
+    drop(database);
+    for keep in [Keep::PageCache, Keep::None, Keep::All] {
+        disk.crash(&keep);
+        reopen(&disk, &options).unwrap();
+    }
+}
+
+#[test]
+fn a_compacted_file_is_copied_only_while_its_name_is_in_doubt() {
+    let disk = SimDisk::default();
+    let options = Options::new().page_size(4096);
+    let open = || Database::open_on(disk.vfs(), Path::new(DIRECTORY), &options);
+    let written_by_opening = || {
+        let before = disk.stats().bytes_written;
+        drop(open().unwrap());
+        disk.stats().bytes_written - before
+    };
+    let database = open().unwrap();
+    commit(&database, 0..20);
+    database.compact().unwrap();
+    drop(database);
+    assert_eq!(written_by_opening(), 0, "a compaction that came to its end leaves nothing to do");
+    let database = open().unwrap();
+    // The first sync of the directory is that of the checkpoint before the compaction, if there is anything to checkpoint.
+    disk.plant(Fault::once(FaultKind::DirectorySyncLost, 1));
+    database.compact().unwrap_err();
+    drop(database);
+    assert!(written_by_opening() > 2 * 4096, "a copy");
+    assert_eq!(written_by_opening(), 0, "and one is enough");
+    disk.crash(&Keep::None);
+    assert!(written_by_opening() < 4096, "of the renewed file, too");
 }
 
 struct Outcomes {
