@@ -48,8 +48,9 @@ fn power_fails_in_every_kind_of_call() {
         crashes.checkpoint += run.stats.crashes.checkpoint;
         crashes.recovery += run.stats.crashes.recovery;
         crashes.process_deaths += run.stats.crashes.process_deaths;
-        // Every run comes to its last power loss, but for those in which faults left nothing that can be opened.
-        assert_eq!(run.stats.crashes.end + run.stats.beyond_repair, 1, "seed {seed}");
+        // Every run comes to its last power loss, but for those in which faults left nothing that can be opened before.
+        assert!(run.stats.crashes.end + run.stats.beyond_repair >= 1, "seed {seed}");
+        assert!(run.stats.crashes.end <= 1 && run.stats.beyond_repair <= 1, "seed {seed}");
         sum += &run.stats;
     }
     let DenialCounts { conflict, write_busy, out_of_space, poisoned } = sum.denials;

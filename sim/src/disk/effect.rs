@@ -101,6 +101,14 @@ impl FileEffect {
         }
     }
 
+    /// Whether contents that get no more than what survives of it lack something of it.
+    pub(super) fn loses(&self, contents: &Contents, survival: &Survival, granule: Granule) -> bool {
+        let [mut whole, mut left] = [contents.clone(), contents.clone()];
+        self.apply(&mut whole);
+        self.apply_survivors(&mut left, survival, granule);
+        whole.hash(0) != left.hash(0)
+    }
+
     /// Applies the first `parts` parts and returns what is left, if anything is.
     pub(super) fn split_off(self, contents: &mut Contents, parts: u64, granule: Granule) -> Option<Self> {
         if parts == 0 {

@@ -14,6 +14,7 @@ use super::choice::Survival;
 use super::crash::CrashReport;
 use super::effect::{DirectoryId, FileEffect, Pending, Sequence};
 use super::granules::fates;
+use super::held::HeldWrites;
 use super::lies::Lies;
 use super::pages::{Contents, WrittenBytes};
 
@@ -44,7 +45,7 @@ pub(super) struct Inode {
     has_lost: bool,
     locks: Vec<(HandleId, LockMode)>,
     overwritten: VecDeque<Overwritten>,
-    held: Option<u64>,
+    pub(super) held: HeldWrites,
     lies: Lies,
     /// The same file without the damage, while there is any: see `damage`.
     pub(super) pristine: Option<Box<Inode>>,
@@ -83,7 +84,7 @@ impl Inode {
             has_lost: false,
             locks: Vec::new(),
             overwritten: VecDeque::new(),
-            held: None,
+            held: HeldWrites::default(),
             lies: Lies::default(),
             pristine: None,
             deferred: None,
@@ -124,12 +125,12 @@ impl Inode {
         if faults.remembered {
             self.remember(offset, bytes.len());
         }
-        let released = self.held.take();
+        let released = self.held.release();
         let bytes = if faults.dropped { &self.shown(offset, bytes.len())[..] } else { bytes };
         let effect = FileEffect::Data { offset, bytes: WrittenBytes::new(offset, bytes) };
         let place = self.change(sequence, effect);
         if faults.held {
-            self.held = Some(place);
+            self.held.hold(place);
         }
         if let Some(place) = released {
             self.release(sequence, place);
@@ -150,7 +151,7 @@ impl Inode {
             pristine.set_size(&mut sequence.clone(), size);
         }
         if size != self.volatile.size() {
-            self.held = None;
+            self.held.end();
             self.change(sequence, FileEffect::Size { size, by_write: false });
         }
     }
@@ -176,11 +177,11 @@ impl Inode {
     fn apply_first(&mut self, count: usize) {
         let mut held = None;
         for pending in self.pending.drain(..count) {
-            if self.held == Some(pending.sequence) {
-                held = Some(pending);
-            } else {
+            if self.held.persist(pending.sequence) {
                 pending.effect.apply(&mut self.durable);
                 self.pending_bytes -= weight(&pending.effect);
+            } else {
+                held = Some(pending);
             }
         }
         if let Some(held) = held {
@@ -201,7 +202,7 @@ impl Inode {
         self.lies.lose(&self.pending);
         self.pending.clear();
         self.pending_bytes = 0;
-        self.held = None;
+        self.held.lose();
         self.has_lost = true;
     }
 
@@ -211,6 +212,7 @@ impl Inode {
             pristine.revert();
         }
         self.forget_pending();
+        self.held.restart();
         self.show_durable();
     }
 
@@ -240,6 +242,7 @@ impl Inode {
         }
         self.pending_bytes = rest.iter().map(|pending| weight(&pending.effect)).sum();
         self.pending = rest;
+        self.held.keep(|place| self.pending.iter().any(|pending| pending.sequence == place));
     }
 
     /// Makes of the pending effects durable what was decided, and what that carries along. They stay pending.
@@ -249,6 +252,11 @@ impl Inode {
             let dropped = fate.survival == Survival::Dropped;
             report.count(&fate.survival);
             report.sizes_dropped += u64::from(dropped && pending.effect.is_size());
+            if self.held.is_owed(pending.sequence)
+                && pending.effect.loses(&self.durable, &fate.survival, granule)
+            {
+                self.held.take(pending.sequence);
+            }
             pending.effect.apply_survivors(&mut self.durable, &fate.survival, granule);
             fate.cleared.into_iter().for_each(|range| self.durable.clear(range));
         }
@@ -270,7 +278,7 @@ impl Inode {
         self.close_all();
         self.unlinked = false;
         self.overwritten.clear();
-        self.held = None;
+        self.held.restart();
     }
 
     fn show_durable(&mut self) {
@@ -337,7 +345,10 @@ impl Inode {
         if let Some(index) = self.pending.iter().position(|pending| pending.sequence == place) {
             let Pending { effect, .. } = self.pending.remove(index);
             self.pending_bytes -= weight(&effect);
-            self.change(sequence, effect);
+            let before = self.volatile.clone();
+            let landed = self.change(sequence, effect);
+            let has_overwritten = before.hash(0) != self.volatile.hash(0);
+            self.held.land(place, landed, has_overwritten);
         }
     }
 
@@ -348,7 +359,7 @@ impl Inode {
         self.pending = other.pending;
         self.pending_bytes = other.pending_bytes;
         self.has_lost = other.has_lost;
-        self.held = None;
+        self.held = HeldWrites::default();
     }
 
     fn shown(&self, offset: u64, length: usize) -> Vec<u8> {

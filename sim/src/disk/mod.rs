@@ -94,7 +94,7 @@
 //! what each call does, `vfs` the store's view. Deciding what survives (`crash`, `choice`) sees no bytes, `order` drops what
 //! misses something that it needs, `granules` extends the choice by what it carries along, `pending` shows what there is
 //! to decide, `faults` is the table of what goes wrong and when, which is asked at a handful of places, `damage` keeps the
-//! pristine bytes under damaged ones, `lies` remembers what was acknowledged too early, `space` is a disk that is full, and
+//! pristine bytes under damaged ones, `held` knows when a write that was held back does damage, `lies` remembers what was acknowledged too early, `space` is a disk that is full, and
 //! the trace (`trace`) only listens.
 //!
 //! **Never**: a clock, a thread's identity, a hash map's order, or a random number that doesn't come from a seed in
@@ -111,6 +111,7 @@ mod effect;
 pub mod errno;
 mod faults;
 mod granules;
+mod held;
 mod inode;
 mod lies;
 mod operations;
@@ -256,7 +257,7 @@ impl SimDisk {
         self.lock().faults.firings()
     }
 
-    /// What has struck since the last time, in order: the latest 65,536.
+    /// What has struck, or was felt of an earlier strike, since the last time, in order: the latest 65,536.
     #[must_use]
     pub fn take_fired(&self) -> Vec<Fired> {
         self.lock().faults.take_fired()

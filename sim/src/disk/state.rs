@@ -201,6 +201,7 @@ impl State {
         report.files_lost = self.drop_unreachable();
         self.inodes.values_mut().for_each(Inode::restart);
         self.tree.directories.values_mut().for_each(Directory::restart);
+        self.tell_what_is_felt(None);
         self.faults.restart();
         report
     }

@@ -63,6 +63,9 @@ pub struct RunStats {
 
 impl RunStats {
     pub(super) fn count_fault(&mut self, fired: &Fired) {
+        if fired.is_aftermath {
+            return;
+        }
         if fired.is_announced {
             self.faults += 1;
         } else {
@@ -225,7 +228,12 @@ add_fields!(DiskStats {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use proofmark_vfs::OpenMode;
+
     use super::*;
+    use crate::disk::{Fault, FaultKind, Keep, SimDisk};
 
     #[test]
     fn sums_are_taken_field_by_field() {
@@ -238,6 +246,22 @@ mod tests {
         one += &two;
         assert_eq!((one.commits, one.operations), (5, 5));
         assert_eq!((one.crashes.commit, one.crashes.idle, one.crashes.power_losses()), (2, 1, 3));
+    }
+
+    #[test]
+    fn what_is_felt_of_an_earlier_strike_is_no_strike() {
+        let disk = SimDisk::default();
+        let file = disk.vfs().open(Path::new("a"), OpenMode::Create).unwrap();
+        disk.plant(Fault::once(FaultKind::SyncReadOnly, 1));
+        disk.sabotage(Fault::once(FaultKind::WriteBackLost, 1));
+        file.write_all_at(b"lost", 0).unwrap();
+        file.sync_data().unwrap_err();
+        file.write_at(b"refused", 0).unwrap_err();
+        disk.crash(&Keep::All);
+        let mut stats = RunStats::default();
+        let told = disk.take_fired();
+        told.iter().for_each(|fired| stats.count_fault(fired));
+        assert_eq!((told.len(), stats.faults, stats.sabotages), (3, 1, 1));
     }
 
     #[test]

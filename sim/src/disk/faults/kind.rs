@@ -55,7 +55,8 @@ pub enum FaultKind {
     MisdirectedWrite,
     /// A write reads back at once, but it is held back: no sync covers it until the next write to the same file, and then
     /// it takes effect again, after that write. Where the two overlap, the older bytes win. A change of the file's size
-    /// ends the holding back without a swap.
+    /// ends the holding back without a swap. It does damage at its end, be it that a power loss takes what a sync has
+    /// passed over, or that newer bytes are overwritten, and is then told of once more.
     SwappedWrites,
     /// A read returns older bytes: those before the last write that touched its range. Only reads count whose answer
     /// differs, and only writes made since the planting.

@@ -121,7 +121,7 @@ impl Occasion {
     }
 }
 
-/// A fault has struck a call.
+/// A fault has struck a call, or what it did at an earlier one is felt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fired {
     /// Which of the planted faults, counted from 0.
@@ -130,7 +130,10 @@ pub struct Fired {
     pub kind: FaultKind,
     /// Whether the fault was planted to be seen by those who judge the store, and not as sabotage.
     pub is_announced: bool,
-    /// The call that it struck.
+    /// Whether it struck earlier, was counted there, and is felt once more: a failure that is reported late, a refusal to
+    /// change anything, or the damage that a held write does.
+    pub is_aftermath: bool,
+    /// The call that it struck, or at which it is felt. A power loss is no call: then it is the one that it had struck.
     pub call: IoCall,
 }
 
@@ -144,6 +147,7 @@ impl Fired {
 
 impl fmt::Display for Fired {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} at {}", self.kind, self.call)
+        let verb = if self.is_aftermath { ", felt" } else { "" };
+        write!(formatter, "{}{verb} at {}", self.kind, self.call)
     }
 }

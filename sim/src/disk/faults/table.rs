@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 
+use super::super::effect::InodeId;
 use super::super::errno::{self, fail};
 use super::super::state::State;
-use super::super::trace::{Answer, IoOutcome, Request};
+use super::super::trace::{Answer, IoCall, IoOutcome, Request};
 use super::{Fault, FaultKind, Fired, IoKind, Occasion};
 use crate::random::{Draw, Streams};
 
@@ -25,6 +26,8 @@ pub(in crate::disk) struct FaultTable {
     read_only_by: Option<usize>,
     /// How many files have a failure to report that nobody has heard of.
     deferred_count: usize,
+    /// Whether a write may be held back, or have to answer for that it was.
+    may_hold: bool,
     /// Whether older versions of what is overwritten have to be kept.
     wants_history: bool,
     /// The number of the call that was interrupted last, by whichever fault.
@@ -93,6 +96,7 @@ impl FaultTable {
     pub(in crate::disk) fn heal(&mut self) {
         self.planted.iter_mut().for_each(|planted| planted.is_healed |= planted.is_announced);
         self.read_only_by = self.read_only_by.filter(|index| !self.planted[*index].is_healed);
+        self.may_hold = false;
         self.rearm();
     }
 
@@ -100,6 +104,7 @@ impl FaultTable {
     pub(in crate::disk) fn restart(&mut self) {
         self.read_only_by = None;
         self.deferred_count = 0;
+        self.may_hold = false;
         self.rearm();
     }
 
@@ -126,8 +131,10 @@ impl FaultTable {
 
     fn rearm(&mut self) {
         let mut armed = self.planted.iter().filter(|planted| planted.may_strike());
-        self.is_armed =
-            armed.clone().next().is_some() || self.read_only_by.is_some() || self.deferred_count > 0;
+        self.is_armed = armed.clone().next().is_some()
+            || self.read_only_by.is_some()
+            || self.deferred_count > 0
+            || self.may_hold;
         self.wants_history = armed.any(|planted| planted.fault.kind == FaultKind::StaleRead);
     }
 
@@ -140,17 +147,23 @@ impl FaultTable {
         }
         planted.fired += u64::from(!due.is_aftermath);
         let (is_announced, interrupts) = (planted.is_announced, planted.fault.interrupts());
+        self.may_hold |= due.kind == FaultKind::SwappedWrites;
         self.rearm();
         if interrupts {
             self.interrupted_call = Some(number);
         }
         let call = request.call(number, outcome);
-        let fired = Fired { index: due.index, kind: due.kind, is_announced, call };
+        let is_aftermath = due.is_aftermath;
+        let fired = Fired { index: due.index, kind: due.kind, is_announced, is_aftermath, call };
+        self.tell(fired.clone());
+        Some(fired)
+    }
+
+    fn tell(&mut self, fired: Fired) {
         if self.fired.len() == FIRED_COUNT_MAX {
             self.fired.pop_front();
         }
-        self.fired.push_back(fired.clone());
-        Some(fired)
+        self.fired.push_back(fired);
     }
 }
 
@@ -175,14 +188,33 @@ impl State {
         } else {
             act(self)
         };
-        if let Some(due) = self.faults.due {
-            let fired = self.faults.settle(due, request, self.io_calls, IoOutcome::of(&result));
-            self.faults.due = None;
-            if let Some(fired) = fired {
-                self.trace.fault(&fired);
+        let outcome = IoOutcome::of(&result);
+        if let Some(due) = self.faults.due.take()
+            && let Some(fired) = self.faults.settle(due, request, self.io_calls, outcome)
+        {
+            self.trace.fault(&fired);
+            if fired.kind == FaultKind::SwappedWrites
+                && let Some(file) = self.inodes.get_mut(&InodeId(request.inode))
+            {
+                file.held.attribute(&fired);
             }
         }
+        if self.faults.may_hold {
+            self.tell_what_is_felt(Some(&request.call(self.io_calls, outcome)));
+        }
         result
+    }
+
+    /// Tells of the damage that held writes did at `call`, or at a power loss.
+    pub(in crate::disk) fn tell_what_is_felt(&mut self, call: Option<&IoCall>) {
+        for file in self.inodes.values_mut() {
+            for fired in file.held.take_felt() {
+                let call = call.unwrap_or(&fired.call).clone();
+                let fired = Fired { is_aftermath: true, call, ..fired };
+                self.trace.fault(&fired);
+                self.faults.tell(fired);
+            }
+        }
     }
 
     /// Whether the call under way is struck by a fault of this kind.

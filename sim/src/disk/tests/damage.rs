@@ -275,6 +275,110 @@ fn a_change_of_size_ends_the_holding_back() {
     assert_eq!(content(&disk, "a").unwrap(), b"onew");
 }
 
+/// What was told since the last time: whether it is felt of an earlier strike, and at which call.
+fn told(disk: &SimDisk) -> Vec<(bool, u64)> {
+    disk.take_fired().into_iter().map(|fired| (fired.is_aftermath, fired.call.number)).collect()
+}
+
+#[test]
+fn a_held_write_is_felt_when_it_lands_on_newer_bytes() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"....");
+    disk.plant(Fault::once(FaultKind::SwappedWrites, 1));
+    file.write_all_at(b"old", 0).unwrap();
+    let held_at = disk.io_calls();
+    file.sync_data().unwrap();
+    assert_eq!(told(&disk), [(false, held_at)]);
+    disk.crash(&Keep::PageCache);
+    assert_eq!(told(&disk), [], "nothing is missing");
+    let file = open(&disk, "a");
+    file.write_all_at(b"new", 1).unwrap();
+    assert_eq!(told(&disk), [(true, disk.io_calls())], "in the next incarnation");
+    file.sync_data().unwrap();
+    disk.crash(&Keep::None);
+    assert_eq!(content(&disk, "a").unwrap(), b"oldw");
+    assert_eq!(told(&disk), []);
+    assert_eq!(fired(&disk), [1], "it has struck once");
+}
+
+#[test]
+fn a_held_write_that_lands_beside_all_others_is_not_felt() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"........");
+    disk.plant(Fault::once(FaultKind::SwappedWrites, 1));
+    file.write_all_at(b"old", 0).unwrap();
+    file.write_all_at(b"new", 4).unwrap();
+    file.sync_data().unwrap();
+    disk.crash(&Keep::None);
+    assert_eq!(content(&disk, "a").unwrap(), b"old.new.");
+    assert!(disk.take_fired().iter().all(|fired| !fired.is_aftermath));
+}
+
+#[test]
+fn a_held_write_is_felt_when_a_power_loss_takes_it_past_a_sync() {
+    let is_felt = |is_synced: bool, is_released: bool, keep: &Keep| {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"........");
+        disk.plant(Fault::once(FaultKind::SwappedWrites, 1));
+        file.write_all_at(b"old", 0).unwrap();
+        let held_at = disk.io_calls();
+        if is_synced {
+            file.sync_data().unwrap();
+        }
+        disk.crash(&Keep::PageCache);
+        if is_released {
+            open(&disk, "a").write_all_at(b"new", 4).unwrap();
+        }
+        assert_eq!(told(&disk), [(false, held_at)]);
+        disk.crash(keep);
+        let felt = told(&disk);
+        assert!(felt.is_empty() || felt == [(true, held_at)], "{felt:?}");
+        assert_eq!(!content(&disk, "a").unwrap().starts_with(b"old"), keep == &Keep::None);
+        !felt.is_empty()
+    };
+    for is_released in [false, true] {
+        assert!(is_felt(true, is_released, &Keep::None));
+        assert!(!is_felt(true, is_released, &Keep::All));
+        assert!(!is_felt(false, is_released, &Keep::None), "nobody was told that it is durable");
+    }
+}
+
+#[test]
+fn a_held_write_is_felt_when_a_failing_sync_drops_it_past_another() {
+    for (kind, is_felt_at_once) in [(FaultKind::SyncReverted, true), (FaultKind::SyncLost, false)] {
+        let disk = disk(512);
+        let file = durable(&disk, "a", b"........");
+        disk.plant(Fault::once(FaultKind::SwappedWrites, 1));
+        file.write_all_at(b"old", 0).unwrap();
+        file.sync_data().unwrap();
+        disk.plant(Fault::once(kind, 1));
+        file.sync_data().unwrap_err();
+        let felt = |disk: &SimDisk| told(disk).iter().filter(|(is_aftermath, _)| *is_aftermath).count();
+        assert_eq!(felt(&disk), usize::from(is_felt_at_once));
+        disk.crash(&Keep::All);
+        assert_eq!(felt(&disk), usize::from(!is_felt_at_once));
+        assert_eq!(content(&disk, "a").unwrap(), b"........");
+    }
+}
+
+#[test]
+fn a_held_write_that_became_durable_or_was_healed_is_not_felt() {
+    let disk = disk(512);
+    let file = durable(&disk, "a", b"........");
+    disk.plant("swapped-writes nth=1 count=2".parse().unwrap());
+    file.write_all_at(b"old", 0).unwrap();
+    file.sync_data().unwrap();
+    file.set_size(9).unwrap();
+    file.sync_data().unwrap();
+    file.write_all_at(b"older", 0).unwrap();
+    file.sync_data().unwrap();
+    told(&disk);
+    disk.heal();
+    disk.crash(&Keep::None);
+    assert_eq!(told(&disk), []);
+    assert_eq!(content(&disk, "a").unwrap(), b"older...\0");
+}
+
 #[test]
 fn a_stale_read_shows_the_bytes_before_the_last_write() {
     let disk = disk(512);

@@ -33,6 +33,10 @@ fn groups(kind: FaultKind) -> Option<u64> {
 impl Session<'_> {
     /// As [`groups`], and none where the log can't have been struck: only a write that goes astray strikes another file.
     fn groups(&self, fired: &Fired) -> Option<u64> {
+        if fired.kind == FaultKind::SwappedWrites && !fired.is_aftermath {
+            // That it is held back damages nothing yet.
+            return Some(0);
+        }
         let is_elsewhere = fired.kind == FaultKind::MisdirectedWrite;
         if is_elsewhere || self.factory.may_hold_log(&fired.call.path) { groups(fired.kind) } else { Some(0) }
     }
