@@ -1,29 +1,36 @@
 //! `proofmark audit`: which syncs of a store are needed, and who misses them.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
 use comfy_table::{Table, presets};
-use proofmark_sim::explore::{Audit, AuditReport, Necessity, built_in_for_audit};
+use proofmark_sim::explore::{
+    Audit, AuditReport, Finding, Necessity, OrderingReport, Shortfall, Site, SiteReport, built_in_for_audit,
+    reason_for, shortfalls,
+};
+use proofmark_sim::store::StoreKind;
 
 use super::clock::Stopwatch;
-use super::explore::{ExploredArguments, conditions};
+use super::explore::{ExploredArguments, conditions, write_unreproduced};
 use super::interrupt::Interrupt;
 use super::meter::Meter;
-use super::output::{STYLE_NOTABLE, counted};
-use super::{Ending, plan_file};
+use super::output::{STYLE_BAD, STYLE_NOTABLE, counted};
+use super::{Ending, plan_file, violation};
 
 pub(super) const EXAMPLES: &str = "\
-Each sync of the run is removed in turn: the disk acknowledges it, and does nothing. The power is then lost at the
-boundaries after it. \"Delayed\" counts the syncs that are missed even if they are made one write later.
+First every run is explored as it is, and has to be sound. Then each sync is removed in turn: the disk acknowledges it, and
+does nothing. The power is then lost at the boundaries after it. A line below a site is an ordering: its syncs are made
+right after the change that follows them, instead of before it. What is missed, a run of a plan of its own shows again.
 
-Exit code: 0 if every sync was found necessary, 1 if one was not, 2 if there is nothing to audit, 130 after Ctrl-C.
+Exit code: 0 if every sync was found necessary, or has a reason on record; 1 if not, or if a reason is out of date; 2 if
+there is nothing to audit; 3 if something was found that its own plan does not show; 130 after Ctrl-C.
 
 Examples:
   proofmark audit
+  proofmark audit --markdown > sim/AUDIT.md
   proofmark audit --store redb
   proofmark audit 1234 --plans missed/";
 
@@ -40,6 +47,9 @@ pub(super) struct AuditArguments {
     /// Write a plan for each necessary sync into this directory, which has to exist.
     #[arg(long, value_name = "DIRECTORY")]
     plans: Option<PathBuf>,
+    /// Print a page in Markdown, which is the same whenever the same is found.
+    #[arg(long)]
+    markdown: bool,
 }
 
 /// Audits, and prints the table.
@@ -56,52 +66,174 @@ pub(super) fn audit(arguments: &AuditArguments, out: &mut impl Write) -> anyhow:
     let interrupt = Interrupt::listen()?;
     let stopwatch = Stopwatch::start();
     let meter = Meter::start("removals", stopwatch);
-    let reports = audit
+    let report = audit
         .run(|| interrupt.is_requested(), |done, count| meter.show(done, count, ""))
         .with_context(|| format!("cannot audit {name}"))?;
     meter.finish();
 
-    writeln!(out, "{name} on {}, {}", plan.store, conditions(&plan.disk))?;
-    writeln!(out, "{}", table(&reports))?;
+    let subject = format!("{name} on {}, {}", plan.store, conditions(&plan.disk));
+    if arguments.markdown {
+        markdown(&subject, &report, out)?;
+    } else {
+        writeln!(out, "{subject}\n{}\n{}", baseline(&report), table(&report))?;
+    }
     if let Some(directory) = &arguments.plans {
-        for (index, report) in reports.iter().enumerate() {
-            if let Some(Necessity { finding, .. }) = &report.necessity {
+        for (index, site) in report.sites.iter().enumerate() {
+            if let Some(Necessity { finding, .. }) = &site.necessity {
                 plan_file::write_new(&directory.join(format!("site-{}.plan", index + 1)), &finding.plan)?;
             }
         }
     }
-    let idle = |report: &&AuditReport| report.necessity.is_none();
-    let open = reports.iter().filter(idle).count();
-    let sites = counted(reports.len() as u64, "sync site", "sync sites");
-    let seconds = stopwatch.elapsed().as_secs_f64();
-    writeln!(out, "{sites}, {open} without a failure, in {seconds:.1} s")?;
+    if !arguments.markdown {
+        writeln!(out, "{} in {:.1} s", sum(&report), stopwatch.elapsed().as_secs_f64())?;
+    }
     if interrupt.is_requested() {
         writeln!(out, "{STYLE_NOTABLE}interrupted{STYLE_NOTABLE:#}: not every sync was removed")?;
         return Ok(Ending::Interrupted);
     }
-    Ok(if open == 0 { Ending::Sound } else { Ending::Unsound })
+    if let Some(finding) = report.sites.iter().find_map(|site| site.unreproduced.as_ref()) {
+        let command = violation::command_for_file("found.plan".as_ref(), finding.plan.store);
+        write_unreproduced(finding, &command, out)?;
+        writeln!(out, "\n# found.plan\n{}", finding.plan)?;
+        return Ok(Ending::NotReproduced);
+    }
+    if plan.store != StoreKind::Engine || !arguments.subject.is_built_in() {
+        let is_open = report.sites.iter().any(|site| site.necessity.is_none());
+        return Ok(if is_open { Ending::Unsound } else { Ending::Sound });
+    }
+    let shortfalls = shortfalls(&report.sites);
+    for shortfall in &shortfalls {
+        let (what, which) = match shortfall {
+            Shortfall::Unexplained(index) => {
+                ("nothing found, and no reason known", describe(&report.sites[*index].site))
+            }
+            Shortfall::Necessary(reason) => ("a reason for a site that is missed", reason.to_string()),
+            Shortfall::Gone(reason) => ("a reason for a site that is no more", reason.to_string()),
+        };
+        writeln!(out, "{STYLE_BAD}{what}:{STYLE_BAD:#} {which}")?;
+    }
+    Ok(if shortfalls.is_empty() { Ending::Sound } else { Ending::Unsound })
 }
 
-fn table(reports: &[AuditReport]) -> Table {
+fn describe(site: &Site) -> String {
+    format!("{}: {} {}", site.activity, site.operation, site.file)
+}
+
+fn found_by(finding: &Finding) -> String {
+    format!("{}: {}", finding.violation.checker, finding.violation.kind)
+}
+
+/// What came of the runs as they are.
+fn baseline(report: &AuditReport) -> String {
+    let boundaries = report.baseline.iter().map(|coverage| coverage.boundaries.len() as u64).sum();
+    let states = report.baseline.iter().map(proofmark_sim::explore::Coverage::states).sum();
+    format!(
+        "with every sync in place: {}, {}, {}, no violation",
+        counted(report.baseline.len() as u64, "run", "runs"),
+        counted(boundaries, "boundary", "boundaries"),
+        counted(states, "state", "states")
+    )
+}
+
+fn sum(report: &AuditReport) -> String {
+    let open = report.sites.iter().filter(|site| site.necessity.is_none());
+    let (explained, unexplained): (Vec<_>, Vec<_>) =
+        open.partition(|report| reason_for(&report.site).is_some());
+    let sites = counted(report.sites.len() as u64, "sync site", "sync sites");
+    format!("{sites}: {} missed by nobody and explained, {} unexplained", explained.len(), unexplained.len())
+}
+
+/// What to say of a site in the column of those who found it.
+fn verdict(site: &SiteReport) -> String {
+    match &site.necessity {
+        Some(Necessity { finding, .. }) => found_by(finding),
+        None if site.unreproduced.is_some() => "not reproduced".to_owned(),
+        None if site.removed == 0 => "covers nothing".to_owned(),
+        None => "no failure found".to_owned(),
+    }
+}
+
+fn number(necessity: Option<&Necessity>) -> String {
+    necessity.map_or_else(String::new, |necessity| {
+        necessity.occurrence.map_or_else(|| "all removed".to_owned(), |number| format!("number {number}"))
+    })
+}
+
+fn before(ordering: &OrderingReport) -> String {
+    ordering.before.as_deref().map_or_else(|| "the end".to_owned(), |before| format!("before {before}"))
+}
+
+fn table(report: &AuditReport) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["site", "syncs", "removed", "missed", "delayed", "found by", "at"]);
-    for (index, report) in reports.iter().enumerate() {
-        let AuditReport { site, syncs, removed, missed, missed_if_delayed, necessity } = report;
-        let callers = site.callers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" < ");
-        let place =
-            format!("{}. {}: {} {}\n   {callers}", index + 1, site.activity, site.operation, site.file);
-        let (found_by, at) = match necessity {
-            Some(Necessity { occurrence, finding }) => {
-                let at =
-                    occurrence.map_or_else(|| "all removed".to_owned(), |number| format!("number {number}"));
-                (format!("{}: {}", finding.violation.checker, finding.violation.kind), at)
-            }
-            None if *removed == 0 => ("covers nothing".to_owned(), String::new()),
-            None => ("no failure found".to_owned(), String::new()),
-        };
-        let counts = [syncs, removed, missed, missed_if_delayed].map(ToString::to_string);
-        table.add_row([place].into_iter().chain(counts).chain([found_by, at]));
+    table.set_header(["site, and what it comes before", "syncs", "removed", "missed", "found by", "at"]);
+    for (index, site) in report.sites.iter().enumerate() {
+        let callers = site.site.callers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" < ");
+        let place = format!("{}. {}\n   {callers}", index + 1, describe(&site.site));
+        let counts = [site.syncs, site.removed, site.missed].map(|count| count.to_string());
+        let [syncs, removed, missed] = counts;
+        table.add_row([place, syncs, removed, missed, verdict(site), number(site.necessity.as_ref())]);
+        for ordering in &site.orderings {
+            let found_by = ordering.necessity.as_ref().map(|necessity| found_by(&necessity.finding));
+            let [weakened, missed] = [ordering.weakened, ordering.missed].map(|count| count.to_string());
+            let at = number(ordering.necessity.as_ref());
+            let place = format!("     {}", before(ordering));
+            table.add_row([place, String::new(), weakened, missed, found_by.unwrap_or_default(), at]);
+        }
     }
     table
+}
+
+fn markdown(subject: &str, report: &AuditReport, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "# Every sync, and who misses it\n\n\
+         This page is printed by `proofmark audit --markdown`, which fails if a site is missed by nobody and has no reason \
+         here,\nor has one that it does not need. The subject is {subject}.\n\n\
+         A site is a place in the store that syncs one kind of file while it does one kind of thing. *Removed*: so many of its \
+         syncs\nwere acknowledged by the disk and did nothing, one at a time. *Late*: they came right after the next change \
+         instead of\nbefore it. *Missed*: in so many of these runs a power loss then broke a promise, and a plan shows it \
+         again. {}.\n",
+        capitalised(&baseline(report))
+    )?;
+    writeln!(out, "| | site | called by | syncs | removed | missed | late | missed | found by |")?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
+    for (index, site) in report.sites.iter().enumerate() {
+        let SiteReport { site: place, syncs, removed, missed, orderings, .. } = site;
+        let late: usize = orderings.iter().map(|ordering| ordering.weakened).sum();
+        let late_missed: usize = orderings.iter().map(|ordering| ordering.missed).sum();
+        writeln!(
+            out,
+            "| {} | {} | `{}` | {syncs} | {removed} | {missed} | {late} | {late_missed} | {} |",
+            index + 1,
+            describe(place).replace('*', "\\*"),
+            place.functions(),
+            verdict(site)
+        )?;
+    }
+    writeln!(
+        out,
+        "\n## Orderings\n\nWhat the syncs of each site come before, and whether they may come after it.\n"
+    )?;
+    writeln!(out, "| | before | late | missed | found by |\n|---|---|---|---|---|")?;
+    for (index, site) in report.sites.iter().enumerate() {
+        for ordering in &site.orderings {
+            let found_by = ordering.necessity.as_ref().map(|necessity| found_by(&necessity.finding));
+            let OrderingReport { weakened, missed, .. } = ordering;
+            let change = ordering.before.as_deref().unwrap_or("the end").replace('*', "\\*");
+            let found_by = found_by.unwrap_or_else(|| "nobody".to_owned());
+            writeln!(out, "| {} | {change} | {weakened} | {missed} | {found_by} |", index + 1)?;
+        }
+    }
+    writeln!(out, "\n## Missed by nobody\n")?;
+    for (index, site) in report.sites.iter().enumerate().filter(|(_, site)| site.necessity.is_none()) {
+        let why = reason_for(&site.site).map_or("No reason is known.", |reason| reason.why);
+        writeln!(out, "- {}, {}: {why}", index + 1, describe(&site.site).replace('*', "\\*"))?;
+    }
+    writeln!(out, "\n{}.", capitalised(&sum(report)))
+}
+
+fn capitalised(text: &str) -> String {
+    let (first, rest) = text.split_at(1);
+    first.to_uppercase() + rest
 }

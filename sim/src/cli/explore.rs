@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, value_parser};
 use proofmark_sim::disk::{DiskOptions, Granule, Profile};
-use proofmark_sim::explore::{BoundaryReport, Coverage, Exploration, Finding, built_in};
+use proofmark_sim::explore::{BoundaryReport, Coverage, Exploration, Finding, Legal, built_in};
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::run_plan;
 use proofmark_sim::store::StoreKind;
@@ -28,7 +28,8 @@ everything and nothing, every prefix, one or two effects missing or alone, sizes
 subsets, and all there are where there are few. Each new one is recovered, read, verified, written to, and recovered
 again. Without a seed or a plan, a workload is explored that was made for it.
 
-Exit code: 0 if every promise was kept, 1 if one was broken, 2 if there is nothing to explore, 130 after Ctrl-C.
+Exit code: 0 if every promise was kept, 1 if one was broken, 2 if there is nothing to explore, 3 if a violation was found
+that its own plan does not show, which is a defect of the exploration, 130 after Ctrl-C.
 
 Examples:
   proofmark explore
@@ -101,6 +102,11 @@ impl ExploredArguments {
         Ok((plans, name))
     }
 
+    /// Whether nobody said what to explore.
+    pub(super) fn is_built_in(&self) -> bool {
+        self.target.is_none()
+    }
+
     pub(super) fn jobs(&self) -> usize {
         self.jobs.and_then(NonZeroU16::new).map_or_else(processors, |jobs| usize::from(jobs.get()))
     }
@@ -150,7 +156,7 @@ pub(super) fn explore(arguments: &ExploreArguments, out: &mut impl Write) -> any
     writeln!(out, "{}", figures(&coverage, elapsed).render())?;
     if let Some(finding) = &coverage.finding {
         report(finding, &exploration, arguments.save.as_ref(), out)?;
-        return Ok(Ending::Unsound);
+        return Ok(if finding.is_reproduced() { Ending::Unsound } else { Ending::NotReproduced });
     }
     writeln!(out, "{STYLE_GOOD}no violation{STYLE_GOOD:#}")?;
     if coverage.was_stopped {
@@ -183,28 +189,38 @@ fn figures(coverage: &Coverage, elapsed: Duration) -> Figures {
     figures
 }
 
-/// How many states there are to recover: those of boundaries that were exhausted, and a bound on the others.
+/// How many states there are to recover: those of boundaries that were exhausted, and the choices of survivors at the
+/// others, or a bound on these.
 fn legal(coverage: &Coverage) -> String {
-    let exact: u64 = coverage
-        .boundaries
-        .iter()
-        .filter(|report| report.legal_log2.is_none())
-        .map(|report| report.states)
-        .sum();
-    let open = coverage.boundaries.iter().filter_map(|report| report.legal_log2);
+    let is_exhausted = |report: &&BoundaryReport| report.legal == Legal::Every;
+    let exact: u64 = coverage.boundaries.iter().filter(is_exhausted).map(|report| report.states).sum();
+    let open = |report: &BoundaryReport| match report.legal {
+        Legal::Every => None,
+        Legal::Counted { log2 } | Legal::AtMost { log2 } => Some(log2),
+    };
     // The sum of powers of two, without leaving their logarithms.
-    let sum = open.reduce(|sum, log2| sum.max(log2) + (1.0 + (-(sum - log2).abs()).exp2()).log2());
-    match sum {
+    let add = |sum: f64, log2: f64| sum.max(log2) + (1.0 + (-(sum - log2).abs()).exp2()).log2();
+    let is_bound = coverage.boundaries.iter().any(|report| matches!(report.legal, Legal::AtMost { .. }));
+    match coverage.boundaries.iter().filter_map(open).reduce(add) {
         None => format!("{}, all of them", grouped(exact)),
-        Some(log2) => format!("{} and at most 2^{log2:.0}", grouped(exact)),
+        Some(log2) if is_bound => format!("{}, and at most {} choices", grouped(exact), power(log2)),
+        Some(log2) => format!("{}, and {} choices", grouped(exact), power(log2)),
     }
 }
 
+/// A number of which the logarithm is given, in digits if they can be exact.
+fn power(log2: f64) -> String {
+    if log2 < 50.0 { grouped(log2.exp2().round() as u64) } else { format!("2^{log2:.0}") }
+}
+
 fn write_boundaries(coverage: &Coverage, plan: &Plan, out: &mut impl Write) -> std::io::Result<()> {
-    for BoundaryReport { call, step, effects, states, legal_log2, states_in_recovery, .. } in
-        &coverage.boundaries
+    for BoundaryReport { call, step, effects, states, legal, states_in_recovery, .. } in &coverage.boundaries
     {
-        let legal = legal_log2.map_or_else(|| "all".to_owned(), |log2| format!("at most 2^{log2:.0}"));
+        let legal = match legal {
+            Legal::Every => "all".to_owned(),
+            Legal::Counted { log2 } => format!("{} choices", power(*log2)),
+            Legal::AtMost { log2 } => format!("at most {} choices", power(*log2)),
+        };
         let step = step.map_or_else(String::new, |step| {
             format!(" in step {}: {}", step + 1, short(&plan.steps[step].to_string()))
         });
@@ -236,22 +252,36 @@ fn report(
     }
     let file = save.map_or(OsStr::new("found.plan"), |path| path.as_os_str());
     let command = violation::command_for_file(file, finding.plan.store);
-    let run = run_plan(&finding.plan, exploration.factory);
-    let shown = run.verdict.as_ref().err().filter(|_| finding.is_reproduced()).unwrap_or(&finding.violation);
-    violation::write(shown, &finding.plan, &run, &command, out)?;
-    match exploration.needs(finding) {
-        Some(need) => writeln!(out, "  needs     profile {}, granule {}", need.profile, need.granule)?,
-        None => writeln!(out, "  needs     the plan's own mixture of rules")?,
-    }
-    if !finding.is_reproduced() {
-        let came_to =
-            finding.replayed.as_ref().map_or_else(ToString::to_string, |()| "no violation".to_owned());
-        writeln!(out, "{STYLE_BAD}a run of its plan comes to something else:{STYLE_BAD:#} {came_to}")?;
+    if finding.is_reproduced() {
+        let run = run_plan(&finding.plan, exploration.factory);
+        let shown = run.verdict.as_ref().err().unwrap_or(&finding.violation);
+        violation::write(shown, &finding.plan, &run, &command, out)?;
+        match exploration.needs(finding) {
+            Some(need) => writeln!(out, "  needs     profile {}, granule {}", need.profile, need.granule)?,
+            None => writeln!(out, "  needs     the plan's own mixture of rules")?,
+        }
+    } else {
+        write_unreproduced(finding, &command, out)?;
     }
     if save.is_none() {
         writeln!(out, "\n# found.plan\n{}", finding.plan)?;
     }
     Ok(())
+}
+
+/// Writes what an exploration takes for a violation, and a run of its plan doesn't.
+pub(super) fn write_unreproduced(
+    finding: &Finding,
+    command: &str,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let Finding { violation, replayed, .. } = finding;
+    let came_to = replayed.as_ref().map_or_else(ToString::to_string, |()| "no violation".to_owned());
+    writeln!(out, "{STYLE_BAD}not reproduced:{STYLE_BAD:#} {}: {}", violation.checker, violation.kind)?;
+    writeln!(out, "  says      {}", violation.message)?;
+    writeln!(out, "  but       a run of its plan comes to {came_to}")?;
+    writeln!(out, "  so it is  a defect of the exploration, or a store that does not repeat itself")?;
+    writeln!(out, "  compare   {STYLE_NOTABLE}{command}{STYLE_NOTABLE:#}")
 }
 
 #[cfg(test)]
@@ -266,7 +296,7 @@ mod tests {
 
     #[test]
     fn legal_states_add_up() {
-        let boundary = |states, legal_log2| BoundaryReport {
+        let boundary = |states, legal| BoundaryReport {
             call: proofmark_sim::disk::IoCall {
                 number: 1,
                 operation: proofmark_sim::disk::IoOperation::Write,
@@ -279,17 +309,17 @@ mod tests {
             step: None,
             effects: 0,
             states,
-            legal_log2,
+            legal,
             recoveries: 0,
             states_in_recovery: 0,
         };
         let coverage = |boundaries| Coverage { boundaries, ..Coverage::default() };
-        assert_eq!(legal(&coverage(vec![boundary(5, None), boundary(1000, None)])), "1,005, all of them");
-        let some = vec![boundary(5, None), boundary(9, Some(20.0)), boundary(9, Some(20.0))];
-        assert_eq!(legal(&coverage(some)), "5 and at most 2^21");
-        assert_eq!(
-            legal(&coverage(vec![boundary(9, Some(2000.0)), boundary(9, Some(3.0))])),
-            "0 and at most 2^2000"
-        );
+        let counted = |log2| Legal::Counted { log2 };
+        let all = vec![boundary(5, Legal::Every), boundary(1000, Legal::Every)];
+        assert_eq!(legal(&coverage(all)), "1,005, all of them");
+        let some = vec![boundary(5, Legal::Every), boundary(9, counted(20.0)), boundary(9, counted(20.0))];
+        assert_eq!(legal(&coverage(some)), "5, and 2,097,152 choices");
+        let bounded = vec![boundary(9, Legal::AtMost { log2: 2000.0 }), boundary(9, counted(3.0))];
+        assert_eq!(legal(&coverage(bounded)), "0, and at most 2^2000 choices");
     }
 }

@@ -5,6 +5,7 @@
 //! | 0 | done, and nothing is wrong |
 //! | 1 | a store broke a promise, or a database is damaged |
 //! | 2 | the question made no sense, or the environment did not let it be answered |
+//! | 3 | the simulator contradicts itself: what it found is not there when its plan is run |
 //! | 130 | interrupted with Ctrl-C |
 //! | 141 | whoever was reading the output has gone |
 //!
@@ -52,6 +53,8 @@ enum Ending {
     Sound,
     /// A store broke a promise, or a database is damaged. That has been printed.
     Unsound,
+    /// What was found is not there when its plan is run, which says nothing about the store. That has been printed.
+    NotReproduced,
     /// A person stopped it. What was found by then has been printed.
     Interrupted,
 }
@@ -218,6 +221,7 @@ pub(crate) fn main() -> ExitCode {
     match carry_out(command) {
         Ok(Ending::Sound) => ExitCode::SUCCESS,
         Ok(Ending::Unsound) => ExitCode::from(1),
+        Ok(Ending::NotReproduced) => ExitCode::from(3),
         Ok(Ending::Interrupted) => process::exit(INTERRUPTED),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
         Err(error) => {

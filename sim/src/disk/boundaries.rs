@@ -25,12 +25,29 @@ pub struct Boundary {
     pub callers: Vec<Caller>,
 }
 
-/// The boundaries that are kept, if any are asked for. A fork keeps none.
+/// Which boundaries of a run are kept. All are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Those at the I/O calls with these numbers.
+    pub(crate) calls: RangeInclusive<u64>,
+    /// No more than so many of these: each holds on to what the disk held at its moment.
+    pub(crate) count_max: usize,
+    /// Whether those of syncs tell who makes them.
+    pub(crate) with_callers: bool,
+}
+
+impl Kept {
+    /// None.
+    pub(crate) const NONE: Kept = Kept { calls: 1..=u64::MAX, count_max: 0, with_callers: false };
+}
+
+/// The boundaries of a run, if they are asked for. A fork has none.
 #[derive(Debug, Default)]
 pub(super) struct Boundaries {
-    calls: Option<RangeInclusive<u64>>,
-    names_callers: bool,
+    wanted: Option<Kept>,
     kept: Vec<Boundary>,
+    /// The numbers of the calls at all of them, kept or not.
+    calls: Vec<u64>,
 }
 
 impl Clone for Boundaries {
@@ -40,24 +57,28 @@ impl Clone for Boundaries {
 }
 
 impl State {
-    /// From now on keeps the boundaries at the calls with these numbers, and who makes those that are syncs.
-    pub(super) fn keep_boundaries(&mut self, calls: RangeInclusive<u64>, names_callers: bool) {
-        self.boundaries = Boundaries { calls: Some(calls), names_callers, kept: Vec::new() };
+    /// From now on counts the boundaries, and keeps some of them.
+    pub(super) fn keep_boundaries(&mut self, wanted: Kept) {
+        self.boundaries = Boundaries { wanted: Some(wanted), ..Boundaries::default() };
     }
 
-    /// Hands over the boundaries that were kept since the last time.
-    pub(super) fn take_boundaries(&mut self) -> Vec<Boundary> {
-        std::mem::take(&mut self.boundaries.kept)
+    /// Hands over the boundaries that were kept since the last time, and the numbers of the calls at all that there were.
+    pub(super) fn take_boundaries(&mut self) -> (Vec<Boundary>, Vec<u64>) {
+        (std::mem::take(&mut self.boundaries.kept), std::mem::take(&mut self.boundaries.calls))
     }
 
-    /// Keeps the boundary before a call, which has its number already.
+    /// Takes note of the boundary before a call, which has its number already.
     pub(super) fn meet_boundary(&mut self, request: &Request<'_>) {
-        let is_wanted = |calls: &RangeInclusive<u64>| calls.contains(&self.io_calls);
-        if self.boundaries.calls.as_ref().is_some_and(is_wanted) && request.operation.changes_durability() {
+        let Some(wanted) = &self.boundaries.wanted else { return };
+        if !request.operation.changes_durability() {
+            return;
+        }
+        self.boundaries.calls.push(self.io_calls);
+        if wanted.calls.contains(&self.io_calls) && self.boundaries.kept.len() < wanted.count_max {
+            let wants_callers = wanted.with_callers && request.operation.is_sync();
+            let callers = if wants_callers { callers() } else { Vec::new() };
             let call = request.call(self.io_calls, IoOutcome::PowerLost(Moment::Before));
             let disk = SimDisk(Arc::new(Mutex::new(self.fork())));
-            let wants_callers = self.boundaries.names_callers && request.operation.is_sync();
-            let callers = if wants_callers { callers() } else { Vec::new() };
             self.boundaries.kept.push(Boundary { call, disk, callers });
         }
     }

@@ -128,13 +128,13 @@ mod vfs;
 
 use std::fmt;
 use std::io;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proofmark_vfs::Vfs;
 
 pub use self::boundaries::Boundary;
+pub(crate) use self::boundaries::Kept;
 pub use self::callers::Caller;
 pub use self::choice::{Choice, Survival};
 pub use self::crash::{CrashPoint, CrashReport, Keep, Moment};
@@ -327,25 +327,18 @@ impl SimDisk {
         self.lock().trace.take_hashed()
     }
 
-    /// From now on keeps the [`Boundary`] at each call with a number in this range that changes what a power loss could
-    /// leave. Forks keep none.
-    pub fn keep_boundaries(&self, calls: RangeInclusive<u64>) {
-        self.lock().keep_boundaries(calls, false);
+    /// From now on counts the [boundaries](Boundary), and keeps some of them. Forks keep none.
+    pub(crate) fn keep_boundaries(&self, wanted: Kept) {
+        self.lock().keep_boundaries(wanted);
     }
 
-    /// The same, and with each boundary at a sync the functions of the store that led to it.
-    pub fn keep_boundaries_with_callers(&self, calls: RangeInclusive<u64>) {
-        self.lock().keep_boundaries(calls, true);
-    }
-
-    /// The boundaries that were kept since the last time.
-    #[must_use]
-    pub fn take_boundaries(&self) -> Vec<Boundary> {
+    /// The boundaries that were kept since the last time, and the numbers of the calls at all that there were.
+    pub(crate) fn take_boundaries(&self) -> (Vec<Boundary>, Vec<u64>) {
         self.lock().take_boundaries()
     }
 
     /// Another disk in the same state, sharing pages until one of the two changes them. Nobody has a file open or
-    /// locked on it, no power loss is set, and its record is empty.
+    /// locked on it, no power loss is set, and its record is empty; what has [fired](Self::take_fired) is told on both.
     #[must_use]
     pub fn fork(&self) -> Self {
         let fork = self.lock().fork();
@@ -356,6 +349,12 @@ impl SimDisk {
     #[must_use]
     pub fn image_hash(&self) -> u64 {
         self.lock().image_hash()
+    }
+
+    /// Hash of all that a life on this disk depends on, which a power loss has just left: the [image](Self::image_hash), the
+    /// bytes under damaged ones, the room, and the faults, those that may strike yet and those not heard of.
+    pub(crate) fn state_hash(&self) -> u64 {
+        self.lock().state_hash()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -20,6 +20,8 @@ use super::state::{Owner, State};
 pub struct PendingEffect {
     /// Its place among all effects that there ever were, by which it is known for as long as it is pending.
     pub sequence: u64,
+    /// The file whose bytes or size it is about, by a number that no other file has.
+    pub file: Option<u64>,
     /// What it is.
     pub kind: EffectKind,
     /// How many parts of it survive or vanish on their own: the granules of a write, or 1.
@@ -102,7 +104,8 @@ impl State {
                         FileEffect::Size { size, .. } => EffectKind::Size { path, size: *size },
                     };
                     let sequence = self.inodes[&id].pending[index].sequence;
-                    PendingEffect { sequence, kind, part_count, changed: changed[&id][index].clone(), after }
+                    let changed = changed[&id][index].clone();
+                    PendingEffect { sequence, file: Some(id.0), kind, part_count, changed, after }
                 }
                 Owner::Directory(id, index) => {
                     let above = directories.get(&id).map_or(Path::new("?"), PathBuf::as_path);
@@ -114,7 +117,7 @@ impl State {
                         }
                     };
                     let sequence = self.tree.get(id).pending[index].sequence;
-                    PendingEffect { sequence, kind, part_count, changed: vec![true], after }
+                    PendingEffect { sequence, file: None, kind, part_count, changed: vec![true], after }
                 }
             })
             .collect()

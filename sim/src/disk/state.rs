@@ -206,11 +206,11 @@ impl State {
         report
     }
 
-    /// A disk of its own in the same state, except that nobody has anything open on it and nothing is armed.
+    /// A disk of its own in the same state, except that nobody has anything open on it and nothing is armed. What has struck
+    /// is still to be heard of there, too: whoever goes on from here judges the store by it.
     pub(super) fn fork(&self) -> Self {
         let mut fork = Self { armed: None, trace: self.trace.fork(), ..self.clone() };
         fork.close_all();
-        fork.faults.forget_fired();
         fork
     }
 
@@ -230,6 +230,22 @@ impl State {
     /// Hash of all that a power loss would leave if no pending effect survived.
     pub(super) fn image_hash(&self) -> u64 {
         self.directory_hash(ROOT, 0)
+    }
+
+    /// Hash of all that a life on this disk depends on, right after a power loss: nothing is pending, and nothing is shown that
+    /// is not durable.
+    pub(super) fn state_hash(&self) -> u64 {
+        let mut hash = self.faults.hash(self.image_hash());
+        for (id, inode) in &self.inodes {
+            if let Some(pristine) = &inode.pristine {
+                hash = pristine.durable.hash(hash_words(&[id.0], hash));
+            }
+            // Zeros that have their place need no room, and hash like zeros that have none.
+            if let Some(pages_max) = self.pages_max {
+                hash = hash_words(&[pages_max, id.0, inode.volatile.page_count()], hash);
+            }
+        }
+        hash
     }
 
     fn directory_hash(&self, id: DirectoryId, seed: u64) -> u64 {
@@ -287,4 +303,10 @@ impl State {
         let lost = std::mem::replace(&mut self.inodes, files);
         lost.values().filter(|inode| !inode.unlinked).count() as u64
     }
+}
+
+/// A hash of numbers, each in eight bytes.
+pub(super) fn hash_words(words: &[u64], seed: u64) -> u64 {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    xxh3_64_with_seed(&bytes, seed)
 }

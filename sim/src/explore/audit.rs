@@ -2,34 +2,41 @@
 //!
 //! A run is recorded. Then it is run again for each sync that covers something, on a disk that acknowledges that sync and
 //! does nothing, of which nobody is told. From there on, as long as something that was to be durable is not, boundaries are
-//! explored; the first images of each lose just that: all of it, and each effect alone. A violation says that the sync is
-//! necessary, by whom it is missed, and after how long.
+//! explored; the first images of each lose just that: all of it, and each effect alone. A violation that its own plan shows
+//! again says that the sync is necessary, by whom it is missed, and after how long.
 //!
-//! **Removed and delayed.** Up to the next write and right after it, a sync that is made one write later is as good as
-//! none. A violation so early therefore says that not even the order of the two may be given up.
+//! **Baseline.** All of that says something only if nothing is found where no sync is removed. So every run is explored
+//! first as it is, and one that is not sound is not audited.
+//!
+//! **Orderings.** A sync does two things: what it covers is durable when it returns, and before whatever follows. The first
+//! change that follows is what it is ordered before. To weaken that ordering is to make the sync right after this change
+//! instead of before it. Up to the first boundary behind the change, a run in which the sync comes late is one in which it
+//! does not come; later, it is one in which it came. So what is found without the sync up to that boundary is exactly
+//! what is found if it is late, and there the trial of the ordering ends.
 //!
 //! A site none of whose syncs is missed alone is tried again with all of them gone. If nothing fails even then, the sync
 //! is waste, or no checker looks at what it protects, or the images that would show it were not among those tried.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod reasons;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::follow_up::FollowUp;
-use super::recording::{ALL_CALLS, Moment, Recording};
-use super::sites::{Site, sites};
-use super::unit::Unit;
-use super::{Exploration, ExplorationError, Finding};
-use crate::disk::{Choice, Fault, FaultKind, IoOperation, PendingEffect, Survival};
+pub use self::reasons::{Reason, Shortfall, reason_for, shortfalls};
+use self::trial::{Removal, Trial};
+use super::recording::Recording;
+use super::sites::{Site, SyncCall, syncs};
+use super::{Coverage, Exploration, ExplorationError, Finding};
+use crate::disk::{FaultKind, IoOperation};
 use crate::plan::Plan;
-use crate::run::run_plan;
 use crate::store::StoreFactory;
 use crate::workers::share_out;
-
-/// So many effects of a sync are lost one by one.
-const SINGLE_EFFECTS_MAX: usize = 24;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -46,20 +53,44 @@ pub struct Audit<'a> {
     pub jobs: usize,
 }
 
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuditReport {
+    /// What came of each run as it is.
+    pub baseline: Vec<Coverage>,
+    /// What was found about each site.
+    pub sites: Vec<SiteReport>,
+}
+
 /// What was found about one site.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AuditReport {
+pub struct SiteReport {
     /// The site.
     pub site: Site,
-    /// How many syncs it made in the run.
+    /// How many syncs it made in the runs.
     pub syncs: usize,
     /// How many of these covered something, and were removed one at a time.
     pub removed: usize,
     /// Of these, how many were missed.
     pub missed: usize,
-    /// Of these, how many were missed so early that making them one write later is as bad.
-    pub missed_if_delayed: usize,
+    /// What these come before.
+    pub orderings: Vec<OrderingReport>,
     /// The first that was missed; or, where none was, what came of removing all of them.
+    pub necessity: Option<Necessity>,
+    /// A violation that its plan does not show again: a defect of the audit, which says nothing about the site.
+    pub unreproduced: Option<Finding>,
+}
+
+/// What was found about one kind of ordering: the syncs of a site, and the change that follows them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrderingReport {
+    /// The change, and of which kind of file; none if the run ends without one.
+    pub before: Option<String>,
+    /// How many syncs were made right after it.
+    pub weakened: usize,
+    /// Of these, how many were missed.
+    pub missed: usize,
+    /// The first that was missed.
     pub necessity: Option<Necessity>,
 }
 
@@ -75,17 +106,7 @@ pub struct Necessity {
 /// A run without lies.
 struct Subject<'a> {
     plan: &'a Plan,
-    recording: &'a Recording,
-    moments: Vec<Moment<'a>>,
-}
-
-/// What came of the removal of syncs.
-#[derive(Debug, Clone)]
-struct Trial {
-    /// The call that became a lie, last of all.
-    call: u64,
-    finding: Option<Finding>,
-    is_missed_if_delayed: bool,
+    syncs: Vec<SyncCall>,
 }
 
 impl Audit<'_> {
@@ -93,7 +114,7 @@ impl Audit<'_> {
     /// of how many at most. An audit that was stopped says of every site what was found by then.
     ///
     /// # Errors
-    /// If the run itself is not sound, or if no thread can be started.
+    /// If the run itself is not sound, or not with a power loss in it, or if no thread can be started.
     ///
     /// # Panics
     /// If there is no job to do the work, or if a worker panics.
@@ -101,136 +122,82 @@ impl Audit<'_> {
         &self,
         should_stop: impl Fn() -> bool + Sync,
         progress: impl Fn(usize, usize) + Sync,
-    ) -> Result<Vec<AuditReport>, ExplorationError> {
+    ) -> Result<AuditReport, ExplorationError> {
         assert!(self.jobs > 0, "somebody has to do the work");
-        let mut runs = Vec::new();
+        let mut report = AuditReport::default();
         for plan in self.plans {
-            let recording = Recording::with_callers(plan, self.factory);
-            if let Err(violation) = recording.verdict() {
-                return Err(ExplorationError::Unsound(Box::new(violation.clone())));
-            }
-            runs.push((plan, recording));
+            report.baseline.push(self.baseline(plan, &should_stop)?);
         }
-        let subjects: Vec<Subject<'_>> = (runs.iter())
-            .map(|(plan, recording)| Subject { plan, recording, moments: recording.moments(self.factory) })
-            .collect();
+        let subject = |plan| {
+            let survey = Recording::survey(plan, self.factory);
+            Subject { plan, syncs: syncs(plan, &survey, self.factory) }
+        };
+        let subjects: Vec<Subject<'_>> = self.plans.iter().map(subject).collect();
         let removals: Vec<(usize, FaultKind, u64)> = (subjects.iter().enumerate())
             .flat_map(|(run, subject)| {
-                removals(&subject.moments).into_iter().map(move |(kind, nth)| (run, kind, nth))
+                removals(&subject.syncs).into_iter().map(move |(kind, nth)| (run, kind, nth))
             })
             .collect();
         let trials = self.parallel(removals.len(), &should_stop, &progress, |index| {
             let (run, kind, nth) = removals[index];
-            Some((run, self.remove(&subjects[run], vec![Fault::once(kind, nth)], u64::MAX)?))
+            Some((run, self.removal(&subjects[run]).one(kind, nth)?))
         })?;
         let trials: Vec<(usize, Trial)> = trials.into_iter().flatten().collect();
-        let mut calls: BTreeMap<Site, Vec<(usize, u64)>> = BTreeMap::new();
+        let mut calls: BTreeMap<&Site, Vec<(usize, &SyncCall)>> = BTreeMap::new();
         for (run, subject) in subjects.iter().enumerate() {
-            for (site, of_run) in sites(subject.plan, subject.recording, &subject.moments) {
-                calls.entry(site).or_default().extend(of_run.into_iter().map(|call| (run, call)));
+            for sync in &subject.syncs {
+                calls.entry(&sync.site).or_default().push((run, sync));
             }
         }
-        let mut reports: Vec<AuditReport> =
-            calls.iter().map(|(site, calls)| report(site.clone(), calls, &trials)).collect();
-        for (report, calls) in reports.iter_mut().zip(calls.values()) {
-            if report.necessity.is_some() || report.removed == 0 || should_stop() {
-                continue;
+        for (site, calls) in &calls {
+            let mut of_site = site_report(site, calls, &trials);
+            if of_site.necessity.is_none() && of_site.removed > 0 && !should_stop() {
+                self.remove_whole_site(&subjects, &mut of_site, calls, &trials);
             }
-            let finding = (subjects.iter().enumerate()).find_map(|(run, subject)| {
-                let is_tried =
-                    |(of, trial): &&(usize, Trial)| *of == run && calls.contains(&(run, trial.call));
-                let tried: Vec<u64> = trials.iter().filter(is_tried).map(|(_, trial)| trial.call).collect();
-                self.remove_all(subject, &tried)?.finding
-            });
-            report.necessity = finding.map(|finding| Necessity { occurrence: None, finding });
+            report.sites.push(of_site);
         }
-        Ok(reports)
+        Ok(report)
     }
 
-    /// Runs the plan with lies, and explores from the last of them on, up to the call with the number `until`. None if there
-    /// was none.
-    ///
-    /// A lie that has not been told yet would strike some sync of a recovery: all of them have to be behind.
-    fn remove(&self, subject: &Subject<'_>, lies: Vec<Fault>, until: u64) -> Option<Trial> {
-        let mut plan = subject.plan.clone();
-        plan.sabotage.extend(lies);
-        let recording = Recording::new(&plan, self.factory, ALL_CALLS);
-        let call = *recording.sabotaged_calls().last()?;
-        let moments = recording.moments(self.factory);
-        let covered: Vec<u64> =
-            recording.sabotaged_calls().iter().flat_map(|call| covered(&subject.moments, *call)).collect();
-        let after: Vec<&Moment<'_>> = moments
-            .iter()
-            .filter(|moment| (call + 1..=until).contains(&moment.boundary.call.number))
-            .collect();
-        let next_write = after.iter().position(|moment| moment.boundary.call.operation == IoOperation::Write);
-        let follow_up = FollowUp::new(&plan);
-        let exploration =
-            Exploration { plan: &plan, factory: self.factory, depth: 1, bound: self.bound, jobs: 1 };
-        let unit = Unit { exploration: &exploration, recording: &recording, follow_up: &follow_up };
-        let mut known = None;
-        for (index, moment) in after.iter().take(self.boundaries_max).enumerate() {
-            if !moment.boundary.disk.has_lied() {
-                break;
-            }
-            let known = match &mut known {
-                Some((event_count, known)) if *event_count == moment.event_count => known,
-                known => &mut known.insert((moment.event_count, unit.known(moment.event_count))).1,
-            };
-            let first = without(&moment.boundary.disk.pending(), &covered);
-            if let (_, Some(finding)) = unit.boundary(moment, known, first) {
-                let is_missed_if_delayed = next_write.is_none_or(|write| index <= write + 1);
-                return Some(Trial { call, finding: Some(finding), is_missed_if_delayed });
-            }
+    /// Explores a run as it is.
+    fn baseline(
+        &self,
+        plan: &Plan,
+        should_stop: &(impl Fn() -> bool + Sync),
+    ) -> Result<Coverage, ExplorationError> {
+        let Audit { factory, bound, jobs, .. } = *self;
+        let coverage = Exploration { plan, factory, depth: 1, bound, jobs }.run(should_stop, |_| {})?;
+        match coverage.finding {
+            Some(finding) => Err(ExplorationError::Baseline(Box::new(finding))),
+            None => Ok(coverage),
         }
-        // The run goes on with the lie to its own power losses.
-        let finding = recording.verdict().clone().err().map(|violation| {
-            let replayed = run_plan(&plan, self.factory).verdict;
-            Finding { violation, plan: plan.clone(), replayed, call }
-        });
-        Some(Trial { call, finding, is_missed_if_delayed: false })
     }
 
-    /// Removes all of these calls, one after the other, and explores what follows each before the next.
-    fn remove_all(&self, subject: &Subject<'_>, calls: &[u64]) -> Option<Trial> {
-        let mut lies: Vec<Fault> = Vec::new();
-        for (index, call) in calls.iter().enumerate() {
-            lies.extend(self.lie_at(subject, &lies, *call));
-            let until = calls.get(index + 1).copied().unwrap_or(u64::MAX);
-            let trial = self.remove(subject, lies.clone(), until);
-            if trial.as_ref().is_some_and(|trial| trial.finding.is_some()) {
-                return trial;
-            }
-        }
-        None
+    fn removal<'a>(&'a self, subject: &'a Subject<'a>) -> Removal<'a> {
+        Removal { audit: self, plan: subject.plan, syncs: &subject.syncs }
     }
 
-    /// The lie that strikes this call, after other lies. It counts only the syncs that those let through, and that cover
-    /// something, so that it has to be looked for.
-    fn lie_at(&self, subject: &Subject<'_>, lies: &[Fault], call: u64) -> Option<Fault> {
-        let is_call = |moment: &&Moment<'_>| moment.boundary.call.number == call;
-        let operation = subject.moments.iter().find(is_call)?.boundary.call.operation;
-        let kind = match operation {
-            IoOperation::SyncDirectory => FaultKind::IgnoreDirectorySync,
-            _ => FaultKind::IgnoreSync,
-        };
-        let struck = |nth: u64| {
-            let mut plan = subject.plan.clone();
-            plan.sabotage.extend(lies.iter().cloned().chain([Fault::once(kind, nth)]));
-            let recording = Recording::new(&plan, self.factory, u64::MAX..=u64::MAX);
-            // The calls before it are struck by the other lies.
-            recording.sabotaged_calls().get(lies.len()).copied().unwrap_or(u64::MAX)
-        };
-        let (mut low, mut high) = (1, subject.moments.len() as u64);
-        while low < high {
-            let middle = low.midpoint(high);
-            if struck(middle) < call {
-                low = middle + 1;
-            } else {
-                high = middle;
+    /// Removes all syncs of a site that were removed alone, in one run after the other, until they are missed.
+    fn remove_whole_site(
+        &self,
+        subjects: &[Subject<'_>],
+        report: &mut SiteReport,
+        calls: &[(usize, &SyncCall)],
+        trials: &[(usize, Trial)],
+    ) {
+        for (run, subject) in subjects.iter().enumerate() {
+            let is_of_site = |call: u64| calls.iter().any(|(of, sync)| (*of, sync.call) == (run, call));
+            let of_run = trials.iter().filter(|(of, _)| *of == run).map(|(_, trial)| trial.call);
+            let removed: Vec<u64> = of_run.filter(|call| is_of_site(*call)).collect();
+            let Some(trial) = self.removal(subject).all(&removed) else { continue };
+            if report.unreproduced.is_none() {
+                report.unreproduced = trial.unreproduced;
+            }
+            if let Some(finding) = trial.finding {
+                report.necessity = Some(Necessity { occurrence: None, finding });
+                return;
             }
         }
-        (struck(low) == call).then(|| Fault::once(kind, low))
     }
 
     /// Does work with numbers below `count`, on several threads; the results stand in the order of the numbers.
@@ -258,64 +225,57 @@ impl Audit<'_> {
     }
 }
 
-/// The lies that may strike: no kind of sync covers something more often than it is made.
-fn removals(moments: &[Moment<'_>]) -> Vec<(FaultKind, u64)> {
-    let count = |is_directory: bool| {
-        let of_kind = |operation: IoOperation| {
-            operation.is_sync() && (operation == IoOperation::SyncDirectory) == is_directory
-        };
-        moments.iter().filter(|moment| of_kind(moment.boundary.call.operation)).count() as u64
-    };
-    let all = |kind, count| (1..=count).map(move |nth| (kind, nth));
-    all(FaultKind::IgnoreSync, count(false)).chain(all(FaultKind::IgnoreDirectorySync, count(true))).collect()
+/// The kind of lie that makes a sync cover nothing.
+fn lie_for(operation: IoOperation) -> FaultKind {
+    match operation {
+        IoOperation::SyncDirectory => FaultKind::IgnoreDirectorySync,
+        _ => FaultKind::IgnoreSync,
+    }
 }
 
-fn report(site: Site, calls: &[(usize, u64)], trials: &[(usize, Trial)]) -> AuditReport {
-    let mut report = AuditReport {
-        site,
+/// The lies that may strike: no kind of sync covers something more often than it is made.
+fn removals(syncs: &[SyncCall]) -> Vec<(FaultKind, u64)> {
+    let of_kind = |kind| {
+        let count = syncs.iter().filter(|sync| lie_for(sync.operation) == kind).count() as u64;
+        (1..=count).map(move |nth| (kind, nth))
+    };
+    of_kind(FaultKind::IgnoreSync).chain(of_kind(FaultKind::IgnoreDirectorySync)).collect()
+}
+
+fn site_report(site: &Site, calls: &[(usize, &SyncCall)], trials: &[(usize, Trial)]) -> SiteReport {
+    let mut report = SiteReport {
+        site: site.clone(),
         syncs: calls.len(),
         removed: 0,
         missed: 0,
-        missed_if_delayed: 0,
+        orderings: Vec::new(),
         necessity: None,
+        unreproduced: None,
     };
-    for (index, call) in calls.iter().enumerate() {
-        let of_call = |(run, trial): &&(usize, Trial)| (*run, trial.call) == *call;
+    for (index, (run, sync)) in calls.iter().enumerate() {
+        let of_call = |(of, trial): &&(usize, Trial)| (*of, trial.call) == (*run, sync.call);
         let Some((_, trial)) = trials.iter().find(of_call) else { continue };
         report.removed += 1;
+        if report.unreproduced.is_none() {
+            report.unreproduced.clone_from(&trial.unreproduced);
+        }
+        let before = sync.follower.as_ref().map(|follower| follower.what.clone());
+        let place = report.orderings.iter().position(|ordering| ordering.before == before);
+        let place = place.unwrap_or_else(|| {
+            report.orderings.push(OrderingReport { before, weakened: 0, missed: 0, necessity: None });
+            report.orderings.len() - 1
+        });
+        let ordering = &mut report.orderings[place];
+        ordering.weakened += 1;
         if let Some(finding) = &trial.finding {
+            let necessity = Necessity { occurrence: Some(index + 1), finding: finding.clone() };
             report.missed += 1;
-            report.missed_if_delayed += usize::from(trial.is_missed_if_delayed);
-            let finding = finding.clone();
-            report.necessity.get_or_insert(Necessity { occurrence: Some(index + 1), finding });
+            if trial.is_missed_if_late {
+                ordering.missed += 1;
+                ordering.necessity.get_or_insert_with(|| necessity.clone());
+            }
+            report.necessity.get_or_insert(necessity);
         }
     }
     report
-}
-
-/// What the sync with this number makes durable in a run without lies, by sequence: what is pending before it and no more
-/// at the next boundary.
-fn covered(moments: &[Moment<'_>], call: u64) -> Vec<u64> {
-    let Some(index) = moments.iter().position(|moment| moment.boundary.call.number == call) else {
-        return Vec::new();
-    };
-    let sequences = |moment: &Moment<'_>| -> BTreeSet<u64> {
-        moment.boundary.disk.pending().iter().map(|effect| effect.sequence).collect()
-    };
-    let after = moments.get(index + 1).map(sequences).unwrap_or_default();
-    sequences(&moments[index]).difference(&after).copied().collect()
-}
-
-/// The images that lose what a sync should have covered: all of it, and each effect alone.
-fn without(pending: &[PendingEffect], covered: &[u64]) -> Vec<Choice> {
-    let lost: Vec<u64> =
-        pending.iter().map(|effect| effect.sequence).filter(|sequence| covered.contains(sequence)).collect();
-    let without = |is_lost: &dyn Fn(u64) -> bool| {
-        let kept: Vec<Survival> =
-            pending.iter().map(|effect| Survival::whole(!is_lost(effect.sequence))).collect();
-        Choice::new(&kept)
-    };
-    let all = without(&|sequence| lost.contains(&sequence));
-    let singles = lost.iter().take(SINGLE_EFFECTS_MAX).map(|single| without(&|sequence| sequence == *single));
-    [all].into_iter().chain(singles).collect()
 }

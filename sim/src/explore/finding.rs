@@ -5,7 +5,7 @@ use proofmark_model::Violation;
 use super::Exploration;
 use super::follow_up::FollowUp;
 use super::recording::Recording;
-use super::unit::Unit;
+use super::unit::{Seen, Unit};
 use crate::disk::{Granule, Keep, Moment, Profile};
 use crate::plan::{Plan, Step, Strike};
 use crate::run::run_plan;
@@ -85,12 +85,13 @@ impl Exploration<'_> {
             let mut plan = self.plan.clone();
             need.profile.apply(&mut plan.disk);
             plan.disk.granule = need.granule;
-            let recording = Recording::new(&plan, self.factory, finding.call..=finding.call);
-            let moments = recording.moments(self.factory);
+            let recording = Recording::window(&plan, self.factory, finding.call..=finding.call);
+            let moments = recording.moments();
             let exploration = Exploration { plan: &plan, jobs: 1, ..*self };
             let follow_up = FollowUp::new(&plan);
             let unit = Unit { exploration: &exploration, recording: &recording, follow_up: &follow_up };
-            let found = unit.explore(&moments, &|| false).finding.map(|found| found.violation);
+            let found = unit.explore(&moments, Seen::default(), &|| false).finding;
+            let found = found.map(|found| found.violation);
             is_same(&found.map_or(Ok(()), Err), &finding.violation)
         };
         needs.into_iter().find(shows)

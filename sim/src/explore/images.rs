@@ -9,7 +9,7 @@
 //! Nothing here knows whether an image is new, or legal: a choice is closed under the profile's order by the disk, and
 //! images that come out equal are recovered once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::disk::{Choice, EffectKind, Granule, PendingEffect, Survival};
+use super::legal::{Component, Legal, Needs};
+use crate::disk::{Choice, DiskOptions, EffectKind, Order, PendingEffect, Survival};
 
 /// Choices of one kind.
 pub(super) struct Class<'a> {
@@ -26,24 +27,19 @@ pub(super) struct Class<'a> {
     pub(super) choices: Box<dyn Iterator<Item = Choice> + 'a>,
 }
 
-/// How many choices of survivors are legal at a boundary.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Legal {
-    /// All are tried.
-    Every,
-    /// No more than two to this power: each granule ends with one of the writes to it or with none, each size and each
-    /// name survives or not. Neither the profile's order nor images that come out equal are taken off.
-    UpTo { log2: f64 },
-}
-
 /// The pending effects of a boundary, as something to choose from.
 pub(super) struct Images<'a> {
     effects: &'a [PendingEffect],
     atoms: Vec<Atom>,
     /// For each effect, its atoms.
     atoms_of: Vec<Range<usize>>,
-    /// Atoms of which an earlier one makes no difference where a later one survives.
-    slots: Vec<Vec<usize>>,
+    /// The atoms, in the order in which they survive where only prefixes do.
+    line: Vec<usize>,
+    /// Whether only prefixes survive.
+    is_prefix_ordered: bool,
+    components: Vec<Component>,
+    /// The logarithm of the number of legal choices, and whether it was counted.
+    count: (f64, bool),
     seed: u64,
 }
 
@@ -54,19 +50,19 @@ struct Atom {
 }
 
 impl<'a> Images<'a> {
-    /// The images of a boundary with these pending effects, on a disk that tears by `granule`; `seed` draws subsets.
-    pub(super) fn new(effects: &'a [PendingEffect], granule: Granule, seed: u64) -> Images<'a> {
+    /// The images of a boundary with these pending effects, on such a disk; `seed` draws subsets.
+    pub(super) fn new(effects: &'a [PendingEffect], options: &DiskOptions, seed: u64) -> Images<'a> {
         let mut atoms = Vec::new();
         let mut atoms_of = Vec::with_capacity(effects.len());
-        let mut slots: BTreeMap<(Arc<Path>, u64), Vec<usize>> = BTreeMap::new();
+        let mut slots: BTreeMap<(Option<u64>, u64), Vec<usize>> = BTreeMap::new();
         let mut alone = Vec::new();
         for (effect, pending) in effects.iter().enumerate() {
             let first = atoms.len();
             for part in (0..pending.changed.len()).filter(|part| pending.changed[*part]) {
                 match &pending.kind {
-                    EffectKind::Data { path, offset, .. } => {
-                        let granule = offset / granule.bytes() + part as u64;
-                        slots.entry((Arc::clone(path), granule)).or_default().push(atoms.len());
+                    EffectKind::Data { offset, .. } => {
+                        let granule = offset / options.granule.bytes() + part as u64;
+                        slots.entry((pending.file, granule)).or_default().push(atoms.len());
                     }
                     _ => alone.push(vec![atoms.len()]),
                 }
@@ -74,17 +70,65 @@ impl<'a> Images<'a> {
             }
             atoms_of.push(first..atoms.len());
         }
-        let slots = slots.into_values().chain(alone).collect();
-        Images { effects, atoms, atoms_of, slots, seed }
+        let slots: Vec<Vec<usize>> = slots.into_values().chain(alone).collect();
+        let line = line(effects).into_iter().flat_map(|effect| atoms_of[effect].clone()).collect();
+        let mut images = Images {
+            effects,
+            atoms,
+            atoms_of,
+            line,
+            is_prefix_ordered: options.order == Order::Prefix,
+            components: Vec::new(),
+            count: (0.0, true),
+            seed,
+        };
+        images.components = images.components(&slots);
+        images.count = images.count();
+        images
+    }
+
+    fn components(&self, slots: &[Vec<usize>]) -> Vec<Component> {
+        if self.is_prefix_ordered {
+            return Vec::new();
+        }
+        let of_effects: Vec<BTreeSet<usize>> =
+            (0..self.effects.len()).map(|effect| self.atoms_needed(effect)).collect();
+        let needs: Vec<BTreeSet<usize>> =
+            self.atoms.iter().map(|atom| of_effects[atom.effect].clone()).collect();
+        let is_data: Vec<bool> = (self.atoms.iter())
+            .map(|atom| matches!(self.effects[atom.effect].kind, EffectKind::Data { .. }))
+            .collect();
+        Needs { slots, is_data: &is_data, needs: &needs }.components()
+    }
+
+    /// The atoms without which an effect does not survive, but for what these need in turn.
+    fn atoms_needed(&self, effect: usize) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        let mut unvisited: Vec<usize> = self.effects[effect].after.clone();
+        while let Some(before) = unvisited.pop() {
+            needed.extend(self.atoms_of[before].clone());
+            if self.atoms_of[before].is_empty() {
+                unvisited.extend(&self.effects[before].after);
+            }
+        }
+        needed
+    }
+
+    fn count(&self) -> (f64, bool) {
+        if self.is_prefix_ordered {
+            return ((self.atoms.len() as f64 + 1.0).log2(), true);
+        }
+        let counts = self.components.iter().map(Component::log2);
+        counts.fold((0.0, true), |(sum, all), (log2, is_counted)| (sum + log2, all && is_counted))
     }
 
     /// How many choices there are, given that so many images may be tried.
     pub(super) fn legal(&self, bound: usize) -> Legal {
-        let log2 = self.slots.iter().map(|slot| (slot.len() as f64 + 1.0).log2()).sum();
-        if self.is_prefix_ordered() && self.atoms.len() < bound || log2 <= (bound as f64).log2() {
-            Legal::Every
-        } else {
-            Legal::UpTo { log2 }
+        match self.count {
+            // Logarithms are rounded, and counts are whole.
+            (log2, true) if log2 < (bound as f64 + 0.5).log2() => Legal::Every,
+            (log2, true) => Legal::Counted { log2 },
+            (log2, false) => Legal::AtMost { log2 },
         }
     }
 
@@ -92,7 +136,7 @@ impl<'a> Images<'a> {
     pub(super) fn classes(&self, bound: usize) -> Vec<Class<'_>> {
         let class = |share, choices| Class { share, choices };
         if self.legal(bound) == Legal::Every {
-            return match self.is_prefix_ordered() {
+            return match self.is_prefix_ordered {
                 true => vec![class(bound, self.prefixes())],
                 false => vec![class(bound, self.everything())],
             };
@@ -107,12 +151,6 @@ impl<'a> Images<'a> {
         ]
     }
 
-    /// Whether only prefixes are legal.
-    fn is_prefix_ordered(&self) -> bool {
-        self.effects.iter().enumerate().skip(1).all(|(index, effect)| effect.after.contains(&(index - 1)))
-            && self.effects.len() > 1
-    }
-
     /// The choice of these atoms, by index.
     fn choose(&self, is_kept: impl Fn(usize) -> bool) -> Choice {
         let mut survivals: Vec<Survival> = (self.effects.iter().zip(&self.atoms_of))
@@ -125,16 +163,22 @@ impl<'a> Images<'a> {
                 for atom in atoms.clone() {
                     parts[self.atoms[atom].part] = is_kept(atom);
                 }
+                if self.is_prefix_ordered {
+                    // Between granules that survive, those survive of which nobody could tell.
+                    let last = parts.iter().rposition(|kept| *kept).expect("a part of it survives");
+                    parts[..last].fill(true);
+                }
                 Survival::of_parts(parts)
             })
             .collect();
         // An effect that changes nothing was not asked about. It survives where something that needs it does.
-        for index in (0..self.effects.len()).rev() {
-            if survivals[index] != Survival::Dropped {
-                for before in &self.effects[index].after {
-                    if self.atoms_of[*before].is_empty() {
-                        survivals[*before] = Survival::Kept;
-                    }
+        let is_kept = |effect: &usize| survivals[*effect] != Survival::Dropped;
+        let mut survivors: Vec<usize> = (0..self.effects.len()).filter(is_kept).collect();
+        while let Some(survivor) = survivors.pop() {
+            for before in &self.effects[survivor].after {
+                if self.atoms_of[*before].is_empty() && survivals[*before] == Survival::Dropped {
+                    survivals[*before] = Survival::Kept;
+                    survivors.push(*before);
                 }
             }
         }
@@ -147,12 +191,13 @@ impl<'a> Images<'a> {
     }
 
     fn everything(&self) -> Box<dyn Iterator<Item = Choice> + '_> {
-        let count: usize = self.slots.iter().map(|slot| slot.len() + 1).product();
-        Box::new((0..count).map(|mut number| {
+        let components: Vec<Vec<Vec<usize>>> = self.components.iter().map(Component::choices).collect();
+        let count: usize = components.iter().map(Vec::len).product();
+        Box::new((0..count).map(move |mut number| {
             let mut kept = vec![false; self.atoms.len()];
-            for slot in &self.slots {
-                slot[..number % (slot.len() + 1)].iter().for_each(|atom| kept[*atom] = true);
-                number /= slot.len() + 1;
+            for choices in &components {
+                choices[number % choices.len()].iter().for_each(|atom| kept[*atom] = true);
+                number /= choices.len();
             }
             self.choose(|atom| kept[atom])
         }))
@@ -160,12 +205,13 @@ impl<'a> Images<'a> {
 
     /// The cuts between effects first.
     fn prefixes(&self) -> Box<dyn Iterator<Item = Choice> + '_> {
-        let between = self.atoms_of.iter().map(|atoms| atoms.start).chain([self.atoms.len()]);
-        let inside = spread(self.atoms.len()).filter(|cut| {
-            let effect = self.atoms[*cut].effect;
-            self.atoms_of[effect].start < *cut
-        });
-        Box::new(between.chain(inside).map(|cut| self.choose(|atom| atom < cut)))
+        let mut place = vec![0; self.line.len()];
+        self.line.iter().enumerate().for_each(|(index, atom)| place[*atom] = index);
+        let effect = |cut: usize| self.atoms[self.line[cut]].effect;
+        let is_between = move |cut: &usize| *cut == 0 || effect(*cut) != effect(*cut - 1);
+        let between = (0..self.line.len()).filter(is_between).chain([self.line.len()]);
+        let inside = spread(self.line.len()).filter(move |cut| !is_between(cut));
+        Box::new(between.chain(inside).map(move |cut| self.choose(|atom| place[atom] < cut)))
     }
 
     fn one_or_two(&self) -> Box<dyn Iterator<Item = Choice> + '_> {
@@ -262,6 +308,17 @@ impl Bytes {
     }
 }
 
+/// The effects, in an order in which each comes after what it needs: only a growth may need what comes next.
+fn line(effects: &[PendingEffect]) -> Vec<usize> {
+    let mut line: Vec<usize> = (0..effects.len()).collect();
+    for (index, effect) in effects.iter().enumerate() {
+        if effect.after.contains(&(index + 1)) {
+            line.swap(index, index + 1);
+        }
+    }
+    line
+}
+
 /// The numbers below `count`, each once, so that whoever stops early has seen some of everywhere.
 fn spread(count: usize) -> impl Iterator<Item = usize> {
     let golden = (count as f64 * 0.618) as usize;
@@ -275,11 +332,10 @@ fn gcd(left: usize, right: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::path::PathBuf;
 
     use super::*;
-    use crate::disk::{DiskOptions, Keep, Order, SimDisk, Sizes};
+    use crate::disk::{Granule, Keep, SimDisk, Sizes};
     use proofmark_vfs::OpenMode;
 
     fn disk(granule: u64, order: Order, sizes: Sizes) -> SimDisk {
@@ -322,7 +378,7 @@ mod tests {
 
     fn tried(disk: &SimDisk, bound: usize) -> (BTreeSet<u64>, Legal) {
         let effects = disk.pending();
-        let images = Images::new(&effects, disk.options().granule, 7);
+        let images = Images::new(&effects, &disk.options(), 7);
         let choices = images.classes(bound).into_iter().flat_map(|class| class.choices);
         let hashes = choices.map(|choice| disk.image(&Keep::Chosen(choice)).image_hash()).collect();
         (hashes, images.legal(bound))
@@ -342,13 +398,61 @@ mod tests {
         }
     }
 
+    /// A file with two writes that overlap, and another one behind its end if it grows, takes the place of another.
+    fn replaced(disk: &SimDisk, grows: bool) {
+        let vfs = disk.vfs();
+        for name in ["a", "b"] {
+            let file = vfs.open(Path::new(name), OpenMode::Create).unwrap();
+            file.write_all_at(&[1; 16], 0).unwrap();
+            file.sync_data().unwrap();
+        }
+        vfs.sync_directory(Path::new("/")).unwrap();
+        let file = vfs.open(Path::new("a"), OpenMode::ReadWrite).unwrap();
+        file.write_all_at(&[2; 16], 0).unwrap();
+        file.write_all_at(&[3; 8], 8).unwrap();
+        if grows {
+            file.write_all_at(&[4; 4], 16).unwrap();
+        }
+        vfs.open(Path::new("c"), OpenMode::Create).unwrap();
+        vfs.rename(Path::new("a"), Path::new("b")).unwrap();
+    }
+
+    #[test]
+    fn choices_are_counted_under_every_order() {
+        let mut counts = BTreeSet::new();
+        for order in [Order::Any, Order::Metadata, Order::Ordered, Order::Prefix] {
+            for sizes in [Sizes::Independent, Sizes::DataFirst, Sizes::SizeFirst] {
+                for grows in [false, true] {
+                    let disk = disk(8, order, sizes);
+                    replaced(&disk, grows);
+                    let effects = disk.pending();
+                    let images = Images::new(&effects, &disk.options(), 7);
+                    let Legal::Counted { log2 } = images.legal(1) else { panic!("{order} {sizes}") };
+                    let count = log2.exp2().round() as usize;
+                    let image_count = brute_force(&disk).len();
+                    // Bytes that survive without the growth that they need show nowhere.
+                    let is_in_order = order == Order::Prefix && sizes == Sizes::Independent;
+                    if grows && sizes != Sizes::SizeFirst && !is_in_order {
+                        assert!(image_count < count, "{order} {sizes}: {image_count} of {count}");
+                    } else {
+                        assert_eq!(count, image_count, "{order} {sizes} {grows}");
+                    }
+                    let classes = images.classes(count);
+                    assert_eq!(classes.into_iter().flat_map(|class| class.choices).count(), count);
+                    counts.insert(count);
+                }
+            }
+        }
+        assert!(counts.len() > 5, "{counts:?}");
+    }
+
     #[test]
     fn where_little_is_tried_all_of_it_is_legal_and_much_of_it_is_new() {
         let disk = disk(8, Order::Any, Sizes::Independent);
         small(&disk);
         let all = brute_force(&disk);
         let (tried, legal) = tried(&disk, 16);
-        assert!(matches!(legal, Legal::UpTo { log2 } if log2 >= (all.len() as f64).log2()));
+        assert!(matches!(legal, Legal::Counted { log2 } if log2 >= (all.len() as f64).log2()));
         assert!(tried.is_subset(&all));
         assert!(tried.len() * 3 > all.len(), "{} of {}", tried.len(), all.len());
     }
@@ -357,6 +461,7 @@ mod tests {
     fn effects(part_counts: &[u64]) -> Vec<PendingEffect> {
         let effect = |(index, part_count): (usize, &u64)| PendingEffect {
             sequence: index as u64,
+            file: Some(index as u64),
             kind: EffectKind::Data {
                 path: Arc::from(PathBuf::from(format!("f{index}"))),
                 offset: 0,
@@ -372,7 +477,8 @@ mod tests {
     #[test]
     fn what_breaks_stores_comes_first() {
         let effects = effects(&[1, 4, 1]);
-        let images = Images::new(&effects, Granule::new(8).unwrap(), 1);
+        let options = DiskOptions { granule: Granule::new(8).unwrap(), ..DiskOptions::default() };
+        let images = Images::new(&effects, &options, 1);
         let classes = images.classes(20);
         let texts: Vec<Vec<String>> = classes
             .into_iter()

@@ -7,18 +7,19 @@ use proofmark_model::{Event, History, Violation, check};
 
 /// Judges what followed one moment of a run.
 #[derive(Debug)]
-pub(super) struct Judge<'a> {
-    past: &'a [Event],
+pub(super) struct Judge {
+    /// What came before that moment; while a verdict is found, and only then, with what followed.
+    history: History,
     /// What followed so far, and the verdicts.
     known: Vec<(Vec<Event>, Result<(), Violation>)>,
 }
 
-impl<'a> Judge<'a> {
-    pub(super) fn new(past: &'a [Event]) -> Judge<'a> {
-        Judge { past, known: Vec::new() }
+impl Judge {
+    pub(super) fn new(past: &[Event]) -> Judge {
+        Judge { history: History { events: past.to_vec() }, known: Vec::new() }
     }
 
-    /// The verdict on `past` and these events after it.
+    /// The verdict on the past and these events after it.
     pub(super) fn verdict(&mut self, followed: Vec<Event>) -> Result<(), Violation> {
         // What follows one image mostly follows the next one as well, so the latest is looked at first.
         if let Some(index) = self.known.iter().rposition(|(known, _)| *known == followed) {
@@ -26,8 +27,10 @@ impl<'a> Judge<'a> {
             self.known.swap(index, latest);
             return self.known[latest].1.clone();
         }
-        let events = self.past.iter().chain(&followed).cloned().collect();
-        let verdict = check(&History { events });
+        let past_count = self.history.events.len();
+        self.history.events.extend_from_slice(&followed);
+        let verdict = check(&self.history);
+        self.history.events.truncate(past_count);
         self.known.push((followed, verdict.clone()));
         verdict
     }

@@ -11,15 +11,19 @@
 //! A violation becomes a plan: the recorded one, cut at the boundary, with the survivors named (`finding`).
 //!
 //! **Invariants.** What is tried depends on the plan, the bound and the depth alone, and not on the number of jobs.
-//! Whatever follows a power loss here is what follows it in a whole run of the finding's plan. A window of
-//! [`WINDOW_CALLS`] I/O calls is explored at a time, and only its forks are held: they share what they have in common,
-//! so that memory is bounded by what the run writes within a window.
+//! Whatever follows a power loss here is what follows it in a whole run of the finding's plan; a violation that such a run
+//! does not show is a defect of the exploration, and said to be one.
+//!
+//! **Memory.** The run is made again for each window of [`WINDOW_BOUNDARIES`] boundaries, and only the forks at these are
+//! held, beside one history for each thread. A fork costs the pages that the run changes until the next one (4 KiB for each,
+//! and 512 bytes for each 256 KiB of file that they lie in) and its list of pending effects.
 
 mod audit;
 mod finding;
 mod follow_up;
 mod images;
 mod judge;
+mod legal;
 mod recording;
 mod sites;
 #[cfg(test)]
@@ -34,20 +38,20 @@ use std::sync::{Mutex, PoisonError};
 
 use proofmark_model::Violation;
 
-pub use self::audit::{Audit, AuditReport, Necessity};
+pub use self::audit::{
+    Audit, AuditReport, Necessity, OrderingReport, Reason, Shortfall, SiteReport, reason_for, shortfalls,
+};
 pub use self::finding::{Finding, Need};
 use self::follow_up::FollowUp;
-use self::recording::{ALL_CALLS, Moment, Recording};
+pub use self::legal::Legal;
+use self::recording::{Moment, Recording, WINDOW_BOUNDARIES};
 pub use self::sites::{Activity, Site};
-use self::unit::Unit;
+use self::unit::{Seen, Unit};
 pub use self::workload::{built_in, built_in_for_audit};
 use crate::disk::IoCall;
 use crate::plan::Plan;
 use crate::store::StoreFactory;
 use crate::workers::share_out;
-
-/// How many I/O calls of the run are explored before the forks at them are given up.
-const WINDOW_CALLS: u64 = 4096;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +80,8 @@ pub struct BoundaryReport {
     pub effects: usize,
     /// How many distinct images were recovered, the death of the process included.
     pub states: u64,
-    /// Two to this power is no less than the number of legal choices; none if every one was tried.
-    pub legal_log2: Option<f64>,
+    /// How many choices of survivors were legal.
+    pub legal: Legal,
     /// Recoveries: openings after a power loss or the death of the process, with everything read and verified.
     pub recoveries: u64,
     /// States inside of recoveries, of those.
@@ -91,7 +95,8 @@ pub struct Coverage {
     pub boundaries: Vec<BoundaryReport>,
     /// How many boundaries there are.
     pub boundary_count: usize,
-    /// The first violation, in the order of the boundaries and of the images of each.
+    /// The first violation, in the order of the boundaries and of the images of each. Whether it is one of the store, its
+    /// [plan](Finding::is_reproduced) has to show.
     pub finding: Option<Finding>,
     /// Whether it was stopped before its end, other than by a violation.
     pub was_stopped: bool,
@@ -110,7 +115,7 @@ impl Coverage {
 
     /// How many boundaries have no legal image that was not recovered.
     pub fn exhausted(&self) -> usize {
-        self.boundaries.iter().filter(|boundary| boundary.legal_log2.is_none()).count()
+        self.boundaries.iter().filter(|boundary| boundary.legal == Legal::Every).count()
     }
 }
 
@@ -120,6 +125,9 @@ pub enum ExplorationError {
     /// The run fails without any further power loss.
     #[error("the run itself violates {}: {}", .0.checker, .0.kind)]
     Unsound(Box<Violation>),
+    /// A power loss in a run without a removed sync is enough: that a removal fails shows nothing then.
+    #[error("a power loss in the run as it is violates {}: {}; explore it first", .0.violation.checker, .0.violation.kind)]
+    Baseline(Box<Finding>),
     /// The operating system has no room for so many threads.
     #[error(transparent)]
     Threads(#[from] io::Error),
@@ -139,19 +147,30 @@ impl Exploration<'_> {
         should_stop: impl Fn() -> bool + Sync,
         progress: impl Fn(&Coverage) + Sync,
     ) -> Result<Coverage, ExplorationError> {
+        self.run_in_windows(WINDOW_BOUNDARIES, &should_stop, &progress)
+    }
+
+    fn run_in_windows(
+        &self,
+        window_boundaries: usize,
+        should_stop: &(impl Fn() -> bool + Sync),
+        progress: &(impl Fn(&Coverage) + Sync),
+    ) -> Result<Coverage, ExplorationError> {
         assert!(self.jobs > 0, "somebody has to do the work");
-        let whole = Recording::new(self.plan, self.factory, ALL_CALLS);
-        if let Err(violation) = whole.verdict() {
+        let survey = Recording::survey(self.plan, self.factory);
+        if let Err(violation) = survey.verdict() {
             return Err(ExplorationError::Unsound(Box::new(violation.clone())));
         }
         let follow_up = FollowUp::new(self.plan);
-        let boundary_count = whole.moments(self.factory).len();
-        let mut coverage = Coverage { boundary_count, ..Coverage::default() };
-        let call_count = whole.call_count();
-        drop(whole);
-        for first in (1..=call_count).step_by(WINDOW_CALLS as usize) {
-            let recording = Recording::new(self.plan, self.factory, first..=first + WINDOW_CALLS - 1);
-            coverage = self.window(&recording, &follow_up, coverage, &should_stop, &progress)?;
+        let calls = survey.boundary_calls().to_vec();
+        drop(survey);
+        let mut coverage = Coverage { boundary_count: calls.len(), ..Coverage::default() };
+        let mut carried = None;
+        for window in calls.chunks(window_boundaries) {
+            let numbers = window[0]..=window[window.len() - 1];
+            let recording = Recording::window(self.plan, self.factory, numbers);
+            (coverage, carried) =
+                self.window(&recording, &follow_up, coverage, carried, (should_stop, progress))?;
             if coverage.was_stopped || coverage.finding.is_some() {
                 break;
             }
@@ -159,26 +178,35 @@ impl Exploration<'_> {
         Ok(coverage)
     }
 
+    /// Explores the boundaries that were kept. The first of them may belong to the group that ended the window before, and
+    /// of which some images were seen: what is handed over is after how many events that was, and which.
     fn window(
         &self,
         recording: &Recording,
         follow_up: &FollowUp,
         coverage: Coverage,
-        should_stop: &(impl Fn() -> bool + Sync),
-        progress: &(impl Fn(&Coverage) + Sync),
-    ) -> io::Result<Coverage> {
-        let moments = recording.moments(self.factory);
+        carried: Option<(usize, Seen)>,
+        (should_stop, progress): (&(impl Fn() -> bool + Sync), &(impl Fn(&Coverage) + Sync)),
+    ) -> io::Result<(Coverage, Option<(usize, Seen)>)> {
+        let moments = recording.moments();
         let groups: Vec<&[Moment<'_>]> =
             moments.chunk_by(|left, right| left.event_count == right.event_count).collect();
-        let merger = Mutex::new(Merger { coverage, next: 0, waiting: BTreeMap::new() });
+        let merger =
+            Mutex::new(Merger { coverage, seen: Seen::default(), next: 0, waiting: BTreeMap::new() });
+        let first = moments.first().map(|moment| moment.event_count);
+        let carried = carried.filter(|(event_count, _)| Some(*event_count) == first);
+        let carried = Mutex::new(carried.map(|(_, seen)| seen));
         share_out(self.jobs.min(groups.len()).max(1), |index| {
             let index = usize::try_from(index).expect("there are not so many boundaries");
             let Some(group) = groups.get(index) else { return ControlFlow::Break(()) };
-            let report = Unit { exploration: self, recording, follow_up }.explore(group, should_stop);
+            let carried = || carried.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let seen = if index == 0 { carried().unwrap_or_default() } else { Seen::default() };
+            let report = Unit { exploration: self, recording, follow_up }.explore(group, seen, should_stop);
             let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
             merger.take(index, report, progress)
         })?;
-        Ok(merger.into_inner().unwrap_or_else(PoisonError::into_inner).coverage)
+        let Merger { coverage, seen, .. } = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((coverage, moments.last().map(|moment| (moment.event_count, seen))))
     }
 }
 
@@ -188,12 +216,15 @@ struct GroupReport {
     boundaries: Vec<BoundaryReport>,
     finding: Option<Finding>,
     was_stopped: bool,
+    seen: Seen,
 }
 
 /// Puts results into order.
 #[derive(Debug)]
 struct Merger {
     coverage: Coverage,
+    /// What was seen of the latest group.
+    seen: Seen,
     next: usize,
     waiting: BTreeMap<usize, GroupReport>,
 }
@@ -211,6 +242,7 @@ impl Merger {
             coverage.boundaries.extend(report.boundaries);
             coverage.finding = report.finding;
             coverage.was_stopped = report.was_stopped;
+            self.seen = report.seen;
             progress(coverage);
         }
         let is_over = coverage.finding.is_some() || coverage.was_stopped;

@@ -4,13 +4,14 @@ use std::ops::RangeInclusive;
 
 use proofmark_model::{Event, Violation};
 
-use crate::disk::Boundary;
+use crate::disk::{Boundary, Kept};
 use crate::plan::{CrashSpec, Plan, Step, Strike};
 use crate::run::{Place, Recorded, record_plan};
 use crate::store::StoreFactory;
 
-/// The numbers of all I/O calls.
-pub(super) const ALL_CALLS: RangeInclusive<u64> = 1..=u64::MAX;
+/// How many boundaries are held at once. Each holds on to what the disk held at its moment: the pages that differ from those
+/// of its neighbours, and the list of what was pending.
+pub(super) const WINDOW_BOUNDARIES: usize = 256;
 
 /// One run of a plan.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Recording {
     recorded: Recorded,
     /// From which call on nothing can be written into the plan any more, because the run is at its end.
     end: u64,
+    /// The call before the first boundary that counts.
+    start: u64,
 }
 
 /// A boundary in the run, and how much of the history is before it.
@@ -28,30 +31,29 @@ pub(super) struct Moment<'a> {
 }
 
 impl Recording {
-    /// Runs `plan`, and keeps the boundaries at the calls with these numbers.
-    pub(super) fn new(plan: &Plan, factory: &dyn StoreFactory, calls: RangeInclusive<u64>) -> Recording {
-        Recording::of(record_plan(plan, factory, calls, false))
+    /// Runs `plan`, and keeps no boundary.
+    pub(super) fn survey(plan: &Plan, factory: &dyn StoreFactory) -> Recording {
+        Recording::new(plan, factory, Kept::NONE)
     }
 
-    /// Runs `plan`, and keeps every boundary, and who made the syncs.
-    pub(super) fn with_callers(plan: &Plan, factory: &dyn StoreFactory) -> Recording {
-        Recording::of(record_plan(plan, factory, ALL_CALLS, true))
+    /// Runs `plan`, and keeps the boundaries at the calls with these numbers: a window, or less.
+    pub(super) fn window(plan: &Plan, factory: &dyn StoreFactory, calls: RangeInclusive<u64>) -> Recording {
+        Recording::new(plan, factory, Kept { calls, count_max: WINDOW_BOUNDARIES, with_callers: false })
     }
 
-    fn of(recorded: Recorded) -> Recording {
+    /// Runs `plan`, and keeps these boundaries.
+    pub(super) fn new(plan: &Plan, factory: &dyn StoreFactory, kept: Kept) -> Recording {
+        let recorded = record_plan(plan, factory, kept);
         let end = recorded.places.iter().find(|place| place.slot.is_none());
         let end = end.map_or(u64::MAX, |place| place.calls_before + 1);
-        Recording { recorded, end }
+        let spares_creation = !factory.promises().survives_loss_during_creation;
+        let created = recorded.event_calls.first().copied().unwrap_or(u64::MAX);
+        Recording { recorded, end, start: if spares_creation { created } else { 0 } }
     }
 
     /// The verdict on the run itself.
     pub(super) fn verdict(&self) -> &Result<(), Violation> {
         &self.recorded.run.verdict
-    }
-
-    /// How many I/O calls the run made.
-    pub(super) fn call_count(&self) -> u64 {
-        self.recorded.run.stats.io_calls
     }
 
     /// The I/O calls that a fault struck which nobody was told of.
@@ -63,17 +65,23 @@ impl Recording {
         &self.recorded.run.history.events
     }
 
-    /// The boundaries that were kept, in order, up to the first one of the run's end: it stands for the moment after the
-    /// last step. The creation of a store that need not survive a power loss there is left out.
-    pub(super) fn moments(&self, factory: &dyn StoreFactory) -> Vec<Moment<'_>> {
-        let spares_creation = !factory.promises().survives_loss_during_creation;
-        let first_of_end =
-            self.recorded.boundaries.iter().position(|boundary| boundary.call.number >= self.end);
-        let count = first_of_end.map_or(self.recorded.boundaries.len(), |index| index + 1);
-        self.recorded.boundaries[..count]
-            .iter()
-            .map(|boundary| Moment { boundary, event_count: self.event_count(boundary.call.number) })
-            .filter(|moment| moment.event_count > 0 || !spares_creation)
+    /// The numbers of the calls at all boundaries of the run, kept or not, in order, up to the first one of the run's end: it
+    /// stands for the moment after the last step. The creation of a store that need not survive a power loss there is left
+    /// out.
+    pub(super) fn boundary_calls(&self) -> &[u64] {
+        let calls = &self.recorded.boundary_calls;
+        let first = calls.partition_point(|call| *call <= self.start);
+        let last = calls.partition_point(|call| *call < self.end);
+        &calls[first..calls.len().min(last + 1).max(first)]
+    }
+
+    /// Those of them that were kept.
+    pub(super) fn moments(&self) -> Vec<Moment<'_>> {
+        let calls = self.boundary_calls();
+        let is_one = |boundary: &&Boundary| calls.binary_search(&boundary.call.number).is_ok();
+        let moment = |boundary: &'_ Boundary| self.event_count(boundary.call.number);
+        (self.recorded.boundaries.iter().filter(is_one))
+            .map(|boundary| Moment { boundary, event_count: moment(boundary) })
             .collect()
     }
 

@@ -1,13 +1,14 @@
 //! Sync sites: the syncs of a run, as a person counts them. All syncs that one place in the store makes, on one kind of
 //! file, while the store does one kind of thing, are one site.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::recording::{Moment, Recording};
-use crate::disk::{Caller, IoCall, IoOperation};
+use super::recording::{Recording, WINDOW_BOUNDARIES};
+use crate::disk::{Boundary, Caller, IoCall, IoOperation, Kept};
 use crate::plan::{Action, Plan, Step};
+use crate::store::StoreFactory;
 
 /// One place from which a store syncs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +21,15 @@ pub struct Site {
     pub file: String,
     /// The functions of the store that make the call, the innermost first, as far as they are known.
     pub callers: Vec<Caller>,
+}
+
+impl Site {
+    /// The functions that make the call, the innermost first, by their bare names: how much more of a name is known
+    /// depends on how the program was built.
+    pub fn functions(&self) -> String {
+        let bare = |caller: &Caller| caller.function.rsplit("::").next().unwrap_or_default().to_owned();
+        self.callers.iter().map(bare).collect::<Vec<String>>().join(" < ")
+    }
 }
 
 /// What a store does while it syncs.
@@ -61,29 +71,93 @@ impl fmt::Display for Activity {
     }
 }
 
-/// The sites of a run, each with the numbers of its calls.
-pub(super) fn sites(plan: &Plan, recording: &Recording, moments: &[Moment<'_>]) -> BTreeMap<Site, Vec<u64>> {
-    let mut sites: BTreeMap<Site, Vec<u64>> = BTreeMap::new();
-    // A file goes by the path that it was opened under. Here it goes by the one that it was given since.
-    let mut renamed: BTreeMap<&Path, &Path> = BTreeMap::new();
-    for boundary in moments.iter().map(|moment| moment.boundary) {
+/// One sync of a run.
+#[derive(Debug)]
+pub(super) struct SyncCall {
+    /// The number of the call.
+    pub(super) call: u64,
+    pub(super) operation: IoOperation,
+    pub(super) site: Site,
+    /// What it makes durable, by sequence: what is pending before it, and no more after it.
+    pub(super) covers: Vec<u64>,
+    /// What it keeps from surviving alone first of all: the next change.
+    pub(super) follower: Option<Follower>,
+}
+
+/// A call that changes something.
+#[derive(Debug, Clone)]
+pub(super) struct Follower {
+    /// The number of the call.
+    pub(super) call: u64,
+    /// What it does, and to which kind of file.
+    pub(super) what: String,
+}
+
+/// The syncs of a run, in order. Of the boundaries of the run a window is held at a time.
+pub(super) fn syncs(plan: &Plan, survey: &Recording, factory: &dyn StoreFactory) -> Vec<SyncCall> {
+    let calls = survey.boundary_calls();
+    let mut reader = Reader { plan, names: BTreeMap::new(), syncs: Vec::new(), without_follower: 0 };
+    let mut first = 0;
+    while first < calls.len() {
+        let end = calls.len().min(first + WINDOW_BOUNDARIES);
+        let numbers = calls[first]..=calls[end - 1];
+        let kept = Kept { calls: numbers, count_max: WINDOW_BOUNDARIES, with_callers: true };
+        let recording = Recording::new(plan, factory, kept);
+        let moments = recording.moments();
+        for pair in moments.windows(2) {
+            reader.take(&recording, pair[0].boundary, Some(pair[1].boundary));
+        }
+        if end == calls.len() {
+            let last = moments.last().expect("a window has boundaries");
+            reader.take(&recording, last.boundary, None);
+            break;
+        }
+        // The last one is the first of the next window: what a call did shows at the boundary after it.
+        first = end - 1;
+    }
+    reader.syncs
+}
+
+/// Reads one boundary after the other.
+struct Reader<'a> {
+    plan: &'a Plan,
+    /// A file goes by the path that it was opened under. Here it goes by the one that it was given since.
+    names: BTreeMap<PathBuf, PathBuf>,
+    syncs: Vec<SyncCall>,
+    /// From which sync on no follower was met.
+    without_follower: usize,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, recording: &Recording, boundary: &Boundary, next: Option<&Boundary>) {
         let IoCall { number, operation, path, target, .. } = &boundary.call;
+        let (number, operation) = (*number, *operation);
         if let Some(target) = target {
-            renamed.insert(path, target);
+            self.names.insert(path.clone(), target.clone());
         } else if matches!(operation, IoOperation::Open(_)) {
-            renamed.remove(path.as_path());
-        } else if operation.is_sync() {
-            let path = renamed.get(path.as_path()).copied().unwrap_or(path);
-            let site = Site {
-                activity: activity(plan, recording, *number),
-                operation: operation.to_string(),
-                file: kind_of_file(path),
-                callers: boundary.callers.clone(),
-            };
-            sites.entry(site).or_default().push(*number);
+            self.names.remove(path);
+        }
+        let file = kind_of_file(self.names.get(path).unwrap_or(path));
+        let (before, after) = (pending(Some(boundary)), pending(next));
+        if operation.is_sync() {
+            let activity = activity(self.plan, recording, number);
+            let callers = boundary.callers.clone();
+            let site = Site { activity, operation: operation.to_string(), file, callers };
+            let covers = before.difference(&after).copied().collect();
+            self.syncs.push(SyncCall { call: number, operation, site, covers, follower: None });
+        } else if after.last() > before.last() {
+            let follower = Follower { call: number, what: format!("{operation} {file}") };
+            let waiting = &mut self.syncs[self.without_follower..];
+            waiting.iter_mut().for_each(|sync| sync.follower = Some(follower.clone()));
+            self.without_follower = self.syncs.len();
         }
     }
-    sites
+}
+
+/// What is pending at a boundary, by sequence.
+fn pending(boundary: Option<&Boundary>) -> BTreeSet<u64> {
+    let pending = boundary.map_or_else(Vec::new, |boundary| boundary.disk.pending());
+    pending.iter().map(|effect| effect.sequence).collect()
 }
 
 fn activity(plan: &Plan, recording: &Recording, call: u64) -> Activity {

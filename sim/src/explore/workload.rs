@@ -16,6 +16,8 @@ use crate::store::StoreKind;
 const ROUNDS: u64 = 9;
 /// How many keys there are, about.
 const KEYS: u64 = 40;
+/// A meta page lies in the first sector of a page.
+const SECTOR_BYTES: u64 = 512;
 
 /// The plan for a store.
 pub fn built_in(store: StoreKind) -> Plan {
@@ -37,8 +39,9 @@ pub fn built_in(store: StoreKind) -> Plan {
     plan
 }
 
-/// The runs that are audited when nobody names another: the workload with a backup and with checkpoints that fail, and
-/// two that recover from whatever there is to recover from, deaths of the process and power losses that lose nothing.
+/// The runs that are audited when nobody names another: the workload with a backup and with checkpoints that fail; two that
+/// recover from whatever there is to recover from, deaths of the process and power losses that lose nothing; and, for
+/// each meta page of the engine, one in which that page is damaged by the time a power loss is recovered from.
 pub fn built_in_for_audit(store: StoreKind) -> Vec<Plan> {
     let mut plain = built_in(store);
     plain.steps.push(Step::Backup);
@@ -48,10 +51,49 @@ pub fn built_in_for_audit(store: StoreKind) -> Vec<Plan> {
         // It fails after the log went on in a new segment, in which the next commit is then acknowledged.
         writer.steps.extend([Step::Fault(failing_write("data*")), end]);
         writer.write(0, Action::Commit(Durability::Sync), |writer| writer.put(0, 4, 300));
+        // What it left has to be done first, or the next one fails before its log goes on.
+        writer.steps.push(Step::Checkpoint);
     }
     plain.steps = writer.steps;
     let with = |keep| Plan { steps: crashes(&keep), ..built_in(store) };
-    vec![plain, with(Keep::PageCache), with(Keep::All)]
+    let mut plans = vec![plain, with(Keep::PageCache), with(Keep::All)];
+    if store == StoreKind::Engine {
+        let page_size = u64::from(plans[0].config.page_size);
+        plans.extend([0, page_size].map(|page| Plan { steps: damage(page), ..built_in(store) }));
+    }
+    plans
+}
+
+/// Steps that retire several segments at once, in a checkpoint, while the store is opened again, and in a recovery: whoever
+/// falls back to the older meta page after that needs all of them, or none. The one at `page` is damaged when it is read
+/// next.
+fn damage(page: u64) -> Vec<Step> {
+    let mut writer = Writer { steps: Vec::new(), values_used: 0 };
+    let fill = |writer: &mut Writer| {
+        for number in 0..12 {
+            writer.write(0, Action::Commit(Durability::Sync), |writer| writer.put(0, number, 900));
+        }
+    };
+    // The fault waits for this reading of the page: the first is that of the opening under way, if there is one.
+    let on_reading = |nth| {
+        let mut fault = Fault::once(FaultKind::ZeroedSector, nth);
+        fault.scope.file = Some("data".parse().expect("a name is a pattern"));
+        fault.scope.range = Some(page..page + SECTOR_BYTES);
+        Step::Fault(fault)
+    };
+    for (nth, ends) in
+        [(1, vec![Step::Checkpoint]), (2, vec![Step::Reopen]), (2, vec![crash(1, Keep::All), Step::Verify])]
+    {
+        // The faults of the ones before end, and with them their damage.
+        writer.steps.extend([Step::Heal, Step::Checkpoint]);
+        fill(&mut writer);
+        writer.steps.push(on_reading(nth));
+        writer.steps.extend(ends);
+        // Its first write is the first boundary at which all of the log is retired.
+        writer.write(0, Action::Commit(Durability::Sync), |writer| writer.put(0, 1, 60));
+    }
+    writer.steps.push(Step::Heal);
+    writer.steps
 }
 
 /// Steps that crash in the creation, with commits in doubt, and at each call of a checkpoint and of a compaction in turn.

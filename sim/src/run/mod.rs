@@ -21,7 +21,6 @@ mod session;
 mod stats;
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 
 use proofmark_model::{FaultClass, History, Violation, check};
 
@@ -29,11 +28,12 @@ pub(crate) use self::place::Place;
 use self::place::Places;
 use self::recorder::{Recorder, Recording};
 pub(crate) use self::resume::{Resumed, resume};
+pub(crate) use self::session::Memory;
 use self::session::{Interrupt, Session};
 use self::stats::Activity;
 pub use self::stats::{CrashCounts, DenialCounts, RunStats};
 use crate::determinism::Ladder;
-use crate::disk::{Boundary, CrashPoint, CrashReport, IoCall, Keep, SimDisk};
+use crate::disk::{Boundary, CrashPoint, CrashReport, IoCall, Keep, Kept, SimDisk};
 use crate::plan::{Plan, Step, Strike};
 use crate::store::{StoreFactory, StoreKind};
 use crate::workload;
@@ -118,30 +118,22 @@ pub(crate) struct Recorded {
     pub(crate) places: Vec<Place>,
     /// Those that were asked for.
     pub(crate) boundaries: Vec<Boundary>,
+    /// The numbers of the calls at all boundaries.
+    pub(crate) boundary_calls: Vec<u64>,
     /// The I/O calls that a fault struck which nobody was told of.
     pub(crate) sabotaged_calls: Vec<u64>,
 }
 
-/// Runs a plan on a store, and keeps the boundaries at the calls with these numbers; those of syncs with who made them, if
-/// that is asked for.
-pub(crate) fn record_plan(
-    plan: &Plan,
-    factory: &dyn StoreFactory,
-    calls: RangeInclusive<u64>,
-    with_callers: bool,
-) -> Recorded {
+/// Runs a plan on a store, and keeps boundaries.
+pub(crate) fn record_plan(plan: &Plan, factory: &dyn StoreFactory, kept: Kept) -> Recorded {
     let disk = prepare(plan);
-    if with_callers {
-        disk.keep_boundaries_with_callers(calls);
-    } else {
-        disk.keep_boundaries(calls);
-    }
+    disk.keep_boundaries(kept);
     let outcome = carry_out(plan, factory, Ending::PowerLoss, &disk, Recorder::new(false));
     let event_calls = outcome.recording.calls.clone();
     let places = outcome.places.clone();
     let sabotaged_calls = outcome.recording.sabotaged_calls.clone();
-    let boundaries = disk.take_boundaries();
-    Recorded { run: outcome.judge(), event_calls, places, boundaries, sabotaged_calls }
+    let (boundaries, boundary_calls) = disk.take_boundaries();
+    Recorded { run: outcome.judge(), event_calls, places, boundaries, boundary_calls, sabotaged_calls }
 }
 
 fn run(plan: &Plan, factory: &dyn StoreFactory, ending: Ending, with_lines: bool) -> Run {

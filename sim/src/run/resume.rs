@@ -3,14 +3,12 @@
 //! What follows is what would follow in a whole run of the same plan with that power loss in it: the same events, with
 //! the same labels. Everything that a session remembers across a power loss follows from the events before it.
 
-use std::ops::RangeInclusive;
-
 use proofmark_model::Event;
 
 use super::recorder::Recorder;
-use super::session::Session;
+use super::session::{Memory, Session};
 use super::{Driver, Ending, Over};
-use crate::disk::{Boundary, SimDisk};
+use crate::disk::{Boundary, Kept, SimDisk};
 use crate::plan::{Config, Step};
 use crate::store::StoreFactory;
 
@@ -35,20 +33,20 @@ impl Resumed {
     }
 }
 
-/// Recovers from a power loss that has left `disk`, after the events of `past`; takes `steps`; and comes to the end of
-/// every run. Keeps the boundaries at the calls with these numbers.
+/// Recovers from a power loss that has left `disk`, after the events that are remembered; takes `steps`; and comes to the
+/// end of every run. Keeps boundaries, if any are asked for.
 pub(crate) fn resume(
     factory: &dyn StoreFactory,
     config: &Config,
     disk: &SimDisk,
-    past: &[Event],
+    memory: &Memory,
     steps: &[Step],
-    calls: Option<RangeInclusive<u64>>,
+    kept: Option<Kept>,
 ) -> Resumed {
-    if let Some(calls) = calls {
-        disk.keep_boundaries(calls);
+    if let Some(kept) = kept {
+        disk.keep_boundaries(kept);
     }
-    let session = Session::resuming(factory, config, disk.clone(), Recorder::new(false), past);
+    let session = Session::resuming(factory, config, disk.clone(), Recorder::new(false), memory);
     let mut driver = Driver::new(session);
     let before = disk.io_calls();
     let mut after = u64::MAX;
@@ -58,7 +56,7 @@ pub(crate) fn resume(
         events: recording.history.events,
         event_calls: recording.calls,
         recovery_calls: (before, after),
-        boundaries: disk.take_boundaries(),
+        boundaries: disk.take_boundaries().0,
     }
 }
 

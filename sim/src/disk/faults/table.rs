@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::super::effect::InodeId;
 use super::super::errno::{self, fail};
-use super::super::state::State;
+use super::super::state::{State, hash_words};
 use super::super::trace::{Answer, IoCall, IoOutcome, Request};
 use super::{Fault, FaultKind, Fired, IoKind, Occasion};
 use crate::random::{Draw, Streams};
@@ -124,9 +124,22 @@ impl FaultTable {
         std::mem::take(&mut self.fired).into()
     }
 
-    /// Forgets what has struck, but for how often.
-    pub(in crate::disk) fn forget_fired(&mut self) {
-        self.fired.clear();
+    /// Hash of all that decides what strikes from here on, and of what has struck and was not heard of.
+    pub(in crate::disk) fn hash(&self, seed: u64) -> u64 {
+        let index = |index: Option<usize>| index.map_or(0, |index| index as u64 + 1);
+        if self.planted.is_empty() {
+            return seed;
+        }
+        let interrupted = self.interrupted_call.map_or(0, |call| call + 1);
+        let mut hash = hash_words(&[index(self.read_only_by), self.deferred_count as u64, interrupted], seed);
+        for Planted { is_healed, occasions, fired, random, .. } in &self.planted {
+            let drawn = random.get_word_pos() as u64;
+            hash = hash_words(&[u64::from(*is_healed), *occasions, *fired, drawn], hash);
+        }
+        for fired in &self.fired {
+            hash = hash_words(&[fired.index as u64, fired.call.number], hash);
+        }
+        hash
     }
 
     fn rearm(&mut self) {

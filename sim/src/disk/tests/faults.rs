@@ -101,6 +101,7 @@ fn power_losses_end_no_fault_and_healing_ends_those_that_were_announced() {
     disk.heal();
     assert_eq!(syncs(8), [2, 3]);
     assert_eq!(fired(&fork), [2, 1]);
+    assert_eq!(fork.take_fired().len(), 3, "a fork tells what has struck, as the original does");
 }
 
 /// A busy life on a disk with every fault there is, which ends healed; what was told of it.

@@ -8,6 +8,7 @@
 mod clients;
 mod faults;
 mod marks;
+mod memory;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use proofmark_model::{ClientId, Event, Excuses, KeyRange, MarkLabel, Mode, SavepointLabel, TxnId, TxnLabel};
 
 use self::marks::KnownMark;
+pub(crate) use self::memory::Memory;
 use super::panics::catch;
 use super::recorder::{Recorder, Recording};
 use super::stats::{Activity, RunStats};
@@ -112,24 +114,17 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A session on what a power loss has left after the events of `past`, of which it is the next.
+    /// A session on what a power loss has left, which is the next event after those that are remembered.
     pub(super) fn resuming(
         factory: &'a dyn StoreFactory,
         config: &'a Config,
         disk: SimDisk,
         recorder: Recorder,
-        past: &[Event],
+        memory: &Memory,
     ) -> Session<'a> {
-        let mut session = Session::new(factory, config, disk, recorder);
-        for event in past {
-            match event {
-                Event::Begin { txn, .. } => session.labels_used = txn.0,
-                Event::Space { bytes } => session.is_limited = bytes.is_some(),
-                Event::Opened { .. } => session.was_opened = true,
-                _ => {}
-            }
-            session.excuses.take(event);
-        }
+        let Memory { labels_used, is_limited, was_opened, excuses } = memory.clone();
+        let fresh = Session::new(factory, config, disk, recorder);
+        let mut session = Session { labels_used, is_limited, was_opened, excuses, ..fresh };
         // What struck the call that the power loss cut short was heard of before it.
         session.note_faults();
         session.record(Event::Crash);
