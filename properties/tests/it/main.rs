@@ -14,6 +14,7 @@ mod configuration;
 mod corpus;
 mod crash_prefix;
 mod determinism;
+mod exploration;
 mod golden;
 mod optimistic;
 mod planted;
