@@ -108,6 +108,22 @@ mod tests {
         }
     }
 
+    /// The page that an audit has printed.
+    const PAGE: &str = include_str!("../../../AUDIT.md");
+
+    #[test]
+    fn the_page_gives_these_reasons_and_misses_none() {
+        let (_, missed_by_nobody) = PAGE.split_once("## Missed by nobody").expect("the page ends with that");
+        let lines: Vec<&str> = missed_by_nobody.lines().filter(|line| line.starts_with("- ")).collect();
+        assert_eq!(lines.len(), REASONS.len());
+        for reason in REASONS {
+            let what = reason.what.replace('*', "\\*");
+            let is_it = |line: &&&str| line.contains(&format!(": {what}: ")) && line.ends_with(reason.why);
+            assert!(lines.iter().any(|line| is_it(&line)), "{reason}");
+        }
+        assert!(missed_by_nobody.trim_end().ends_with(" 0 unexplained."), "run `proofmark audit --markdown`");
+    }
+
     #[test]
     fn reasons_are_held_to_what_is_found() {
         let mut sites: Vec<SiteReport> = REASONS.iter().map(report).collect();
