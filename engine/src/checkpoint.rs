@@ -6,7 +6,7 @@
 //! 3. *Flip*: write the meta page of the next generation into the place of the older one, sync. From here on the new
 //!    tree counts, and the log from the new segment on.
 //! 4. *Publish* the new base, without the frozen tier, to new snapshots.
-//! 5. *Retire* the segments that the new meta page doesn't need.
+//! 5. *Retire* the segments that the new meta page doesn't need, and make durable that the older one's log is gone.
 //!
 //! A power loss before the flip is durable leaves the old meta page, the old tree and all segments since. A failure
 //! leaves the same on disk. If the merge failed, for want of space or because a page can't be read, the page accounting is
@@ -46,13 +46,6 @@ pub(crate) struct Frozen {
     pub(crate) through: TxnId,
     /// The segment in which the commits after it begin.
     pub(crate) log_start: SegmentId,
-}
-
-/// Whether all bytes of the log of the meta page before are known to be durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OlderLog {
-    Durable,
-    InDoubt,
 }
 
 /// When a checkpoint writes a new meta page.
@@ -142,8 +135,7 @@ impl Shared {
         let log = Log::create(Arc::clone(&self.vfs), &self.directory, self.options.log(), next)?;
         self.commits.lock().log = Some(log);
         self.flip(&mut state, meta)?;
-        // What was replayed may live in the page cache only.
-        self.retire_log(&state, OlderLog::InDoubt)
+        self.retire_log(&state)
     }
 
     /// The checkpoint that ends a compaction: whatever was committed, the meta pages are those of a compaction no more.
@@ -192,7 +184,7 @@ impl Shared {
         };
         match merge() {
             Ok(count) => {
-                self.retire_log(state, OlderLog::Durable)?;
+                self.retire_log(state)?;
                 Ok(count)
             }
             Err(error) => {
@@ -222,15 +214,14 @@ impl Shared {
     /// opening.
     ///
     /// Who falls back to the meta page before needs its whole log, or has to see that it is gone. So the segment with which
-    /// that log starts goes first, durably, and a power loss never brings back a log without its middle, or without the end
-    /// that a recovery found. Else none of this need be durable: segments before the log's start are ignored if they come
-    /// back.
-    fn retire_log(&self, state: &CheckpointState, older_log: OlderLog) -> Result<()> {
+    /// that log starts goes first, durably, and a power loss never brings it back without its middle, or without the end that
+    /// a recovery found in the page cache, or beside damage to what nobody looks after any more. Else none of this need be
+    /// durable: segments before the log's start are ignored if they come back.
+    fn retire_log(&self, state: &CheckpointState) -> Result<()> {
         let CheckpointState { fallback_log_start: first, meta, .. } = *state;
         let retire = |retired| retire(&*self.vfs, &self.directory, self.options.log(), retired);
         assert!(first < meta.log_start, "every checkpoint begins a segment");
-        let has_middle = first.next() < meta.log_start;
-        if (has_middle || older_log == OlderLog::InDoubt) && retire(first..first.next())? > 0 {
+        if retire(first..first.next())? > 0 {
             let synced = self.vfs.sync_directory(&self.directory);
             synced
                 .map_err(|source| Error::sync(&self.directory, source))

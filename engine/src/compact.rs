@@ -15,7 +15,7 @@
 
 use std::path::Path;
 
-use proofmark_vfs::{Vfs, VfsFile};
+use proofmark_vfs::Vfs;
 
 use crate::btree::{Builder, for_each_version};
 use crate::checkpoint::CheckpointState;
@@ -24,6 +24,7 @@ use crate::db::{Database, Shared};
 use crate::error::{Error, Result};
 use crate::format::Meta;
 use crate::mvcc::BaseVersion;
+use crate::options::Options;
 use crate::pager::{Allocator, Pager};
 use crate::sync::Arc;
 
@@ -54,14 +55,15 @@ impl Database {
         let bytes_before = state.pager.file_bytes()?;
         let new = NewDataFile::create(&*shared.vfs, &shared.directory)?;
         let new_path = new.path().to_owned();
-        let (pager, meta) = match write_anew(shared, &state, new) {
-            Ok(written) => written,
-            Err(error) => {
-                // What is left is overwritten by the next attempt; the room it takes is wanted now.
-                let _ = shared.vfs.remove(&new_path);
-                return Err(error);
-            }
-        };
+        let (pager, meta) =
+            match write_anew(&shared.directory, &shared.options, &state.pager, state.meta, new) {
+                Ok(written) => written,
+                Err(error) => {
+                    // What is left is overwritten by the next attempt; the room it takes is wanted now.
+                    let _ = shared.vfs.remove(&new_path);
+                    return Err(error);
+                }
+            };
         let bytes_after = pager.file_bytes()?;
         if let Err(error) = rename_into_place(&*shared.vfs, &shared.directory, &new_path) {
             shared.poison_unless_out_of_space(&error);
@@ -92,14 +94,42 @@ impl Shared {
     }
 }
 
-/// Writes the tree that `state` describes to a file of its own, and makes it durable there.
-fn write_anew(shared: &Shared, state: &CheckpointState, new: NewDataFile) -> Result<(Pager, Meta)> {
-    let current = state.meta;
-    let pager =
-        new.into_pager(&shared.directory, current.database, current.page_size, shared.options.cache_bytes)?;
+/// Gives a data file as a compaction leaves it its name anew: compacts it into another one and puts that in its place, because
+/// no sync makes durable what one that failed has dropped, and only a rename of another file leaves the name to one of the
+/// two at every moment. The new name is durable once the directory was synced; until then a power loss may bring back the
+/// old file, or the one before the compaction, each of which finds its log.
+pub(crate) fn renew(
+    vfs: &dyn Vfs,
+    directory: &Path,
+    options: &Options,
+    old: &Pager,
+    meta: Meta,
+) -> Result<(Pager, Meta)> {
+    let new = NewDataFile::create(vfs, directory)?;
+    let new_path = new.path().to_owned();
+    let renewed = write_anew(directory, options, old, meta, new).and_then(|written| {
+        rename_into_place(vfs, directory, &new_path)?;
+        Ok(written)
+    });
+    if renewed.is_err() {
+        // The next attempt overwrites what is left; the room it takes is wanted now.
+        let _ = vfs.remove(&new_path);
+    }
+    renewed
+}
+
+/// Writes the tree that `current` describes to a file of its own, and makes it durable there.
+fn write_anew(
+    directory: &Path,
+    options: &Options,
+    old: &Pager,
+    current: Meta,
+    new: NewDataFile,
+) -> Result<(Pager, Meta)> {
+    let pager = new.into_pager(directory, current.database, current.page_size, options.cache_bytes)?;
     let older = current.generation.next();
     let mut builder = Builder::new(&pager, current.oldest, older);
-    for_each_version(&state.pager, current.root, |version, value| builder.push(version, value))?;
+    for_each_version(old, current.root, |version, value| builder.push(version, value))?;
     let (root, page_count) = builder.finish()?;
     let fallback = Meta { generation: older, root, page_count, free_list: None, ..current };
     let meta = Meta { generation: older.next(), ..fallback };
@@ -108,22 +138,4 @@ fn write_anew(shared: &Shared, state: &CheckpointState, new: NewDataFile) -> Res
     pager.write_meta(&meta)?;
     pager.sync()?;
     Ok((pager, meta))
-}
-
-/// Gives a data file as a compaction leaves it its name anew: puts a copy in its place, because no sync makes durable what
-/// one that failed has dropped, and only a rename of another file leaves the name to one of the two at every moment. Returns
-/// the copy, locked. Its name is durable once the directory was synced; until then a power loss may bring back the old file,
-/// or the one before the compaction, each of which finds its log.
-pub(crate) fn renew(vfs: &dyn Vfs, directory: &Path, old: &dyn VfsFile) -> Result<Box<dyn VfsFile>> {
-    let new = NewDataFile::create(vfs, directory)?;
-    let new_path = new.path().to_owned();
-    let renamed = new.copy(old).and_then(|file| {
-        rename_into_place(vfs, directory, &new_path)?;
-        Ok(file)
-    });
-    if renamed.is_err() {
-        // The next attempt overwrites what is left; the room it takes is wanted now.
-        let _ = vfs.remove(&new_path);
-    }
-    renamed
 }

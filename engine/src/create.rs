@@ -18,9 +18,6 @@ use crate::pager::Pager;
 pub(crate) const DATA_FILE: &str = "data";
 pub(crate) const NEW_DATA_FILE: &str = "data.new";
 
-/// So many bytes are copied at a time.
-const COPY_BYTES: u64 = 1 << 20;
-
 /// What a new database holds.
 #[derive(Debug)]
 pub(crate) struct Contents {
@@ -123,21 +120,6 @@ impl NewDataFile {
         let NewDataFile { file, path } = self;
         file.set_size(0).map_err(|source| Error::io("empty", &path, source))?;
         Ok(Pager::new(file, directory.join(DATA_FILE), database, page_size as usize, cache_bytes))
-    }
-
-    /// The file with the bytes of another one, durable.
-    pub(crate) fn copy(self, other: &dyn VfsFile) -> Result<Box<dyn VfsFile>> {
-        let NewDataFile { file, path } = self;
-        let size = other.size().map_err(|source| Error::io("measure", &path, source))?;
-        file.set_size(0).map_err(|source| Error::io("empty", &path, source))?;
-        let mut buffer = vec![0; size.min(COPY_BYTES) as usize];
-        for offset in (0..size).step_by(COPY_BYTES as usize) {
-            let bytes = &mut buffer[..(size - offset).min(COPY_BYTES) as usize];
-            other.read_exact_at(bytes, offset).map_err(|source| Error::io("read", &path, source))?;
-            file.write_all_at(bytes, offset).map_err(|source| Error::io("write", &path, source))?;
-        }
-        file.sync_data().map_err(|source| Error::sync(&path, source))?;
-        Ok(file)
     }
 
     fn remove(self, vfs: &dyn Vfs) -> Result<()> {

@@ -17,12 +17,12 @@ use crate::compact::renew;
 use crate::create::{DATA_FILE, NEW_DATA_FILE, create_empty, exists, lock, make_names_durable};
 use crate::db::Published;
 use crate::error::{Error, Result};
-use crate::format::{Damage, Meta, SegmentHeader};
+use crate::format::{Damage, SegmentHeader};
 use crate::ids::Generation;
 use crate::log::{Log, replay};
 use crate::mvcc::{BaseVersion, View};
 use crate::options::Options;
-use crate::pager::{Allocator, Pager, read_meta_pages};
+use crate::pager::{Allocator, MetaPages, Pager, read_meta_pages};
 use crate::sync::Arc;
 use crate::write_tier::WriteTier;
 
@@ -53,7 +53,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
     } else {
         (OpenMode::ReadWrite, LockMode::Exclusive)
     };
-    let mut file = vfs.open(&data_path, open_mode).map_err(|source| Error::io("open", &data_path, source))?;
+    let file = vfs.open(&data_path, open_mode).map_err(|source| Error::io("open", &data_path, source))?;
     lock(&*file, directory, &data_path, lock_mode)?;
     if !is_in_place(&*vfs, &*file, &data_path)? {
         // Another handle has put a compacted file in its place, and has the lock of that one.
@@ -75,27 +75,29 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, directory: &Path, options: &Options) -> Re
         // Who created it may have died before the names of its files and directory were durable.
         make_names_durable(&*vfs, directory)?;
     }
-    let is_renewed = !options.read_only && meta_pages.are_of_a_compaction();
-    if is_renewed {
-        file = renew(&*vfs, directory, &*file)?;
-    }
     let pager = Pager::new(file, data_path, meta.database, meta.page_size as usize, options.cache_bytes);
-    recover(vfs, directory, options, pager, meta, is_renewed)
+    recover(vfs, directory, options, pager, meta_pages)
 }
 
 fn recover(
     vfs: Arc<dyn Vfs>,
     directory: &Path,
     options: &Options,
-    pager: Pager,
-    meta: Meta,
-    is_renewed: bool,
+    mut pager: Pager,
+    meta_pages: MetaPages,
 ) -> Result<Opened> {
-    let allocator = Allocator::load(&pager, &meta)?;
+    let mut meta = meta_pages.newest;
+    let mut allocator = Allocator::load(&pager, &meta)?;
     let tier = WriteTier::default();
     let replay = replay(&*vfs, directory, &meta, |txn, mutations| {
         tier.replay(txn, mutations);
     })?;
+    // Only now that the log was found to go with it: a meta page may have been misread.
+    let is_renewed = !options.read_only && meta_pages.are_of_a_compaction();
+    if is_renewed {
+        (pager, meta) = renew(&*vfs, directory, options, &pager, meta)?;
+        allocator = Allocator::with_pages(meta.page_count);
+    }
     let pager = Arc::new(pager);
     let base = Arc::new(BaseVersion::new(Arc::clone(&pager), &meta));
     if replay.has_stale_segments && !options.read_only {

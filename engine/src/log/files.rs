@@ -112,6 +112,14 @@ fn take_spare(
     Ok(None)
 }
 
+/// Whether a segment is to be kept for its blocks: one that a large transaction has made much longer than others is not. It
+/// is left as it is until it is taken, because a power loss may yet make it a part of the log again.
+fn is_worth_its_room(vfs: &dyn Vfs, path: &Path, options: LogOptions) -> Result<bool> {
+    let file = vfs.open(path, OpenMode::Read).map_err(|source| Error::io("open", path, source))?;
+    let size = file.size().map_err(|source| Error::io("measure", path, source))?;
+    Ok(size <= options.segment_limit().saturating_mul(2))
+}
+
 /// Cuts a file off that is longer than `limit`, and returns its size.
 fn cut(file: &dyn VfsFile, path: &Path, limit: u64) -> Result<u64> {
     let size = file.size().map_err(|source| Error::io("measure", path, source))?;
@@ -146,10 +154,7 @@ pub(crate) fn retire(
     let mut spare_count = spares.len();
     for segment in segments {
         let path = segment_path(directory, segment);
-        if spare_count < options.spare_count {
-            // A transaction larger than a segment leaves a file that is not worth its room.
-            let file = vfs.open(&path, OpenMode::ReadWrite).map_err(|e| Error::io("open", &path, e))?;
-            cut(&*file, &path, options.segment_limit())?;
+        if spare_count < options.spare_count && is_worth_its_room(vfs, &path, options)? {
             let spare = spare_path(directory, segment);
             vfs.rename(&path, &spare).map_err(|source| Error::io("rename", &path, source))?;
             spare_count += 1;
