@@ -21,8 +21,9 @@
 //! Damage does that only to an opening, and counts until the store has been opened. If it is healed before, because the
 //! store couldn't be opened, nothing may be missing at all, unless an attempt to open it came so far that it may have
 //! settled for less. If it ends later, of its own
-//! accord as a wrong read does or by healing, and nothing was asked to be committed meanwhile, what was missing may be
-//! back at an opening, as commits in doubt may: the store has never known of it, and had no reason to write over it.
+//! accord as a wrong read does or by healing, what was missing may be back at an opening, as commits in doubt may, in the
+//! place of all that was asked for since: the store has never known of it, and what it wrote over it may have been lost.
+//! Once something that was asked for since has survived, or has to, nothing comes back in its place.
 
 use std::collections::BTreeMap;
 
@@ -311,7 +312,31 @@ mod tests {
         refuse(&[&taken, "healed\n", CRASH, &opened(2), CRASH, &opened(1)], "lost-recovered-commit");
         let next = "begin t9 c0 write\nput t9 \"k9\" #9*8\nsubmit t9 sync\n";
         refuse(&[&taken, next, "committed t9 id=2\n", "healed\n", CRASH, &opened(2)], "resurrected-value");
-        refuse(&[&taken, next, "healed\n", CRASH, &opened(2)], "resurrected-value");
+        // What has come in its place is durable, or has survived.
+        let both =
+            [&opened(1), " \"k9\"=#9*8\n"].concat().replace("\n ", " ").replace("latest=1", "latest=2");
+        refuse(&[&taken, next, CRASH, &both, "healed\n", CRASH, &opened(2)], "resurrected-value");
+        let [acknowledged, rot] = [[next, "committed t9 id=2\n"].concat(), ROT.to_owned()];
+        accept(&[&taken, &acknowledged, &rot, CRASH, &opened(1), "healed\n", CRASH, &both]);
+        refuse(&[&taken, &acknowledged, "closed\n", &opened(2)], "resurrected-value");
+    }
+
+    #[test]
+    fn what_damage_took_may_be_back_if_what_was_written_over_it_was_lost() {
+        let taken = [&commits(1..=2), ROT, CRASH, &opened(1)].concat();
+        let next = "begin t9 c0 write\nput t9 \"k9\" #9*8\nsubmit t9 sync\n";
+        accept(&[&taken, next, "healed\n", CRASH, &opened(2), CRASH, &opened(2)]);
+        refuse(&[&taken, next, "healed\n", CRASH, &opened(2), CRASH, &opened(1)], "lost-recovered-commit");
+        // It is still missing, and back only then.
+        let buffered = next.replace("sync", "buffered") + "committed t9 id=2\n";
+        for lost in [next, &buffered] {
+            accept(&[&taken, lost, CRASH, &opened(1), "healed\n", CRASH, &opened(2)]);
+        }
+        // Nothing of it was lost without a crash.
+        refuse(&[&taken, &buffered, "healed\nclosed\n", &opened(2)], "resurrected-value");
+        // It comes in the place of what was written over it, and not beside it.
+        let beside = "opened latest=3 -> \"k1\"=#1*8 \"k2\"=#2*8 \"k9\"=#9*8\n";
+        refuse(&[&taken, next, "healed\n", CRASH, beside], "resurrected-value");
     }
 
     #[test]

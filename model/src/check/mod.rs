@@ -111,7 +111,16 @@ fn check_against_model(timeline: &Timeline<'_>) -> Result<(), Violation> {
         }
         if let Some(next) = timeline.incarnations.get(index + 1) {
             let bounds = durable::bounds(&replay, incarnation);
-            let (survived, retained) = crash_prefix::check(&replay, incarnation, bounds, next.first)?;
+            let judge =
+                |replay: &Replay<'_, '_>| crash_prefix::check(replay, incarnation, bounds, next.first);
+            let (survived, retained) = match (judge(&replay), replay.taken_back(bounds)) {
+                (Err(violation), Some(other)) => {
+                    let found = judge(&other).map_err(|_| violation)?;
+                    replay = other;
+                    found
+                }
+                (verdict, _) => verdict?,
+            };
             replay.leave(incarnation, bounds, survived, retained);
         }
     }

@@ -25,7 +25,7 @@ use crate::text::{BytesText, ValueText};
 use crate::{Event, MarkLabel, Mutation, Mvcc, TxnId};
 
 /// The model at one incarnation of the store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Replay<'t, 'h> {
     pub(super) timeline: &'t Timeline<'h>,
     pub(super) model: Mvcc,
@@ -43,7 +43,7 @@ pub(super) struct Replay<'t, 'h> {
     durable: TxnId,
     /// What has to survive all the same, if a lie was told about the rest.
     lie: Option<TxnId>,
-    /// What damage took at the last opening: it may be back, as long as nothing else is written.
+    /// What damage took at an opening: it may be back, as long as nothing that was asked for since has survived.
     taken: Vec<Placed>,
     /// What the store has said of its past.
     pub(super) retained: Retained,
@@ -190,8 +190,31 @@ impl<'t, 'h> Replay<'t, 'h> {
         for lost in &lost {
             self.ids[lost.transaction] = None;
         }
-        let may_be_back = bounds.is_damaged || incarnation.submitted.is_empty() && !self.taken.is_empty();
-        self.taken = if may_be_back { lost } else { Vec::new() };
+        let was_tried = incarnation.submitted.is_empty();
+        let has_survivors = self.order.len() > self.earlier;
+        if bounds.is_damaged && !lost.is_empty() || was_tried && !self.taken.is_empty() {
+            self.taken = lost;
+        } else if has_survivors {
+            self.taken.clear();
+        }
+    }
+
+    /// The same with what damage took before this incarnation in the place of the commits that were asked for in it, if
+    /// there is such a thing, and if none of these has to have survived: what was written over it may be lost.
+    pub(super) fn taken_back(&self, bounds: Bounds) -> Option<Replay<'t, 'h>> {
+        if self.taken.is_empty() || self.own == self.earlier || bounds.must > self.start() {
+            return None;
+        }
+        let mut other = self.clone();
+        other.model.truncate(self.start());
+        for placed in other.order.split_off(self.earlier) {
+            other.ids[placed.transaction] = None;
+        }
+        other.own = other.earlier;
+        for placed in self.taken.clone() {
+            other.apply(placed);
+        }
+        Some(other)
     }
 
     /// The commits of this incarnation, in order.
