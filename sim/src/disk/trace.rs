@@ -462,6 +462,15 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "the trace of an image has no hash")]
+    fn a_silent_trace_and_its_forks_tell_no_hash() {
+        let mut trace = Trace::default();
+        trace.silence();
+        trace.call(&write(b"abc", 0), 1, IoOutcome::Done(3));
+        let _ = trace.fork().hash();
+    }
+
+    #[test]
     fn the_hash_tells_every_part_of_a_call_apart() {
         let hash = |request: Request<'_>, outcome| {
             let mut trace = Trace::default();
