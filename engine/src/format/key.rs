@@ -77,8 +77,11 @@ impl<'a> From<&'a [u8]> for Key<'a> {
 
 impl Ord for Key<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The part that starts earlier is compared with both parts of the other key.
         let (a, b) = (self, other);
+        if a.rest.is_empty() && b.rest.is_empty() {
+            return a.start.cmp(b.start);
+        }
+        // The part that starts earlier is compared with both parts of the other key.
         let split = a.start.len().min(b.start.len());
         let (a_start, a_more) = a.start.split_at(split);
         let (b_start, b_more) = b.start.split_at(split);

@@ -43,17 +43,19 @@ pub(crate) fn list_segments(vfs: &dyn Vfs, directory: &Path) -> Result<Vec<Segme
 /// The segments and the spares in the directory, each in order.
 pub(super) fn list(vfs: &dyn Vfs, directory: &Path) -> Result<(Vec<SegmentId>, Vec<SegmentId>)> {
     let names = vfs.list(directory).map_err(|source| Error::io("list", directory, source))?;
-    let named = |prefix: &str, path: fn(&Path, SegmentId) -> PathBuf| {
+    let named = |prefix: &str| {
         let parse = |name: &Path| {
             let digits = name.to_str()?.strip_prefix(prefix)?;
-            let id = SegmentId(u64::from_str_radix(digits, 16).ok()?);
-            (path(Path::new(""), id) == name).then_some(id)
+            // Nothing but what the paths above have: a name in any other form is not one of the log's.
+            let is_lower_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+            let is_ours = digits.len() == 16 && digits.bytes().all(is_lower_hex);
+            is_ours.then(|| u64::from_str_radix(digits, 16).ok().map(SegmentId)).flatten()
         };
         let mut ids: Vec<SegmentId> = names.iter().filter_map(|name| parse(name)).collect();
         ids.sort_unstable();
         ids
     };
-    Ok((named("log-", segment_path), named("spare-", spare_path)))
+    Ok((named("log-"), named("spare-")))
 }
 
 /// Begins a segment, in a spare if there is one: when this returns, its header and its name are durable.
