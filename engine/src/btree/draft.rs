@@ -40,6 +40,18 @@ impl Entry<'_> {
             Entry::New(cell) => cell.version,
         }
     }
+
+    /// Whether its version comes before that of the other. The entries of one page are known to be in order.
+    pub(crate) fn comes_before(&self, other: &Entry<'_>) -> bool {
+        match (self, other) {
+            (Entry::Kept { page, index }, Entry::Kept { page: other, index: other_index })
+                if Arc::ptr_eq(page, other) =>
+            {
+                index < other_index
+            }
+            _ => self.version() < other.version(),
+        }
+    }
 }
 
 /// A child that has its page, with the lower bound of its subtree.

@@ -76,6 +76,9 @@ pub(super) fn shared<'a>(first: Key<'_>, last: Key<'a>) -> Vec<u8> {
 /// Cuts items into as few groups as hold them.
 pub(super) fn pack<T: Item>(page_size: usize, items: Vec<T>) -> Vec<Vec<T>> {
     let ends = ends(capacity(page_size), &items);
+    if let [_] = ends[..] {
+        return vec![items];
+    }
     let mut groups = Vec::with_capacity(ends.len());
     let mut start = 0;
     let mut items = items.into_iter();
@@ -89,6 +92,9 @@ pub(super) fn pack<T: Item>(page_size: usize, items: Vec<T>) -> Vec<Vec<T>> {
 /// Where the groups end.
 fn ends<T: Item>(capacity: usize, items: &[T]) -> Vec<usize> {
     let sizes = Sizes::new(items);
+    if !items.is_empty() && sizes.of(0..items.len()) <= capacity {
+        return vec![items.len()];
+    }
     let mut ends = Vec::new();
     let mut start = 0;
     for end in 1..=items.len() {
