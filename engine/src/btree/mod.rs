@@ -39,7 +39,7 @@ pub(crate) use changes::{StoredValue, StoredVersion, changed_since};
 pub(crate) use cursor::Cursor;
 pub(crate) use merge::{Change, Target, merge};
 pub(crate) use scan::{BaseEntry, BaseScan, Values};
-pub(crate) use verify::{TreeReport, verify};
+pub(crate) use verify::{TreeReport, verify, verify_earlier};
 
 /// The most bytes of a page that slots and cells can take.
 fn capacity(page_size: usize) -> usize {
