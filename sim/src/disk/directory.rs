@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
-use std::path::{Component, Path};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::choice::Survival;
 use super::crash::CrashReport;
@@ -174,10 +175,11 @@ impl Tree {
 
 /// The names along a path. A leading `/` makes no difference: every path starts in the root.
 fn names(path: &Path) -> impl Iterator<Item = io::Result<&OsStr>> {
-    path.components().filter_map(|component| match component {
-        Component::RootDir | Component::CurDir => None,
-        Component::Normal(name) => Some(Ok(name)),
-        Component::ParentDir | Component::Prefix(_) => Some(fail(EINVAL)),
+    let names = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
+    names.filter_map(|name| match name {
+        b"" | b"." => None,
+        b".." => Some(fail(EINVAL)),
+        name => Some(Ok(OsStr::from_bytes(name))),
     })
 }
 
