@@ -138,11 +138,11 @@ pub(crate) fn leaf_page<'a>(
     pager: &Pager,
     id: PageId,
     generation: Generation,
-    cells: impl Iterator<Item = LeafCell<'a>> + Clone,
+    cells: impl DoubleEndedIterator<Item = LeafCell<'a>> + Clone,
 ) -> Page {
     let mut keys = cells.clone().map(|cell| cell.version.key);
     let first = keys.next().expect("a leaf is never empty");
-    let shared = shared(first, keys.last().unwrap_or(first));
+    let shared = shared(first, keys.next_back().unwrap_or(first));
     let mut writer = PageWriter::new(pager.page_size(), &shared);
     for cell in cells {
         writer.leaf_cell(&cell);

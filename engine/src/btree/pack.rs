@@ -19,6 +19,11 @@ pub(super) trait Item {
 
     /// The bytes it takes apart from its key.
     fn bytes_beside_key(&self) -> usize;
+
+    /// The bytes it takes with its whole key.
+    fn bytes(&self) -> usize {
+        self.bytes_beside_key() + self.key().len()
+    }
 }
 
 impl Item for Entry<'_> {
@@ -30,6 +35,11 @@ impl Item for Entry<'_> {
 
     fn bytes_beside_key(&self) -> usize {
         leaf_bytes_beside_key(&self.cell())
+    }
+
+    fn bytes(&self) -> usize {
+        let cell = self.cell();
+        leaf_bytes_beside_key(&cell) + cell.version.key.len()
     }
 }
 
@@ -126,7 +136,7 @@ impl<'a, T: Item> Sizes<'a, T> {
         let mut sums = Vec::with_capacity(items.len() + 1);
         sums.push(0);
         for item in items {
-            sums.push(sums[sums.len() - 1] + item.bytes_beside_key() + item.key().len());
+            sums.push(sums[sums.len() - 1] + item.bytes());
         }
         Sizes { items, sums }
     }
