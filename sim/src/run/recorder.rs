@@ -8,6 +8,9 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::determinism::Ladder;
 use crate::disk::SimDisk;
 
+/// So many events there are, about, after a power loss that is explored.
+const EVENTS_AFTER_CRASH: usize = 32;
+
 /// Everything that is known of a run.
 pub(super) struct Recorder {
     history: History,
@@ -53,7 +56,9 @@ impl Recorder {
 
     /// A recorder for what follows on an image of a disk, whose trace is silent: it does not hash.
     pub(super) fn silent() -> Recorder {
-        Recorder { hash: None, ..Recorder::new(false) }
+        let history = History { events: Vec::with_capacity(EVENTS_AFTER_CRASH) };
+        let (steps, calls) = (Vec::with_capacity(EVENTS_AFTER_CRASH), Vec::with_capacity(EVENTS_AFTER_CRASH));
+        Recorder { hash: None, history, steps, calls, ..Recorder::new(false) }
     }
 
     /// A recorder that also takes every event and every I/O call up a ladder.
