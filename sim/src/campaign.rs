@@ -66,11 +66,16 @@ pub struct Summary {
     pub trace_hash: u64,
 }
 
-/// Runs the plan of `seed`, and every eighth seed's comparisons as well.
+/// Whether comparisons belong to `seed`: to every eighth.
+pub fn is_compared(seed: u64) -> bool {
+    seed.is_multiple_of(COMPARISON_INTERVAL)
+}
+
+/// Runs the plan of `seed`, and the comparisons that belong to it.
 pub fn judge_seed(seed: u64, store: StoreKind, factory: &dyn StoreFactory) -> SeedReport {
     let run = run_plan(&workload::generate(seed, store), factory);
     let mut report = SeedReport { seed, verdict: run.verdict, stats: run.stats, trace_hash: run.trace_hash };
-    if seed.is_multiple_of(COMPARISON_INTERVAL) && report.verdict.is_ok() {
+    if is_compared(seed) && report.verdict.is_ok() {
         let comparison = compare_seed(seed, store, factory);
         report.verdict = comparison.verdict;
         report.stats += &comparison.stats;

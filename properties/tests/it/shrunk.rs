@@ -10,7 +10,7 @@ use proofmark_properties::corpus::workspace;
 use proofmark_properties::planted::{FAULTS, Fault};
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::run_plan;
-use proofmark_sim::shrink::{Attempt, Reason, Shrunk, Size, commented_plan, regression_test, shrink};
+use proofmark_sim::shrink::{Attempt, Executor, Shrunk, Size, commented_plan, regression_test, shrink};
 
 /// Within how many seeds a fault has to be found.
 const SEEDS_MAX: u64 = 200;
@@ -27,8 +27,8 @@ fn planted_violations_are_shrunk_to_a_few_lines() {
     let mut sizes = Vec::new();
     for fault in FAULTS {
         let Some((seed, plan)) = failing_plan(fault) else { continue };
-        let shrunk = shrink(&plan, &|plan| fault.run(plan), &mut bounded).unwrap();
-        let Shrunk { plan, violation, before, runs, is_complete } = &shrunk;
+        let shrunk = shrink(&plan, Executor::new(&|plan| fault.run(plan)), &mut bounded).unwrap();
+        let Shrunk { plan, violation, reason, before, runs, is_complete } = &shrunk;
         let after = Size::of(plan);
         assert!(after.operations <= before.operations && after.strikes <= before.strikes, "{}", fault.name);
         assert!(is_complete, "{} is not shrunk after {RUNS_MAX} runs", fault.name);
@@ -38,12 +38,7 @@ fn planted_violations_are_shrunk_to_a_few_lines() {
         writeln!(
             rows,
             "| {name} | {seed} | {} | {} | {} | {} | {} | {} | {runs} |",
-            Reason::of(violation),
-            before.operations,
-            after.operations,
-            before.strikes,
-            after.strikes,
-            after.faults,
+            reason, before.operations, after.operations, before.strikes, after.strikes, after.faults,
         )
         .unwrap();
         sizes.push((before.operations, after));
@@ -73,7 +68,8 @@ const WORK: &str = "proofmark plan 1\nseed 8571\npage-size 8192\nretention lates
 #[test]
 fn a_plan_with_a_planted_fault_becomes_a_test_that_compiles() {
     let plan: Plan = WORK.parse().unwrap();
-    let shrunk = shrink(&plan, &|plan| run_plan(plan, plan.store.factory()), &mut bounded).unwrap();
+    let shrunk =
+        shrink(&plan, Executor::new(&|plan| run_plan(plan, plan.store.factory())), &mut bounded).unwrap();
     compare(EXAMPLE, &regression_test(&shrunk, "a plan of this suite"));
 }
 
@@ -86,7 +82,7 @@ fn failing_plan(fault: &Fault) -> Option<(u64, Plan)> {
 }
 
 fn bounded(attempt: Attempt<'_>) -> ControlFlow<()> {
-    if attempt.runs < RUNS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    if attempt.best.runs < RUNS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 fn median(numbers: impl Iterator<Item = usize>) -> usize {

@@ -12,41 +12,46 @@ use proofmark_sim::plan::Plan;
 /// The most characters of a line that an error shows, on either side of the place.
 const SHOWN_MAX: usize = 60;
 
+/// The most bytes of a plan file: well beyond what the keys and values of a plan may come to.
+const PLAN_FILE_BYTES_MAX: u64 = 2 << 30;
+
 /// So many names are tried for a file beside another one.
 const ASIDE_COUNT_MAX: u32 = 1000;
 
 /// Reads a plan file.
 pub(super) fn read(path: &Path) -> anyhow::Result<Plan> {
-    let bytes = match fs::read(path) {
+    let bytes = match fs::metadata(path).map(|metadata| (metadata.is_file(), metadata.len())) {
+        Ok((false, _)) => bail!("{} is no regular file, so it is no plan", path.display()),
+        Ok((true, bytes)) if bytes > PLAN_FILE_BYTES_MAX => {
+            bail!("{} has {bytes} bytes; a plan has at most {PLAN_FILE_BYTES_MAX}", path.display())
+        }
+        Ok(_) => fs::read(path),
+        Err(error) => Err(error),
+    };
+    let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("there is no file {}", path.display()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let text = str::from_utf8(&bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        anyhow!("{}:{line}: this is no UTF-8 text, so it is no plan", path.display())
+        let valid = str::from_utf8(&bytes[..error.valid_up_to()]).expect("it is valid up to there");
+        let line = valid.matches('\n').count() + 1;
+        let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        anyhow!("{}:{line}:{column}: this is no UTF-8 text, so it is no plan", path.display())
     })?;
     text.parse().map_err(|error| anyhow!("{}", show(path, text, &error)))
 }
 
-/// Writes a plan to a file that does not exist yet.
+/// Writes a plan to a file that does not exist yet, as a whole or not at all: half a plan would be another plan.
 pub(super) fn write_new(path: &Path, plan: &Plan) -> anyhow::Result<()> {
-    let mut file = create_new(path)?;
-    file.write_all(plan.to_string().as_bytes()).or_else(|error| {
-        // Half a plan would be another plan.
-        let removed = fs::remove_file(path);
-        Err(error).with_context(|| match removed {
-            Ok(()) => format!("cannot write {}", path.display()),
-            Err(_) => format!("cannot write all of {}, nor remove it", path.display()),
-        })
-    })
+    replace(path, &plan.to_string(), false)
 }
 
-/// Writes a file as a whole or not at all: whoever looks finds what was there before, or all of `text`. What is there
-/// is replaced only if it `may_replace` it.
+/// Writes a file as a whole or not at all: whoever looks finds what was there before, or all of `text`, even after a power
+/// loss. What is there is replaced only if it `may_replace` it.
 pub(super) fn replace(path: &Path, text: &str, may_replace: bool) -> anyhow::Result<()> {
     let (aside, mut file) = create_aside(path).map_err(|error| refusal(path, error))?;
-    let written = file.write_all(text.as_bytes());
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     drop(file);
     let placed =
         written.and_then(|()| if may_replace { fs::rename(&aside, path) } else { link(&aside, path) });
@@ -54,7 +59,20 @@ pub(super) fn replace(path: &Path, text: &str, may_replace: bool) -> anyhow::Res
         // It was never asked for. If it cannot be removed, what was asked for is done, or not, all the same.
         let _ = fs::remove_file(&aside);
     }
-    placed.map_err(|error| refusal(path, error))
+    placed.map_err(|error| refusal(path, error))?;
+    sync_directory(path).with_context(|| format!("{} was written, but may not be durable", path.display()))
+}
+
+/// Makes the name of a file durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    match File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all()) {
+        // Not every file system has syncs of directories.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 /// A new file beside `path`, under a name that nobody has.
@@ -85,10 +103,6 @@ fn link(aside: &Path, path: &Path) -> io::Result<()> {
         }
         linked => linked,
     }
-}
-
-fn create_new(path: &Path) -> anyhow::Result<File> {
-    open_new(path).map_err(|error| refusal(path, error))
 }
 
 fn open_new(path: &Path) -> io::Result<File> {

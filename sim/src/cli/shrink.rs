@@ -1,8 +1,8 @@
 //! `proofmark shrink`: from a plan that fails to a small one that fails for the same reason.
 //!
-//! The best plan so far is in its file all the time: each better one is written aside and renamed over the last, so
-//! that whatever ends the command leaves a whole plan there. A file of somebody else's is never replaced, unless that
-//! was asked for.
+//! The best plan so far is in its file all the time, from the one that is to be shrunk on: each better one is written
+//! aside, made durable and renamed over the last, so that whatever ends the command leaves a whole plan there. A file of
+//! somebody else's is never replaced, unless that was asked for, and the plan that is shrunk not even then.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use proofmark_sim::campaign::judge_seed;
+use proofmark_sim::campaign::{is_compared, judge_seed};
 use proofmark_sim::metamorphic::compare_seed;
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::run_plan;
-use proofmark_sim::shrink::{Attempt, Reason, Shrunk, Size, commented_plan, regression_test, shrink};
+use proofmark_sim::shrink::{Attempt, Executor, Shrunk, Size, commented_plan, regression_test, shrink};
 use proofmark_sim::store::StoreFactory;
 
 use super::clock::Stopwatch;
@@ -47,10 +47,14 @@ pub(super) fn shrink_plan(arguments: &ShrinkArguments, out: &mut impl Write) -> 
         }
     }
     let place = resolve(&path)?;
-    if let Some(test) = &arguments.test
-        && resolve(test)? == place
-    {
+    let test_place = arguments.test.as_deref().map(resolve).transpose()?;
+    if test_place.as_ref() == Some(&place) {
         bail!("{} can't be both the plan and the test", path.display());
+    }
+    if let Origin::File(source) = &subject.origin
+        && [Some(place), test_place].contains(&Some(resolve(source)?))
+    {
+        bail!("{} is the plan that is to be shrunk, and is left as it is", source.display());
     }
     let interrupt = Interrupt::listen()?;
     let stopwatch = Stopwatch::start();
@@ -59,28 +63,37 @@ pub(super) fn shrink_plan(arguments: &ShrinkArguments, out: &mut impl Write) -> 
         subject.plan = plan;
     }
     let progress = Progress::start(&subject, arguments.time, stopwatch);
+    let origin = subject.to_string();
     let mut saved = Saved { path: &path, may_replace: arguments.force, outcome: Ok(()) };
     let mut watch = |attempt: Attempt<'_>| {
         progress.show(&attempt);
         if attempt.is_improvement {
-            saved.save(&attempt.best.to_string());
+            saved.save(&commented_plan(attempt.best, &origin));
         }
         let is_over =
             interrupt.is_requested() || stopwatch.elapsed() >= arguments.time || saved.outcome.is_err();
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let shrunk = shrink(&subject.plan, &|plan| run_plan(plan, factory), &mut watch);
+    let spared = subject.plan.spared(factory);
+    let executor = Executor {
+        run: &|plan| run_plan(plan, factory),
+        admits: &|plan| plan.spared(factory).is_subset(&spared),
+    };
+    let shrunk = shrink(&subject.plan, executor, &mut watch);
     progress.finish();
     let Ok(shrunk) = shrunk else { return Err(nothing_to_shrink(&subject)) };
-    // What could not be saved is printed at least.
-    saved.save(&commented_plan(&shrunk, &subject.to_string()));
+    saved.save(&commented_plan(&shrunk, &origin));
+    let test_saved = arguments
+        .test
+        .as_ref()
+        .map_or(Ok(()), |test| plan_file::replace(test, &regression_test(&shrunk, &origin), arguments.force));
+    // What could not be saved is printed at least; and what can't be printed is saved.
     report(&shrunk, &subject, stopwatch.elapsed(), out)?;
     saved.outcome?;
     writeln!(out, "saved as {}", path.display())?;
-    if let Some(path) = &arguments.test {
-        let test = regression_test(&shrunk, &subject.to_string());
-        plan_file::replace(path, &test, arguments.force)?;
-        writeln!(out, "saved as a test in {}", path.display())?;
+    test_saved?;
+    if let Some(test) = &arguments.test {
+        writeln!(out, "saved as a test in {}", test.display())?;
     }
     Ok(if interrupt.is_requested() && !shrunk.is_complete { Ending::Interrupted } else { Ending::Unsound })
 }
@@ -102,7 +115,7 @@ fn resolve(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
 /// If the plan of a seed keeps every promise: that of a run which breaks one, and which the seed is compared with.
 fn failing_comparison(subject: &Subject, factory: &dyn StoreFactory) -> Option<Plan> {
     let Origin::Seed(seed) = subject.origin else { return None };
-    if run_plan(&subject.plan, factory).verdict.is_err() {
+    if !is_compared(seed) || run_plan(&subject.plan, factory).verdict.is_err() {
         return None;
     }
     compare_seed(seed, subject.plan.store, factory).failing
@@ -123,8 +136,7 @@ fn nothing_to_shrink(subject: &Subject) -> anyhow::Error {
 
 fn report(shrunk: &Shrunk, subject: &Subject, elapsed: Duration, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", commented_plan(shrunk, &subject.to_string()))?;
-    let reason = Reason::of(&shrunk.violation);
-    writeln!(out, "{STYLE_BAD}violation:{STYLE_BAD:#} {reason}")?;
+    writeln!(out, "{STYLE_BAD}violation:{STYLE_BAD:#} {}", shrunk.reason)?;
     let (before, after) = (shrunk.before, Size::of(&shrunk.plan));
     let seconds = elapsed.as_secs_f64();
     writeln!(out, "from {before} to {after}, in {} runs and {seconds:.1} s", grouped(shrunk.runs))?;
@@ -191,7 +203,7 @@ impl Progress {
         let elapsed = self.stopwatch.elapsed();
         if !self.bar.is_hidden() {
             self.bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-            if attempt.is_improvement || attempt.runs.is_multiple_of(64) {
+            if attempt.is_improvement || attempt.best.runs.is_multiple_of(64) {
                 self.bar.set_message(self.line(attempt));
             }
             return;
@@ -203,7 +215,8 @@ impl Progress {
     }
 
     fn line(&self, attempt: &Attempt<'_>) -> String {
-        format!("{} runs, from {} to {}", grouped(attempt.runs), self.before, Size::of(attempt.best))
+        let best = attempt.best;
+        format!("{} runs, from {} to {}", grouped(best.runs), self.before, Size::of(&best.plan))
     }
 
     fn finish(&self) {

@@ -32,11 +32,13 @@ mod config;
 mod limits;
 mod text;
 
+use std::collections::BTreeSet;
+
 use proofmark_model::{ClientId, Durability, MarkLabel, Operation};
 
 pub use self::config::{Config, Retention};
-use crate::disk::{DiskOptions, Fault, Keep, Moment};
-use crate::store::StoreKind;
+use crate::disk::{DiskOptions, Fault, FaultKind, Keep, Moment};
+use crate::store::{StoreFactory, StoreKind};
 
 /// One run, written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,18 @@ pub struct Plan {
     pub sabotage: Vec<Fault>,
     /// What happens, in order.
     pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The kinds of its faults that campaigns [spare](StoreFactory::is_spared) a store that is opened like this.
+    pub fn spared(&self, store: &dyn StoreFactory) -> BTreeSet<FaultKind> {
+        let announced = self.steps.iter().filter_map(|step| match step {
+            Step::Fault(fault) => Some(fault),
+            _ => None,
+        });
+        let kinds = self.sabotage.iter().chain(announced).map(|fault| fault.kind);
+        kinds.filter(|kind| store.is_spared(*kind, &self.config)).collect()
+    }
 }
 
 /// One thing that happens.

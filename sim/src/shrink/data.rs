@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use proofmark_model::{Key, KeyRange, MIN_VALUE_LENGTH, Operation, SavepointLabel, recognize, unique_value};
+use proofmark_model::{
+    Key, KeyRange, MIN_VALUE_LENGTH, MarkLabel, Operation, SavepointLabel, recognize, unique_value,
+};
 
 use super::search::{Search, Stopped};
 use super::simplify::{halves, keys};
@@ -79,7 +81,7 @@ fn shorten_keys(search: &mut Search<'_>) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// Numbers values and savepoints from 1, and forgets the seed.
+/// Numbers values, savepoints and marks from 1, and forgets the seed.
 pub(super) fn rename(search: &mut Search<'_>) -> Result<(), Stopped> {
     search.attempt_with(|plan| {
         let mut next = 0;
@@ -89,6 +91,7 @@ pub(super) fn rename(search: &mut Search<'_>) -> Result<(), Stopped> {
         });
     })?;
     search.attempt_with(rename_savepoints)?;
+    search.attempt_with(rename_marks)?;
     search.attempt_with(|plan| plan.seed = None)?;
     Ok(())
 }
@@ -188,6 +191,18 @@ fn rename_savepoints(plan: &mut Plan) {
         {
             let next = SavepointLabel(names.len() as u32 + 1);
             *savepoint = *names.entry(*savepoint).or_insert(next);
+        }
+    }
+}
+
+fn rename_marks(plan: &mut Plan) {
+    let mut names: BTreeMap<MarkLabel, MarkLabel> = BTreeMap::new();
+    for step in &mut plan.steps {
+        if let Step::Client(_, Action::Mark { mark, .. } | Action::Restore(mark) | Action::Forget(mark)) =
+            step
+        {
+            let next = MarkLabel(names.len() as u32 + 1);
+            *mark = *names.entry(*mark).or_insert(next);
         }
     }
 }

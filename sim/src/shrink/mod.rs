@@ -3,8 +3,9 @@
 //! A plan that a seed stands for has hundreds of steps, and a person can't see in it what went wrong. Shrinking changes
 //! it piece by piece and runs each candidate: no candidate is ever believed, and what is kept has been seen to fail.
 //!
-//! **The same reason** is the same checker with the same kind. A candidate that fails in another way is another defect,
-//! and is passed over.
+//! **The same reason** is the same checker with the same kind, and before the store was ever opened or after: what goes
+//! wrong in a creation is seldom what went wrong later. A candidate that fails in another way is another defect, and is
+//! passed over, as is one that nobody would run ([`Executor::admits`]).
 //!
 //! **Lighter** is one total order over plans ([`Weight`]): fewer power losses, then fewer steps, then fewer
 //! faults, a disk that forgets less, fewer and plainer survivors, plainer operations, and so on down to names. A
@@ -36,7 +37,7 @@ mod weight;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use proofmark_model::{Checker, Violation};
+use proofmark_model::{Checker, Event, Violation};
 
 use self::search::{Search, Stopped};
 use crate::plan::{Plan, Step};
@@ -51,6 +52,18 @@ pub struct Reason {
     pub checker: Checker,
     /// What kind of violation it is.
     pub kind: &'static str,
+    /// Whether the store had not been opened once by then.
+    pub is_in_creation: bool,
+}
+
+/// Who runs candidates. Equal plans have to come to equal runs.
+#[derive(Clone, Copy)]
+pub struct Executor<'a> {
+    /// Runs a plan.
+    pub run: &'a dyn Fn(&Plan) -> Run,
+    /// Whether a plan may be run: what is known to fail, and is kept out of every campaign, must not be found again in the
+    /// place of what was to be shrunk.
+    pub admits: &'a dyn Fn(&Plan) -> bool,
 }
 
 /// How large a plan is, for people.
@@ -67,11 +80,9 @@ pub struct Size {
 /// One run of a candidate, and where shrinking stands after it.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
-    /// How many runs have been made.
-    pub runs: u64,
-    /// The lightest plan so far.
-    pub best: &'a Plan,
-    /// Whether it is this run's.
+    /// The lightest plan so far, and how many runs have been made.
+    pub best: &'a Shrunk,
+    /// Whether the plan is this run's.
     pub is_improvement: bool,
 }
 
@@ -82,6 +93,8 @@ pub struct Shrunk {
     pub plan: Plan,
     /// What is wrong in its run.
     pub violation: Violation,
+    /// Why it fails, and why the plan before did.
+    pub reason: Reason,
     /// How large the plan was before.
     pub before: Size,
     /// How many runs it took.
@@ -95,21 +108,18 @@ pub struct Shrunk {
 #[error("nothing to shrink: the plan does not fail")]
 pub struct NothingToShrink;
 
-/// Shrinks `plan`, which `run` is to run: the same plan has to come to the same verdict every time. `watch` is told of
-/// every run, and ends the search when it breaks.
+/// Shrinks `plan`. `watch` is told of every run, from that of the plan itself on, and ends the search when it breaks.
 ///
 /// # Errors
 /// If the plan does not fail.
 pub fn shrink(
     plan: &Plan,
-    run: &dyn Fn(&Plan) -> Run,
+    executor: Executor<'_>,
     watch: &mut dyn FnMut(Attempt<'_>) -> ControlFlow<()>,
 ) -> Result<Shrunk, NothingToShrink> {
-    let mut search = Search::new(plan, run, watch)?;
-    let is_complete = to_the_end(&mut search).is_ok();
-    let before = Size::of(plan);
-    let (plan, violation, runs) = search.finish();
-    Ok(Shrunk { plan, violation, before, runs, is_complete })
+    let mut search = Search::new(plan, executor, watch)?;
+    let is_complete = search.begin().and_then(|()| to_the_end(&mut search)).is_ok();
+    Ok(Shrunk { is_complete, ..search.finish() })
 }
 
 /// Goes through all passes for as long as any of them makes the plan lighter.
@@ -152,9 +162,25 @@ impl Size {
 }
 
 impl Reason {
-    /// Why `violation` is one.
-    pub fn of(violation: &Violation) -> Reason {
-        Reason { checker: violation.checker, kind: violation.kind }
+    /// Why `run` fails, if it does.
+    pub fn of(run: &Run) -> Option<Reason> {
+        let Violation { checker, kind, step, .. } = run.verdict.as_ref().err()?;
+        let was_opened =
+            run.history.events.iter().take(*step).any(|event| matches!(event, Event::Opened { .. }));
+        Some(Reason { checker: *checker, kind, is_in_creation: !was_opened })
+    }
+}
+
+impl<'a> Executor<'a> {
+    /// Runs every plan.
+    pub fn new(run: &'a dyn Fn(&Plan) -> Run) -> Executor<'a> {
+        Executor { run, admits: &|_| true }
+    }
+}
+
+impl fmt::Debug for Executor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").finish_non_exhaustive()
     }
 }
 

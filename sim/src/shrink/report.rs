@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use proofmark_model::Checker;
+use proofmark_model::{Checker, Violation};
 
-use super::{Reason, Shrunk, Size};
+use super::{Shrunk, Size};
 use crate::disk::Profile;
 use crate::plan::Plan;
 
@@ -28,13 +28,18 @@ pub fn commented_plan(shrunk: &Shrunk, origin: &str) -> String {
 /// A Rust file with one test that needs nothing but this package and the model: it runs the plan, and holds the store to
 /// its promises. Of a plan that plants faults in secret the test says that they are found, because no store is at fault.
 pub fn regression_test(shrunk: &Shrunk, origin: &str) -> String {
-    let Reason { checker, kind } = Reason::of(&shrunk.violation);
+    let Violation { checker, kind, .. } = shrunk.violation;
     let mut text = String::new();
     for paragraph in story(shrunk, origin) {
         if !text.is_empty() {
             text.push_str("//!\n");
         }
-        wrap(&mut text, "//! ", &paragraph);
+        // Some characters are refused in a comment, and a file may be called anything.
+        wrap(
+            &mut text,
+            "//! ",
+            &paragraph.replace(|character: char| !character.is_ascii_graphic() && character != ' ', "?"),
+        );
     }
     let plan = shrunk.plan.to_string();
     let fence = "#".repeat(1 + longest_fence(&plan));
@@ -63,7 +68,7 @@ pub fn regression_test(shrunk: &Shrunk, origin: &str) -> String {
 
 /// What there is to say of it, in paragraphs.
 fn story(shrunk: &Shrunk, origin: &str) -> [String; 3] {
-    let Shrunk { plan, violation, before, runs, is_complete } = shrunk;
+    let Shrunk { plan, violation, reason: _, before, runs, is_complete } = shrunk;
     let after = Size::of(plan);
     let end = if *is_complete { "" } else { " Shrinking was stopped before it came to an end." };
     [
@@ -132,9 +137,8 @@ fn variant(checker: Checker) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proofmark_model::Violation;
-
     use super::*;
+    use crate::shrink::Reason;
 
     fn shrunk(plan: &str) -> Shrunk {
         Shrunk {
@@ -144,6 +148,11 @@ mod tests {
                 kind: "lost-acknowledged-commit",
                 step: 6,
                 message: "t1 is gone ".repeat(20),
+            },
+            reason: Reason {
+                checker: Checker::CrashPrefix,
+                kind: "lost-acknowledged-commit",
+                is_in_creation: false,
             },
             before: Size { operations: 163, strikes: 1, faults: 2 },
             runs: 477,

@@ -7,7 +7,7 @@ use proofmark_model::Violation;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::weight::Weight;
-use super::{Attempt, NothingToShrink, Reason};
+use super::{Attempt, Executor, NothingToShrink, Reason, Shrunk, Size};
 use crate::disk::{IoCall, Occasion};
 use crate::plan::{Plan, Step, Strike};
 use crate::run::Run;
@@ -34,42 +34,44 @@ enum Outcome {
 
 /// One search for a lighter plan.
 pub(super) struct Search<'a> {
-    run: &'a dyn Fn(&Plan) -> Run,
+    executor: Executor<'a>,
     watch: &'a mut dyn FnMut(Attempt<'_>) -> ControlFlow<()>,
-    reason: Reason,
-    best: Plan,
+    best: Shrunk,
     weight: Weight,
     /// The run of the best plan.
     best_run: Run,
     /// Hashes of the plans that were run.
     seen: BTreeSet<u128>,
-    runs: u64,
 }
 
 impl<'a> Search<'a> {
     /// Runs `plan`, to know why it fails.
     pub(super) fn new(
         plan: &Plan,
-        run: &'a dyn Fn(&Plan) -> Run,
+        executor: Executor<'a>,
         watch: &'a mut dyn FnMut(Attempt<'_>) -> ControlFlow<()>,
     ) -> Result<Search<'a>, NothingToShrink> {
-        let best_run = run(plan);
-        let violation = best_run.verdict.as_ref().err().ok_or(NothingToShrink)?;
-        Ok(Search {
-            run,
-            watch,
-            reason: Reason::of(violation),
-            weight: Weight::of(plan),
-            best: plan.clone(),
-            best_run,
-            seen: BTreeSet::new(),
+        let best_run = (executor.run)(plan);
+        let reason = Reason::of(&best_run).ok_or(NothingToShrink)?;
+        let best = Shrunk {
+            plan: plan.clone(),
+            violation: violation_of(&best_run).clone(),
+            reason,
+            before: Size::of(plan),
             runs: 1,
-        })
+            is_complete: false,
+        };
+        Ok(Search { executor, watch, best, weight: Weight::of(plan), best_run, seen: BTreeSet::new() })
+    }
+
+    /// Tells whoever watches of the first run.
+    pub(super) fn begin(&mut self) -> Result<(), Stopped> {
+        self.tell(true)
     }
 
     /// The lightest plan so far.
     pub(super) fn best(&self) -> &Plan {
-        &self.best
+        &self.best.plan
     }
 
     /// Its run.
@@ -83,12 +85,11 @@ impl<'a> Search<'a> {
 
     /// What is wrong in the run of the lightest plan.
     pub(super) fn violation(&self) -> &Violation {
-        self.best_run.verdict.as_ref().expect_err("only plans that fail are taken")
+        violation_of(&self.best_run)
     }
 
-    pub(super) fn finish(self) -> (Plan, Violation, u64) {
-        let violation = self.violation().clone();
-        (self.best, violation, self.runs)
+    pub(super) fn finish(self) -> Shrunk {
+        self.best
     }
 
     /// Takes `candidate` if it is lighter than the best and fails for the same reason; whether it was taken.
@@ -98,7 +99,7 @@ impl<'a> Search<'a> {
 
     /// Takes the best plan as `change` leaves it, likewise.
     pub(super) fn attempt_with(&mut self, change: impl FnOnce(&mut Plan)) -> Result<bool, Stopped> {
-        let mut candidate = self.best.clone();
+        let mut candidate = self.best().clone();
         change(&mut candidate);
         self.attempt(candidate)
     }
@@ -150,39 +151,50 @@ impl<'a> Search<'a> {
 
     fn attempt_run(&mut self, candidate: Plan) -> Result<Outcome, Stopped> {
         let weight = Weight::of(&candidate);
-        if weight >= self.weight {
+        if weight >= self.weight || !(self.executor.admits)(&candidate) {
             return Ok(Outcome::NotRun);
         }
         let text = candidate.to_string();
         if !self.seen.insert(xxh3_128(text.as_bytes())) {
             return Ok(Outcome::NotRun);
         }
-        let run = (self.run)(&candidate);
-        self.runs += 1;
-        let fails_alike = run.verdict.as_ref().is_err_and(|violation| Reason::of(violation) == self.reason);
+        let run = (self.executor.run)(&candidate);
+        self.best.runs += 1;
+        let fails_alike = Reason::of(&run) == Some(self.best.reason);
         // What can't be read back can't be kept.
         let is_improvement = fails_alike && text.parse().as_ref() == Ok(&candidate);
         let outcome = if is_improvement {
-            (self.best, self.weight, self.best_run) = (candidate, weight, run);
+            self.best.violation = violation_of(&run).clone();
+            (self.best.plan, self.weight, self.best_run) = (candidate, weight, run);
             Outcome::Taken
         } else {
             Outcome::Refused(run)
         };
-        match (self.watch)(Attempt { runs: self.runs, best: &self.best, is_improvement }) {
+        self.tell(is_improvement)?;
+        Ok(outcome)
+    }
+
+    fn tell(&mut self, is_improvement: bool) -> Result<(), Stopped> {
+        match (self.watch)(Attempt { best: &self.best, is_improvement }) {
             ControlFlow::Break(()) => Err(Stopped),
-            ControlFlow::Continue(()) => Ok(outcome),
+            ControlFlow::Continue(()) => Ok(()),
         }
     }
 
     /// The first strike that falls on another kind of call in this run than in the best plan's.
     fn moved_strike(&self, candidate: &Plan, run: &Run) -> Option<usize> {
-        if strikes(candidate).count() != strikes(&self.best).count() {
+        if strikes(candidate).count() != strikes(self.best()).count() {
             return None;
         }
         let mut pairs = self.best_run.strikes.iter().zip(&run.strikes);
         let moved = pairs.position(|(before, now)| kind(before.site.as_ref()) != kind(now.site.as_ref()))?;
         self.best_run.strikes[moved].site.is_some().then_some(moved)
     }
+}
+
+/// What is wrong in a run that fails.
+fn violation_of(run: &Run) -> &Violation {
+    run.verdict.as_ref().expect_err("only plans that fail are taken")
 }
 
 /// What a call does to what kind of file: its path without the numbers that tell segments apart.

@@ -44,7 +44,7 @@ fn go_on(_: Attempt<'_>) -> ControlFlow<()> {
 #[track_caller]
 fn check(before: &str, after: &str, needs: impl Fn(&str) -> bool) {
     let run = |plan: &Plan| verdict(needs(&plan.to_string()).then_some(REASON));
-    let shrunk = shrink(&plan(before), &run, &mut go_on).unwrap();
+    let shrunk = shrink(&plan(before), Executor::new(&run), &mut go_on).unwrap();
     assert!(shrunk.is_complete);
     assert_eq!(shrunk.plan.to_string(), plan(after).to_string());
 }
@@ -59,7 +59,7 @@ const WORK: &str = "seed 3\npage-size 8192\nretention all\ngranule 8\nsabotage i
 
 #[test]
 fn what_keeps_its_promises_is_not_shrunk() {
-    assert_eq!(shrink(&plan(WORK), &|_| verdict(None), &mut go_on), Err(NothingToShrink));
+    assert_eq!(shrink(&plan(WORK), Executor::new(&|_| verdict(None)), &mut go_on), Err(NothingToShrink));
 }
 
 #[test]
@@ -112,10 +112,35 @@ fn another_violation_is_another_defect() {
         let kind = if text.contains("verify") { "made-up" } else { "another" };
         verdict(Some((Checker::CrashPrefix, kind)))
     };
-    let shrunk = shrink(&plan(WORK), &run, &mut go_on).unwrap();
+    let shrunk = shrink(&plan(WORK), Executor::new(&run), &mut go_on).unwrap();
     assert_eq!(shrunk.plan, plan(&format!("{MILDEST}verify")));
-    assert_eq!(Reason::of(&shrunk.violation).to_string(), "crash-prefix: made-up");
+    assert_eq!(shrunk.reason.to_string(), "crash-prefix: made-up");
     assert_eq!(shrunk.before, Size { operations: 14, strikes: 2, faults: 2 });
+}
+
+#[test]
+fn what_goes_wrong_in_the_creation_is_another_defect() {
+    let run = |plan: &Plan| {
+        let mut run = verdict(Some(REASON));
+        if plan.to_string().contains("verify") {
+            run.history = "opened latest=0 oldest=0 retention=all -> none".parse().unwrap();
+            run.verdict.as_mut().unwrap_err().step = 1;
+        }
+        run
+    };
+    let shrunk = shrink(&plan(WORK), Executor::new(&run), &mut go_on).unwrap();
+    assert_eq!(shrunk.plan, plan(&format!("{MILDEST}verify")));
+}
+
+#[test]
+fn what_may_not_be_run_is_not() {
+    let run = |plan: &Plan| {
+        assert!(plan.to_string().contains("checkpoint"), "{plan}");
+        verdict(Some(REASON))
+    };
+    let executor = Executor { run: &run, admits: &|plan| plan.to_string().contains("checkpoint") };
+    let shrunk = shrink(&plan(WORK), executor, &mut go_on).unwrap();
+    assert_eq!(shrunk.plan, plan(&format!("{MILDEST}checkpoint")));
 }
 
 #[test]
@@ -125,13 +150,13 @@ fn whoever_watches_sees_every_run_and_ends_the_search() {
         runs.set(runs.get() + 1);
         verdict(plan.to_string().contains("verify").then_some(REASON))
     };
-    let mut seen = 1;
+    let mut seen = 0;
     let mut watch = |attempt: Attempt<'_>| {
         seen += 1;
-        assert_eq!(attempt.runs, seen);
+        assert_eq!(attempt.best.runs, seen);
         if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let shrunk = shrink(&plan(WORK), &run, &mut watch).unwrap();
+    let shrunk = shrink(&plan(WORK), Executor::new(&run), &mut watch).unwrap();
     assert_eq!((shrunk.is_complete, shrunk.runs, runs.get()), (false, 3, 3));
     assert!(shrunk.plan.to_string().contains("verify"));
 }
@@ -145,7 +170,7 @@ fn no_candidate_is_run_twice_and_all_can_be_written_down() {
         tried.borrow_mut().push(plan.to_string());
         run(plan)
     };
-    shrink(&plan(WORK), &noting, &mut go_on).unwrap();
+    shrink(&plan(WORK), Executor::new(&noting), &mut go_on).unwrap();
     for text in tried.into_inner() {
         assert!(text.parse::<Plan>().is_ok(), "{text}");
         assert!(seen.insert(text));
@@ -175,7 +200,7 @@ fn run_with_calls(plan: &Plan) -> Run {
 fn a_strike_stays_on_its_kind_of_call_when_steps_before_it_go() {
     let puts: String = (1..=9).map(|id| format!("c0 put \"k{id}\" #{id}*8\n")).collect();
     let before = plan(&format!("verify\n{puts}crash call=10 before keep=none\n"));
-    let shrunk = shrink(&before, &run_with_calls, &mut go_on).unwrap();
+    let shrunk = shrink(&before, Executor::new(&run_with_calls), &mut go_on).unwrap();
     let after = format!("{MILDEST}c0 put \"a\" #1*8\nc0 put \"a\" #2*8\ncrash call=3 before keep=none");
     assert_eq!(shrunk.plan, plan(&after));
 }
@@ -197,7 +222,8 @@ fn survivors_are_named_and_then_fewer() {
         let report = StrikeReport { step: Some(0), calls: strike.call, site: None, report };
         Run { strikes: vec![report], ..verdict(fails.then_some(REASON)) }
     };
-    let shrunk = shrink(&plan("crash call=1 before keep=random:500:7"), &run, &mut go_on).unwrap();
+    let shrunk =
+        shrink(&plan("crash call=1 before keep=random:500:7"), Executor::new(&run), &mut go_on).unwrap();
     assert_eq!(shrunk.plan, plan(&format!("{MILDEST}crash call=1 before keep=chosen:2[4]")));
 }
 
@@ -207,8 +233,12 @@ fn a_lost_commit_is_shrunk_to_a_few_lines_that_lose_it_again() {
     let mut before = crate::workload::generate(0, StoreKind::Engine);
     before.sabotage.push("ignore-sync every=4".parse().unwrap());
     let run = |plan: &Plan| run_plan(plan, StoreKind::Engine.factory());
-    let shrunk = shrink(&before, &run, &mut go_on).unwrap();
-    assert_eq!(shrink(&before, &run, &mut go_on).as_ref(), Ok(&shrunk), "it is the same every time");
+    let shrunk = shrink(&before, Executor::new(&run), &mut go_on).unwrap();
+    assert_eq!(
+        shrink(&before, Executor::new(&run), &mut go_on).as_ref(),
+        Ok(&shrunk),
+        "it is the same every time"
+    );
     let after = Size::of(&shrunk.plan);
     assert!(
         shrunk.before.operations > 100 && after.operations <= 10 && after.strikes <= 1,
@@ -275,7 +305,7 @@ fn a_torn_write_is_shrunk_to_the_granules_that_tear_it() {
         plan(&format!("granule 8\n\n{before}{crash}{after}"))
     };
     let failing = (0..1000).map(torn).find(|plan| run(plan).verdict.is_err()).expect("some tear is found");
-    let shrunk = shrink(&failing, &run, &mut go_on).unwrap();
+    let shrunk = shrink(&failing, Executor::new(&run), &mut go_on).unwrap();
     let steps: Vec<String> = shrunk.plan.steps.iter().map(ToString::to_string).collect();
     let expected =
         ["c0 begin write", "c0 put \"a\" #1*8", "crash call=3 before keep=chosen:0+1[7]", "c0 commit sync"];

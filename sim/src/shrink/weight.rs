@@ -51,7 +51,7 @@ impl Weight {
             match step {
                 Step::Client(client, action) => {
                     clients.insert(*client);
-                    weight.names += u64::from(client.0);
+                    weight.names += u64::from(client.0) + label(action);
                     weight.action(action);
                 }
                 Step::Crash(spec) => {
@@ -148,6 +148,14 @@ fn complexity(operation: &Operation) -> u64 {
         }
         Operation::DeleteRange { range } => 1 + open(range),
         Operation::Savepoint { .. } | Operation::Rollback { .. } => 1,
+    }
+}
+
+/// The number of the mark that an action is about.
+fn label(action: &Action) -> u64 {
+    match action {
+        Action::Mark { mark, .. } | Action::Restore(mark) | Action::Forget(mark) => u64::from(mark.0),
+        _ => 0,
     }
 }
 

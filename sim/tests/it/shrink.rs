@@ -87,6 +87,19 @@ fn files_are_named_as_asked_and_replaced_only_if_asked() {
 }
 
 #[test]
+fn what_is_shrunk_is_never_replaced() {
+    let directory = with_lies();
+    let before = contents(directory.path());
+    for arguments in [["--out", "./lies.plan"], ["--test", "lies.plan"]] {
+        let [option, path] = arguments;
+        let refused = proofmark(directory.path(), ["shrink", "lies.plan", option, path, "--force"]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.err.contains("lies.plan is the plan that is to be shrunk"), "{refused:?}");
+    }
+    assert_eq!(contents(directory.path()), before);
+}
+
+#[test]
 fn there_is_nothing_to_shrink_where_nothing_fails() {
     let directory = with_lies();
     fs::write(directory.path().join("good.plan"), "proofmark plan 1\nverify\n").unwrap();
