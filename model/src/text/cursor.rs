@@ -7,6 +7,9 @@ use crate::text::ParseError;
 use crate::value::{MAX_VALUE_LENGTH, MIN_VALUE_LENGTH, unique_value};
 use crate::{ClientId, MarkLabel, SavepointLabel, TxnId, TxnLabel, Value};
 
+/// The most characters of the message of an error.
+const MESSAGE_LENGTH_MAX: usize = 300;
+
 /// One line of text and the place in it up to which it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor<'a> {
@@ -40,10 +43,10 @@ impl<'a> Cursor<'a> {
         &self.text[self.at..]
     }
 
-    /// An error at the token that was looked at last.
+    /// An error at the token that was looked at last. What it quotes of the text is made printable, and cut short.
     pub fn error(&self, message: impl Into<String>) -> ParseError {
         let column = self.text[..self.token].chars().count() + 1;
-        ParseError { line: self.line, column, message: message.into() }
+        ParseError { line: self.line, column, message: printable(&message.into()) }
     }
 
     /// Whether nothing but blanks is left.
@@ -262,6 +265,25 @@ fn is_blank(character: char) -> bool {
 
 fn is_word_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
+}
+
+/// The text on one line, without control characters, and no longer than a few lines of a terminal.
+fn printable(text: &str) -> String {
+    let is_odd =
+        |character: char| character.is_control() || !character.is_ascii() && !character.is_alphanumeric();
+    let mut printable = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index == MESSAGE_LENGTH_MAX {
+            printable.push_str("...");
+            break;
+        }
+        if is_odd(character) {
+            printable.extend(character.escape_unicode());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 #[cfg(test)]

@@ -11,8 +11,10 @@ use proofmark_model::{KeyRange, Operation};
 const PAGE_SIZE_MIN: u32 = 4096;
 /// Pages are no larger than this.
 const PAGE_SIZE_MAX: u32 = 65536;
-/// The smallest segment of the log.
-const SEGMENT_BYTES_MIN: u64 = 4096;
+/// The sizes of a segment of the log.
+const SEGMENT_BYTES: RangeInclusive<u64> = 4096..=1 << 40;
+/// The largest cache.
+const CACHE_BYTES_MAX: u64 = 256 << 30;
 /// The sizes of a chunk of the log.
 const LOG_CHUNK_BYTES: RangeInclusive<u64> = 64..=1 << 30;
 /// The longest key, if a page is large enough for it.
@@ -23,18 +25,23 @@ const KEYS_PER_PAGE: usize = 4;
 const VALUE_BYTES_MAX: usize = 16 << 20;
 /// What all keys and values of a plan come to, at most: a run holds each of them several times.
 const PLAN_BYTES_MAX: usize = 256 << 20;
+/// What all reads of a plan may return, at most, if each found what is largest, or all there is: a run holds that, too.
+const READ_BYTES_MAX: usize = 4 << 30;
 
 /// Something that no plan may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Excess {
     PageSize,
     SegmentBytes,
+    CacheBytes,
     LogChunkBytes,
     /// The key of a put or a delete, with the most that it may have.
     Key(usize),
     Value,
     /// All keys and values together.
     Plan,
+    /// All that reads may return.
+    Reads,
 }
 
 impl fmt::Display for Excess {
@@ -43,7 +50,11 @@ impl fmt::Display for Excess {
             Excess::PageSize => {
                 write!(f, "a page size is a power of two from {PAGE_SIZE_MIN} to {PAGE_SIZE_MAX}")
             }
-            Excess::SegmentBytes => write!(f, "a segment has at least {SEGMENT_BYTES_MIN} bytes"),
+            Excess::SegmentBytes => {
+                let (min, max) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
+                write!(f, "a segment has {min} to {max} bytes")
+            }
+            Excess::CacheBytes => write!(f, "a cache has at most {CACHE_BYTES_MAX} bytes"),
             Excess::LogChunkBytes => {
                 let (min, max) = (LOG_CHUNK_BYTES.start(), LOG_CHUNK_BYTES.end());
                 write!(f, "a chunk of the log has {min} to {max} bytes")
@@ -52,6 +63,9 @@ impl fmt::Display for Excess {
             Excess::Value => write!(f, "a value has at most {VALUE_BYTES_MAX} bytes"),
             Excess::Plan => {
                 write!(f, "the keys and values of a plan come to at most {PLAN_BYTES_MAX} bytes")
+            }
+            Excess::Reads => {
+                write!(f, "so many reads of so large values may return more than {READ_BYTES_MAX} bytes")
             }
         }
     }
@@ -63,7 +77,11 @@ pub(super) fn check_page_size(bytes: u32) -> Result<(), Excess> {
 }
 
 pub(super) fn check_segment_bytes(bytes: u64) -> Result<(), Excess> {
-    if bytes >= SEGMENT_BYTES_MIN { Ok(()) } else { Err(Excess::SegmentBytes) }
+    if SEGMENT_BYTES.contains(&bytes) { Ok(()) } else { Err(Excess::SegmentBytes) }
+}
+
+pub(super) fn check_cache_bytes(bytes: usize) -> Result<(), Excess> {
+    if bytes as u64 <= CACHE_BYTES_MAX { Ok(()) } else { Err(Excess::CacheBytes) }
 }
 
 pub(super) fn check_log_chunk_bytes(bytes: u64) -> Result<(), Excess> {
@@ -82,16 +100,32 @@ pub(super) fn check_operation(operation: &Operation, page_size: u32) -> Result<(
     }
 }
 
-/// Counts the keys and values of one plan.
+/// Counts the keys and values of one plan, and what its reads may return of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Budget {
     bytes_used: usize,
+    bytes_written: usize,
+    largest_value: usize,
+    bytes_read: usize,
 }
 
 impl Budget {
     pub(super) fn take(&mut self, operation: &Operation) -> Result<(), Excess> {
-        self.bytes_used = self.bytes_used.saturating_add(bytes(operation));
-        if self.bytes_used <= PLAN_BYTES_MAX { Ok(()) } else { Err(Excess::Plan) }
+        let bytes = bytes(operation);
+        self.bytes_used = self.bytes_used.saturating_add(bytes);
+        match operation {
+            Operation::Put { value, .. } => {
+                self.bytes_written += bytes;
+                self.largest_value = self.largest_value.max(value.len());
+            }
+            Operation::Get { .. } => self.bytes_read = self.bytes_read.saturating_add(self.largest_value),
+            Operation::Scan { .. } => self.bytes_read = self.bytes_read.saturating_add(self.bytes_written),
+            _ => {}
+        }
+        if self.bytes_used > PLAN_BYTES_MAX {
+            return Err(Excess::Plan);
+        }
+        if self.bytes_read > READ_BYTES_MAX { Err(Excess::Reads) } else { Ok(()) }
     }
 }
 
@@ -142,7 +176,7 @@ mod tests {
     fn every_store_takes_what_the_limits_allow() {
         for store in StoreKind::ALL {
             for page_size in [4096, 65536] {
-                let config = Config { page_size, segment_bytes: SEGMENT_BYTES_MIN, ..Config::default() };
+                let config = Config { page_size, segment_bytes: *SEGMENT_BYTES.start(), ..Config::default() };
                 let key_bytes_max = if page_size == 4096 { 1024 } else { 4096 };
                 for operation in [put(key_bytes_max, 8), put(1, VALUE_BYTES_MAX)] {
                     assert_eq!(check_operation(&operation, page_size), Ok(()));
@@ -165,7 +199,10 @@ mod tests {
             assert_eq!(check_page_size(page_size), Err(Excess::PageSize));
             assert!(refuses(Config { page_size, ..Config::default() }, &put(1, 8)), "{page_size}");
         }
-        for segment_bytes in [0, 4095] {
+        for cache_bytes in [CACHE_BYTES_MAX as usize + 1, usize::MAX] {
+            assert_eq!(check_cache_bytes(cache_bytes), Err(Excess::CacheBytes));
+        }
+        for segment_bytes in [0, 4095, (1 << 40) + 1] {
             assert_eq!(check_segment_bytes(segment_bytes), Err(Excess::SegmentBytes));
             assert!(refuses(Config { segment_bytes, ..Config::default() }, &put(1, 8)), "{segment_bytes}");
         }
@@ -188,5 +225,20 @@ mod tests {
         assert_eq!(budget.take(&Operation::Get { key: key.clone() }), Ok(()));
         assert_eq!(budget.take(&Operation::Delete { key }), Ok(()));
         assert_eq!(budget.take(&put(1, 8)), Err(Excess::Plan));
+    }
+
+    #[test]
+    fn what_reads_may_return_is_bounded() {
+        let mut budget = Budget::default();
+        let get = Operation::Get { key: b"k".to_vec() };
+        let scan = Operation::Scan { range: KeyRange::all(), limit: 1, reverse: false };
+        budget.take(&put(1, VALUE_BYTES_MAX)).unwrap();
+        budget.take(&put(1, VALUE_BYTES_MAX)).unwrap();
+        let mut reads = 0;
+        while budget.take(&get).is_ok() && budget.take(&scan).is_ok() {
+            reads += 1;
+        }
+        assert_eq!(reads, READ_BYTES_MAX / (3 * VALUE_BYTES_MAX + 2));
+        assert_eq!(budget.take(&scan), Err(Excess::Reads));
     }
 }

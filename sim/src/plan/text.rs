@@ -14,7 +14,8 @@ use proofmark_model::{ClientId, Operation, ParseError};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::limits::{
-    Budget, Excess, check_log_chunk_bytes, check_operation, check_page_size, check_segment_bytes,
+    Budget, Excess, check_cache_bytes, check_log_chunk_bytes, check_operation, check_page_size,
+    check_segment_bytes,
 };
 use super::{Action, Begin, Config, CrashSpec, Cursor, Plan, Step, Strike};
 use crate::disk::{DiskOptions, Fault, Moment, Profile};
@@ -228,7 +229,10 @@ impl<'a> Parser<'a> {
                 config.page_size = line.number()?;
                 possible(check_page_size(config.page_size), line)?;
             }
-            "cache-bytes" => config.cache_bytes = line.number()?,
+            "cache-bytes" => {
+                config.cache_bytes = line.number()?;
+                possible(check_cache_bytes(config.cache_bytes), line)?;
+            }
             "segment-bytes" => {
                 config.segment_bytes = line.number()?;
                 possible(check_segment_bytes(config.segment_bytes), line)?;

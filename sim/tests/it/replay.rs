@@ -186,7 +186,7 @@ fn a_plan_that_does_not_parse_is_shown_with_the_place() {
     replay_bytes(format!("{header}page-size 5\n").as_bytes())
         .assert_refused(&["a power of two", "a.plan:2:11\n"]);
     replay_bytes(format!("{header}segment-bytes 0\n").as_bytes())
-        .assert_refused(&["at least", "a.plan:2:15\n"]);
+        .assert_refused(&["a segment has 4096 to ", "a.plan:2:15\n"]);
     impossible("c0 begin write\nc0 put \"k\"*1025 #1*8", "--> a.plan:3:8\n");
     impossible("c0 put \"k\" #1*16777217", "--> a.plan:2:15\n");
     let mut many = String::new();
@@ -194,7 +194,7 @@ fn a_plan_that_does_not_parse_is_shown_with_the_place() {
     impossible(&many, "--> a.plan:17:");
     replay_bytes(format!("\u{feff}{header}verify\n").as_bytes()).assert_sound();
     let not_text = [header.as_bytes(), b"c0 begin read\nc0 get \"\xff\"\n"].concat();
-    replay_bytes(&not_text).assert_refused(&["a.plan:3: this is no UTF-8 text"]);
+    replay_bytes(&not_text).assert_refused(&["a.plan:3:9: this is no UTF-8 text"]);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn what_is_neither_seed_nor_file_is_refused() {
     replay("absent.plan").assert_refused(&["there is no file absent.plan"]);
     replay("").assert_refused(&["there is no file "]);
     replay("0x10").assert_refused(&["there is no file 0x10"]);
-    replay("./7").assert_refused(&["cannot read ./7", "directory"]);
+    replay("./7").assert_refused(&["./7 is no regular file", "directory"]);
     replay("18446744073709551616").assert_refused(&["too large for a seed", "18446744073709551615"]);
     assert_eq!(contents(directory.path()), before);
 }

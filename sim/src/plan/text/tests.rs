@@ -137,11 +137,22 @@ fn errors_say_where() {
 }
 
 #[test]
+fn what_an_error_quotes_is_short_and_printable() {
+    let with_header = |text: &str| format!("proofmark plan 1\n{text}");
+    let error =
+        with_header(&format!("\u{1b}[31m\u{202e}{}", "x".repeat(10_000))).parse::<Plan>().unwrap_err();
+    assert!(error.message.contains("\\u{1b}[31m\\u{202e}xxx"), "{error}");
+    assert!(error.message.chars().count() < 400 && error.message.ends_with("..."), "{error}");
+}
+
+#[test]
 fn the_impossible_is_refused_where_it_stands() {
     let with_header = |text: &str| format!("proofmark plan 1\n{text}");
     assert_error(&with_header("page-size 5"), 2, 11, "power of two from 4096 to 65536");
     assert_error(&with_header("page-size 131072"), 2, 11, "65536");
-    assert_error(&with_header("segment-bytes 0"), 2, 15, "at least 4096");
+    assert_error(&with_header("segment-bytes 0"), 2, 15, "4096 to ");
+    assert_error(&with_header("segment-bytes 2199023255552"), 2, 15, " to 1099511627776 bytes");
+    assert_error(&with_header("cache-bytes 1099511627776"), 2, 13, "at most 274877906944 bytes");
     assert_error(&with_header("log-chunk-bytes 63"), 2, 17, "64 to 1073741824");
     assert_error(&with_header("c0 put \"k\"*1025 #1*8"), 2, 8, "at most 1024 bytes");
     assert_error(&with_header("page-size 65536\nc0 delete \"k\"*4097"), 3, 11, "at most 4096 bytes");
