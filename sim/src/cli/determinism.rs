@@ -22,7 +22,16 @@ impl Hashes {
     }
 }
 
-/// Runs the seeds of a campaign, which had these hashes, once more; whether each was the same.
+/// What came of a second round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Repeated {
+    /// Whether every seed that was run again was the same.
+    pub(super) is_same: bool,
+    /// Whether some were not run again, because it was told to stop.
+    pub(super) was_stopped: bool,
+}
+
+/// Runs the seeds of a campaign, which had these hashes, once more. `progress` is told how many are done.
 ///
 /// # Errors
 /// If no threads can be started, or nothing can be written.
@@ -30,8 +39,9 @@ pub(super) fn check(
     campaign: &Campaign<'_>,
     hashes: Hashes,
     should_stop: impl Fn() -> bool + Sync,
+    progress: impl Fn(u64) + Sync,
     out: &mut impl Write,
-) -> io::Result<bool> {
+) -> io::Result<Repeated> {
     let hashes = hashes.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     let agreeing = AtomicUsize::new(0);
     let has_parted = AtomicBool::new(false);
@@ -44,15 +54,18 @@ pub(super) fn check(
         } else {
             has_parted.store(true, Ordering::Relaxed);
         }
+        progress(summary.seeds);
     };
     again.run(|| should_stop() || has_parted.load(Ordering::Relaxed), compare)?;
     let agreeing = agreeing.into_inner() as u64;
-    if !has_parted.into_inner() {
-        writeln!(out, "{} run twice, and the same both times", counted(agreeing, "seed", "seeds"))?;
-        return Ok(true);
+    if has_parted.into_inner() {
+        tell(campaign, campaign.first_seed + agreeing, out)?;
+        return Ok(Repeated { is_same: false, was_stopped: false });
     }
-    tell(campaign, campaign.first_seed + agreeing, out)?;
-    Ok(false)
+    let was_stopped = agreeing < hashes.len() as u64;
+    let all = if was_stopped { format!(" of {}", hashes.len()) } else { String::new() };
+    writeln!(out, "{}{all} run twice, and the same both times", counted(agreeing, "seed", "seeds"))?;
+    Ok(Repeated { is_same: true, was_stopped })
 }
 
 /// Tells where two runs of a seed part.
@@ -107,13 +120,27 @@ mod tests {
     }
 
     fn checked(from: u64) -> (bool, String) {
+        let (repeated, out) = checked_until(from, || false);
+        assert!(!repeated.was_stopped);
+        (repeated.is_same, out)
+    }
+
+    fn checked_until(from: u64, should_stop: impl Fn() -> bool + Sync) -> (Repeated, String) {
         let store = Moody { openings: AtomicU64::new(0), from };
         let campaign = Campaign { factory: &store, ..Campaign::new(StoreKind::Engine, 3) };
         let hashes = Hashes::default();
         campaign.run(|| false, |summary| hashes.take(summary)).unwrap();
         let mut out = anstream::StripStream::new(Vec::new());
-        let is_same = check(&campaign, hashes, || false, &mut out).unwrap();
-        (is_same, String::from_utf8(out.into_inner()).unwrap())
+        let repeated = check(&campaign, hashes, should_stop, |_| {}, &mut out).unwrap();
+        (repeated, String::from_utf8(out.into_inner()).unwrap())
+    }
+
+    #[test]
+    fn whoever_stops_it_is_told_how_far_it_came() {
+        let asked = AtomicU64::new(0);
+        let (repeated, out) = checked_until(u64::MAX, || asked.fetch_add(1, Ordering::Relaxed) >= 2);
+        assert_eq!(repeated, Repeated { is_same: true, was_stopped: true });
+        assert_eq!(out, "2 seeds of 3 run twice, and the same both times\n");
     }
 
     #[test]

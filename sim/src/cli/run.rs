@@ -43,8 +43,9 @@ pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Res
         Goal { store: campaign.store, seeds: campaign.seed_count, time: arguments.time },
         stopwatch,
     );
-    let should_stop =
-        || interrupt.is_requested() || arguments.time.is_some_and(|time| stopwatch.elapsed() >= time);
+    // What is to be run twice gets half of the time for the first round.
+    let time = arguments.time.map(|time| if arguments.check_determinism { time / 2 } else { time });
+    let should_stop = || interrupt.is_requested() || time.is_some_and(|time| stopwatch.elapsed() >= time);
     let hashes = arguments.check_determinism.then(Hashes::default);
     let show = |summary: &Summary| {
         progress.show(summary.seeds, summary.violations.len());
@@ -59,11 +60,17 @@ pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Res
     report_violations(campaign.store, &summary, out)?;
     let figures = summary::figures(campaign.store, campaign.first_seed, &summary, elapsed);
     writeln!(out, "{}", figures.render())?;
-    let was_stopped = interrupt.is_requested() && campaign.seed_count != Some(summary.seeds);
-    let is_same = match hashes {
-        Some(hashes) => determinism::check(&campaign, hashes, || interrupt.is_requested(), out)?,
-        None => true,
-    };
+    let mut was_stopped = interrupt.is_requested() && campaign.seed_count != Some(summary.seeds);
+    let mut is_same = true;
+    if let Some(hashes) = hashes {
+        let goal = Goal { store: campaign.store, seeds: Some(summary.seeds), time: None };
+        let progress = Progress::start(goal, Stopwatch::start());
+        let show = |seeds| progress.show(seeds, 0);
+        let repeated = determinism::check(&campaign, hashes, || interrupt.is_requested(), show, out)?;
+        progress.finish();
+        was_stopped |= repeated.was_stopped;
+        is_same = repeated.is_same;
+    }
     let ending = conclude(&summary, was_stopped, out)?;
     Ok(if ending == Ending::Sound && !is_same { Ending::Unsound } else { ending })
 }
