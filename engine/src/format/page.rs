@@ -117,17 +117,13 @@ impl Page {
     /// The cell at `index` of a leaf.
     pub(crate) fn leaf(&self, index: usize) -> LeafCell<'_> {
         debug_assert_eq!(self.kind(), PageKind::Leaf);
-        let at = self.slot(index);
-        let value = self.value_at(at).expect("the page was checked when it was read");
-        LeafCell { version: self.version_at(at), value }
+        let value = self.value_at(self.slot(index)).expect("the page was checked when it was read");
+        LeafCell { version: self.version(index), value }
     }
 
     /// The version at `index` of a leaf.
     pub(crate) fn version(&self, index: usize) -> VersionKey<'_> {
-        self.version_at(self.slot(index))
-    }
-
-    fn version_at(&self, at: usize) -> VersionKey<'_> {
+        let at = self.slot(index);
         VersionKey { key: Key::new(self.shared(), self.rest(at, LEAF_CELL_HEADER)), txn: self.txn(at) }
     }
 
@@ -279,12 +275,11 @@ impl Page {
         self.check_bounds(header)?;
         let is_branch = header == BRANCH_CELL_HEADER;
         let mut total = 0;
-        let mut previous: Option<(u32, VersionKey<'_>)> = None;
+        let mut previous: Option<VersionKey<'_>> = None;
         for index in 0..self.count() {
             let at = self.slot(index);
             let version = VersionKey { key: self.rest(at, header).into(), txn: self.txn(at) };
-            let head = self.head(index);
-            if version.key.head() != head {
+            if version.key.head() != self.head(index) {
                 return Err(Damage("a slot doesn't match its cell"));
             }
             total += header + version.key.len();
@@ -293,21 +288,17 @@ impl Page {
             } else {
                 total += self.value_at(at)?.size();
             }
-            // Mostly the heads of two keys tell their order.
-            let is_in_order = |(previous_head, previous): (u32, VersionKey<'_>)| {
-                previous_head.cmp(&head).then_with(|| previous.cmp(&version)).is_lt()
-            };
-            if !previous.is_none_or(is_in_order) {
+            if previous.is_some_and(|previous| previous >= version) {
                 return Err(Damage("the page's cells are out of order"));
             }
-            previous = (!is_branch || index > 0).then_some((head, version));
+            previous = (!is_branch || index > 0).then_some(version);
         }
         if self.cells_start() + total != self.cells_end() {
             return Err(Damage("the page's cells overlap or leave gaps"));
         }
         let first = usize::from(is_branch);
         let shares_more = match previous {
-            Some((_, last)) => last.key.common(self.rest(self.slot(first), header).into()) > 0,
+            Some(last) => last.key.common(self.rest(self.slot(first), header).into()) > 0,
             None => !self.shared().is_empty(),
         };
         if shares_more { Err(Damage("the page's keys share another beginning")) } else { Ok(()) }

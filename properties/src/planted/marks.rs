@@ -1,11 +1,12 @@
 //! redb with one bug in its savepoints, seen from outside: our own engine has no marks that could be wrong.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proofmark_model::{Durability, Key, KeyRange, MarkLabel, TxnId, Value};
 use proofmark_sim::plan::Config;
-use proofmark_sim::store::{Mark, Promises, Redb, Store, StoreError, StoreFactory, Transaction};
+use proofmark_sim::store::{Compaction, Mark, Promises, Redb, Store, StoreError, StoreFactory, Transaction};
 use proofmark_vfs::Vfs;
 
 /// What is wrong.
@@ -65,7 +66,7 @@ impl Store for MarkedStore {
         Ok(Box::new(Writer { inner, bug: self.bug, restores: Arc::clone(&self.restores) }))
     }
 
-    fn compact(&mut self) -> Result<bool, StoreError> {
+    fn compact(&mut self) -> Result<Compaction, StoreError> {
         self.inner.compact()
     }
 
@@ -143,8 +144,8 @@ impl Transaction for Writer {
         self.inner.tend()
     }
 
-    fn panic(self: Box<Self>) {
-        self.inner.panic();
+    fn panic(self: Box<Self>) -> Result<Infallible, StoreError> {
+        self.inner.panic()
     }
 
     fn commit(self: Box<Self>, durability: Durability) -> Result<Option<TxnId>, StoreError> {

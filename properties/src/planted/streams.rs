@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use proofmark_model::{Commit, TxnId};
-use proofmark_sim::store::{Store, StoreError, Transaction};
+use proofmark_sim::store::{Compaction, Store, StoreError, Transaction};
 
 use super::wrap::Bug;
 
@@ -61,10 +61,10 @@ impl Bug for ForgetfulCompaction {
         Ok(())
     }
 
-    fn compact(&self, store: &mut dyn Store) -> Result<bool, StoreError> {
-        let is_durable = store.compact()?;
+    fn compact(&self, store: &mut dyn Store) -> Result<Compaction, StoreError> {
+        let compaction = store.compact()?;
         self.0.store(true, Ordering::Relaxed);
-        Ok(is_durable)
+        Ok(compaction)
     }
 
     fn oldest(&self, store: &dyn Store) -> Option<TxnId> {

@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use proofmark_model::{Commit, Durability, Key, KeyRange, Mode, Mutation, SavepointLabel, TxnId, Value};
 use proofmark_sim::plan::Config;
-use proofmark_sim::store::{Engine, Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
+use proofmark_sim::store::{
+    Compaction, Engine, Promises, Store, StoreError, StoreFactory, Ticket, Transaction,
+};
 use proofmark_vfs::Vfs;
 
 /// What differs from the engine. Every default is the engine's own behaviour.
@@ -94,7 +96,7 @@ pub(super) trait Bug: Debug + Send + Sync {
         store.changes(from, limit)
     }
 
-    fn compact(&self, store: &mut dyn Store) -> Result<bool, StoreError> {
+    fn compact(&self, store: &mut dyn Store) -> Result<Compaction, StoreError> {
         store.compact()
     }
 
@@ -286,7 +288,7 @@ impl Store for BuggyStore {
         with(&self.inner, |store| self.bug.changes(store, from, limit))
     }
 
-    fn compact(&mut self) -> Result<bool, StoreError> {
+    fn compact(&mut self) -> Result<Compaction, StoreError> {
         with(&self.inner, |store| self.bug.compact(store))
     }
 

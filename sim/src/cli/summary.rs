@@ -44,6 +44,7 @@ fn add_work(stats: &RunStats, elapsed: Duration, figures: &mut Figures) {
         .count("checkpoints", stats.checkpoints)
         .count("checkpoints declined", stats.checkpoints_declined)
         .count("compactions", stats.compactions)
+        .count("compactions declined", stats.compactions_declined)
         .count("backups", stats.backups)
         .count("readings of the commit stream", stats.streams)
         .count("self-checks of the store", stats.verifications);

@@ -31,6 +31,8 @@ pub struct RunStats {
     pub checkpoints_declined: u64,
     /// Compactions that were carried out.
     pub compactions: u64,
+    /// Compactions that the store declined, because something was open.
+    pub compactions_declined: u64,
     /// Backups that were made and read.
     pub backups: u64,
     /// Readings of the commit stream, refused ones included.
@@ -181,6 +183,7 @@ add_fields!(RunStats {
     checkpoints,
     checkpoints_declined,
     compactions,
+    compactions_declined,
     backups,
     streams,
     faults_planted,

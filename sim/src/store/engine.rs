@@ -14,7 +14,7 @@ use proofmark_engine::{
 use proofmark_model::{Commit, Durability, Key, KeyRange, Mutation, SavepointLabel, TxnId, Value};
 use proofmark_vfs::Vfs;
 
-use super::{Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
+use super::{Compaction, Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
 use crate::plan::{Config, Retention};
 
 const DIRECTORY: &str = "/db";
@@ -127,9 +127,9 @@ impl Store for EngineStore {
         changes.take(limit).map(|change| Ok(commit(change?))).collect()
     }
 
-    fn compact(&mut self) -> Result<bool, StoreError> {
+    fn compact(&mut self) -> Result<Compaction, StoreError> {
         self.database.compact()?;
-        Ok(true)
+        Ok(Compaction::Done { is_durable: true })
     }
 
     fn backup(&mut self) -> Result<Box<dyn Store>, StoreError> {
@@ -323,12 +323,8 @@ fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
 }
 
 fn collect(scan: Scan<'_>, limit: usize) -> Result<Vec<(Key, Value)>, StoreError> {
-    let mut pairs = Vec::with_capacity(limit.min(64));
-    for pair in scan.take(limit) {
-        let (key, value) = pair?;
-        pairs.push((key.to_vec(), value.to_vec()));
-    }
-    Ok(pairs)
+    let owned = |pair: (Bytes, Bytes)| (pair.0.to_vec(), pair.1.to_vec());
+    scan.take(limit).map(|pair| Ok(owned(pair?))).collect()
 }
 
 #[cfg(test)]

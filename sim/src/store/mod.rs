@@ -20,6 +20,7 @@ mod batch;
 mod engine;
 mod redb;
 
+use std::convert::Infallible;
 use std::fmt::{self, Debug};
 use std::path::Path;
 use std::str::FromStr;
@@ -65,6 +66,21 @@ pub trait StoreFactory: Debug + Send + Sync {
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError>;
 }
 
+/// What came of the wish to compact a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compaction {
+    /// Something that is open stands in its way, and nothing was done.
+    Declined,
+    /// It was done.
+    Done {
+        /// Whether every commit so far is durable now.
+        is_durable: bool,
+    },
+}
+
+/// What a client's own panic says, by which it is told from a panic of the store.
+pub const CLIENT_PANIC: &str = "a client panicked";
+
 /// An open store.
 pub trait Store {
     /// Opens a transaction that reads the latest committed state, and keeps reading it whatever is committed later.
@@ -105,12 +121,12 @@ pub trait Store {
         Err(StoreError::unpromised("the commit stream"))
     }
 
-    /// Gives unused space back to the disk, if nothing that is open stands in its way, and says whether every commit so
-    /// far is durable now. Asked for under [`Promises::compaction`].
+    /// Gives unused space back to the disk, if nothing that is open stands in its way. Asked for under
+    /// [`Promises::compaction`].
     ///
     /// # Errors
     /// [`StoreError::OutOfSpace`] if there is no room for it, [`StoreError::Failed`] if the store cannot.
-    fn compact(&mut self) -> Result<bool, StoreError> {
+    fn compact(&mut self) -> Result<Compaction, StoreError> {
         Err(StoreError::unpromised("compaction"))
     }
 
@@ -269,11 +285,14 @@ pub trait Transaction {
 
     /// Panics, as a client's own code may while it holds the transaction, which is dropped on the way.
     ///
+    /// # Errors
+    /// If the store fails before that.
+    ///
     /// # Panics
-    /// Always.
-    fn panic(self: Box<Self>) {
+    /// With [`CLIENT_PANIC`].
+    fn panic(self: Box<Self>) -> Result<Infallible, StoreError> {
         let _held = self;
-        panic!("a client panicked");
+        panic!("{CLIENT_PANIC}");
     }
 
     /// Hands the commit in: it has its place then, is neither durable nor visible, and becomes both when its ticket was

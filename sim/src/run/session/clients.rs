@@ -8,7 +8,7 @@ use super::super::panics::catch;
 use super::super::stats::Activity;
 use super::{Caught, Interrupt, Open, OpenTicket, Session};
 use crate::plan::{Action, Begin};
-use crate::store::{Store, StoreError};
+use crate::store::{CLIENT_PANIC, Store, StoreError};
 
 /// Who reads what the runner itself wants to know.
 const AUDITOR: ClientId = ClientId(u32::MAX);
@@ -318,8 +318,13 @@ impl Session<'_> {
         if self.disk.has_crashed() {
             return Err(Interrupt::PowerLost(Activity::Other));
         }
-        if caught.is_ok() {
-            return Err(self.fail("panic", "a transaction outlived its client's panic".to_owned()));
+        match caught {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(error)) => {
+                self.attempt::<()>(Activity::Other, "panic", Ok(Err(error)))?;
+            }
+            Err(message) if message.contains(CLIENT_PANIC) => {}
+            Err(message) => return Err(self.fail("panic", message)),
         }
         self.record(Event::Aborted { txn: open.label });
         Ok(())

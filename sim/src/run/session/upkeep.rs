@@ -7,7 +7,7 @@ use super::super::stats::Activity;
 use super::clients::stepped_back;
 use super::{Interrupt, Session};
 use crate::plan::Cursor;
-use crate::store::StoreError;
+use crate::store::{Compaction, StoreError};
 
 impl Session<'_> {
     pub(in crate::run) fn checkpoint(&mut self) -> Result<(), Interrupt> {
@@ -30,10 +30,15 @@ impl Session<'_> {
         }
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.compact());
-        let Some(is_durable) = self.attempt(Activity::Checkpoint, "compact", outcome)? else { return Ok(()) };
-        self.stats.compactions += 1;
-        if is_durable {
-            self.record(Event::Durable);
+        match self.attempt(Activity::Checkpoint, "compact", outcome)? {
+            None => return Ok(()),
+            Some(Compaction::Declined) => self.stats.compactions_declined += 1,
+            Some(Compaction::Done { is_durable }) => {
+                self.stats.compactions += 1;
+                if is_durable {
+                    self.record(Event::Durable);
+                }
+            }
         }
         if !self.promises.time_travel {
             return self.read_all(Mode::Read);

@@ -28,13 +28,14 @@ mod transaction;
 
 use std::sync::Arc;
 
+use proofmark_model::{Key, KeyRange, Value};
 use proofmark_vfs::Vfs;
 use redb::{CompactionError, Database, DatabaseError, ReadableDatabase, WriteTransaction};
 
 use self::backend::{Backend, Tally};
 use self::errors::from_redb;
 use self::transaction::{Common, RedbRead, RedbWrite};
-use super::{Promises, Store, StoreError, StoreFactory, Transaction};
+use super::{Compaction, Promises, Store, StoreError, StoreFactory, Transaction};
 use crate::disk::FaultKind;
 use crate::plan::Config;
 
@@ -99,6 +100,12 @@ struct RedbStore {
     common: Common,
 }
 
+/// The pages that are allocated, and all pairs.
+struct Holdings {
+    pages: u64,
+    pairs: Vec<(Key, Value)>,
+}
+
 impl RedbStore {
     fn writer(&self) -> Result<WriteTransaction, StoreError> {
         let mut transaction = self.database.begin_write().map_err(from_redb)?;
@@ -114,6 +121,16 @@ impl RedbStore {
     /// Whether something is open that wants the database to stay as it is.
     fn is_in_use(&self) -> bool {
         !self.transactions.is_zero() || !self.common.savepoints.borrow().is_empty()
+    }
+
+    /// What the database holds, and in how many pages.
+    fn holdings(&self) -> Result<Holdings, StoreError> {
+        let transaction = self.writer()?;
+        let pages = transaction.stats().map_err(from_redb)?.allocated_pages();
+        transaction.abort().map_err(from_redb)?;
+        let transaction = self.database.begin_read().map_err(from_redb)?;
+        let mut reader = RedbRead::new(transaction, self.transactions.take());
+        Ok(Holdings { pages, pairs: reader.scan(&KeyRange::all(), usize::MAX, false)? })
     }
 
     fn has_persistent_savepoints(&self) -> Result<bool, StoreError> {
@@ -138,17 +155,17 @@ impl Store for RedbStore {
         Ok(Box::new(RedbWrite::new(self.writer()?, self.common.clone(), tickets)))
     }
 
-    fn compact(&mut self) -> Result<bool, StoreError> {
+    fn compact(&mut self) -> Result<Compaction, StoreError> {
         // Some releases wait forever for a writer of the same thread.
         if !self.writers.is_zero() {
-            return Ok(false);
+            return Ok(Compaction::Declined);
         }
         match (self.database.compact(), self.is_in_use()) {
-            (Ok(_), false) => Ok(false),
+            (Ok(_), false) => Ok(Compaction::Done { is_durable: false }),
             (Ok(_), true) => Err(StoreError::failed("compacted beside a transaction or a savepoint")),
             (Err(CompactionError::Storage(error)), _) => Err(from_redb(error)),
-            (Err(_), true) => Ok(false),
-            (Err(_), false) if self.has_persistent_savepoints()? => Ok(false),
+            (Err(_), true) => Ok(Compaction::Declined),
+            (Err(_), false) if self.has_persistent_savepoints()? => Ok(Compaction::Declined),
             (Err(error), false) => Err(from_redb(error)),
         }
     }
@@ -162,17 +179,27 @@ impl Store for RedbStore {
     }
 
     fn verify(&mut self) -> Result<bool, StoreError> {
-        match (self.database.check_integrity(), self.is_in_use()) {
-            (Err(DatabaseError::TransactionInProgress), true) => Ok(false),
-            (Ok(_), true) => Err(StoreError::failed("checked itself beside a transaction or a savepoint")),
-            (Ok(true), false) => {
-                self.common.has_leaked.set(false);
-                Ok(true)
-            }
-            (Ok(false), false) if self.common.has_leaked.take() => Ok(true),
-            (Ok(false), false) => Err(StoreError::failed("the integrity check found damage and repaired it")),
-            (Err(error), _) => Err(from_redb(error)),
+        if self.is_in_use() {
+            return match self.database.check_integrity() {
+                Err(DatabaseError::TransactionInProgress) => Ok(false),
+                Ok(_) => Err(StoreError::failed("checked itself beside a transaction or a savepoint")),
+                Err(error) => Err(from_redb(error)),
+            };
         }
+        let before = if self.common.has_leaked.take() { Some(self.holdings()?) } else { None };
+        if self.database.check_integrity().map_err(from_redb)? {
+            return Ok(true);
+        }
+        // What a panic leaves allocated is taken back, and that is all that may be found, and changed. Damage that redb mends
+        // in the same go without losing anything can't be told from it.
+        if let Some(before) = before {
+            let after = self.holdings()?;
+            let is_leak = after.pages < before.pages && after.pairs == before.pairs;
+            if is_leak && self.database.check_integrity().map_err(from_redb)? {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::failed("the integrity check found damage and repaired it"))
     }
 
     fn close(self: Box<Self>) -> Result<(), StoreError> {

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::rc::Rc;
 
 use proofmark_model::{Durability, Key, KeyRange, MarkLabel, TxnId, Value};
 use redb::{
     MultimapTable, ReadOnlyMultimapTable, ReadOnlyTable, ReadTransaction, ReadableTable,
-    ReadableTableMetadata, Savepoint, SavepointError, Table, WriteTransaction,
+    ReadableTableMetadata, Savepoint, SavepointError, SetDurabilityError, Table, WriteTransaction,
 };
 
 use super::backend::{Failures, Ticket};
@@ -15,7 +16,7 @@ use super::errors::{from_redb, of_commit};
 use super::tables::{
     COUNT, Layout, MULTIMAP, bounds, cut, get, get_pieces, multimap, name, plain, scan, scan_pieces, table_of,
 };
-use crate::store::{Mark, StoreError, Transaction};
+use crate::store::{CLIENT_PANIC, Mark, StoreError, Transaction};
 
 type Bytes = &'static [u8];
 
@@ -293,7 +294,7 @@ impl Transaction for RedbWrite {
 
     fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
         let table = table_of(key);
-        let name = self.name_to_write(table)?;
+        let Some(name) = self.name_of(table)? else { return Ok(()) };
         if table == MULTIMAP {
             self.multimap(&name)?.remove_all(key).map_err(from_redb)?;
         } else {
@@ -369,21 +370,24 @@ impl Transaction for RedbWrite {
         self.rename(table)
     }
 
-    fn panic(self: Box<Self>) {
+    fn panic(self: Box<Self>) -> Result<Infallible, StoreError> {
         let mut held = self;
-        held.common.has_leaked.set(true);
-        let name = held.name_to_write(0).unwrap_or_else(|error| panic!("{error}"));
-        let mut table = held.plain(&name).unwrap_or_else(|error| panic!("{error}"));
+        let name = held.name_to_write(0)?;
+        let mut table = held.plain(&name)?;
         // The panic comes where it hurts: between making room for a value and filling it.
-        let place = table.insert_reserve(b"panic".as_slice(), 100);
-        panic!("a client panicked with a value half written: {}", place.is_ok());
+        let _place = table.insert_reserve(b"panic".as_slice(), 100).map_err(from_redb)?;
+        held.common.has_leaked.set(true);
+        panic!("{CLIENT_PANIC} with a value half written");
     }
 
     fn commit(self: Box<Self>, durability: Durability) -> Result<Option<TxnId>, StoreError> {
         let mut transaction = self.transaction;
-        // redb refuses to commit a change of its persistent savepoints with less than full durability.
         if durability == Durability::Buffered {
-            let _refused = transaction.set_durability(redb::Durability::None);
+            match transaction.set_durability(redb::Durability::None) {
+                // A change of persistent savepoints is committed durably, or not at all.
+                Ok(()) | Err(SetDurabilityError::PersistentSavepointModified) => {}
+                Err(error) => return Err(StoreError::failed(error)),
+            }
         }
         let failures = self.common.failures.clone();
         let before = failures.count();
