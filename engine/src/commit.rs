@@ -32,12 +32,15 @@ pub(crate) struct CommitState {
     unsynced: VecDeque<TxnId>,
     /// Somebody is syncing the log, without the lock.
     is_syncing: bool,
+    /// So many wait for that to end.
+    waiting_count: usize,
     pub(crate) era: Arc<Era>,
 }
 
 impl CommitState {
     pub(crate) fn new(log: Option<Log>, latest: TxnId, era: Arc<Era>) -> CommitState {
-        CommitState { log, installed: latest, unsynced: VecDeque::new(), is_syncing: false, era }
+        let unsynced = VecDeque::new();
+        CommitState { log, installed: latest, unsynced, is_syncing: false, waiting_count: 0, era }
     }
 
     pub(crate) fn log_mut(&mut self) -> Result<&mut Log> {
@@ -104,7 +107,7 @@ impl Shared {
     pub(crate) fn lock_commits_unsynced(&self) -> Result<MutexGuard<'_, CommitState>> {
         let mut state = self.lock_commits()?;
         while state.is_syncing {
-            state = self.progressed.wait(state);
+            state = self.wait_for_sync(state);
             self.check_writable()?;
         }
         Ok(state)
@@ -206,7 +209,7 @@ impl Shared {
             }
             self.check_writable()?;
             if is_syncing {
-                state = self.progressed.wait(state);
+                state = self.wait_for_sync(state);
                 continue;
             }
             let Some(request) = log.begin_sync().inspect_err(|error| self.poison(error))? else {
@@ -219,11 +222,20 @@ impl Shared {
             let outcome = request.run().inspect_err(|error| self.poison(error));
             state = self.commits.lock();
             state.is_syncing = false;
-            self.progressed.notify_all();
+            if state.waiting_count > 0 {
+                self.progressed.notify_all();
+            }
             outcome?;
             state.log_mut()?.finish_sync(request.through);
             self.note_durable(&mut state);
         }
+    }
+
+    fn wait_for_sync<'a>(&self, mut state: MutexGuard<'a, CommitState>) -> MutexGuard<'a, CommitState> {
+        state.waiting_count += 1;
+        let mut state = self.progressed.wait(state);
+        state.waiting_count -= 1;
+        state
     }
 
     /// Makes the longest run of commits visible of which none is waiting to be durable.

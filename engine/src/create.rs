@@ -150,7 +150,7 @@ fn is_not_ours(kind: io::ErrorKind) -> bool {
 
 pub(crate) fn exists(vfs: &dyn Vfs, directory: &Path, name: &str) -> Result<bool> {
     match vfs.list(directory) {
-        Ok(names) => Ok(names.contains(&PathBuf::from(name))),
+        Ok(names) => Ok(names.iter().any(|found| found.as_os_str() == name)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(Error::io("list", directory, source)),
     }

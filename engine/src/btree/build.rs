@@ -219,7 +219,7 @@ impl PendingLeaf {
         self.room.with(first, cell.version.key, leaf_bytes_beside_key(cell))
     }
 
-    fn cells(&self) -> impl Iterator<Item = LeafCell<'_>> + Clone {
+    fn cells(&self) -> impl DoubleEndedIterator<Item = LeafCell<'_>> + Clone {
         self.cells.iter().map(|cell| self.cell(cell))
     }
 

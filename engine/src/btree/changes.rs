@@ -1,7 +1,7 @@
 //! All versions of the tree that are later than a transaction.
 
 use super::ascent::Ascent;
-use super::{key_at, load};
+use super::{load, read_key};
 use crate::bytes::Bytes;
 use crate::error::Result;
 use crate::format::{Extent, LeafValue, Page, Subtree};
@@ -93,5 +93,5 @@ fn stored_version(page: &Arc<Page>, index: usize) -> StoredVersion {
         LeafValue::Tombstone => StoredValue::Deletion,
         LeafValue::Extent(extent) => StoredValue::Extent(extent),
     };
-    StoredVersion { key: key_at(page, index), txn: cell.version.txn, value }
+    StoredVersion { key: read_key(page, index, cell.version.key), txn: cell.version.txn, value }
 }

@@ -40,6 +40,18 @@ impl Entry<'_> {
             Entry::New(cell) => cell.version,
         }
     }
+
+    /// Whether its version comes before that of the other. The entries of one page are known to be in order.
+    pub(crate) fn comes_before(&self, other: &Entry<'_>) -> bool {
+        match (self, other) {
+            (Entry::Kept { page, index }, Entry::Kept { page: other, index: other_index })
+                if Arc::ptr_eq(page, other) =>
+            {
+                index < other_index
+            }
+            _ => self.version() < other.version(),
+        }
+    }
 }
 
 /// A child that has its page, with the lower bound of its subtree.
@@ -126,11 +138,11 @@ pub(crate) fn leaf_page<'a>(
     pager: &Pager,
     id: PageId,
     generation: Generation,
-    cells: impl Iterator<Item = LeafCell<'a>> + Clone,
+    cells: impl DoubleEndedIterator<Item = LeafCell<'a>> + Clone,
 ) -> Page {
     let mut keys = cells.clone().map(|cell| cell.version.key);
     let first = keys.next().expect("a leaf is never empty");
-    let shared = shared(first, keys.last().unwrap_or(first));
+    let shared = shared(first, keys.next_back().unwrap_or(first));
     let mut writer = PageWriter::new(pager.page_size(), &shared);
     for cell in cells {
         writer.leaf_cell(&cell);

@@ -181,7 +181,10 @@ fn many_ways_to_one_page() {
     assert_eq!(walk.next(pager).expect("the walk is over"), None);
     assert!(matches!(for_each_page(pager, Some(root), &mut |_, _| Ok(())), Err(Error::Corruption { .. })));
     assert_corruption(for_each_version(pager, Some(root), |_, _| Ok(())), overlap);
-    assert!(matches!(verify(pager, Some(root), TxnId(1), Generation(1)), Err(Error::Corruption { .. })));
+    assert!(matches!(
+        verify(pager, Some(root), TxnId(1), Generation(1), None),
+        Err(Error::Corruption { .. })
+    ));
     let garbage = Subtree { oldest_garbage: TxnId(0), ..root };
     assert_eq!(forge.write(garbage, &[]).expect("no pointer below says so"), Some(garbage));
     assert!(matches!(forge.write(root, &many("m")), Err(Error::Corruption { .. })));
@@ -204,7 +207,7 @@ fn pages_of_the_future_and_branches_with_a_single_child_are_found() {
     let left = forge.branch(1, a, &[("m", m)]);
     let single = forge.branch(1, z, &[]);
     let root = forge.branch(2, left, &[("z", single)]);
-    let check = |root, generation| verify(&forge.pager, Some(root), TxnId(1), Generation(generation));
+    let check = |root, generation| verify(&forge.pager, Some(root), TxnId(1), Generation(generation), None);
     assert!(check(left, 1).is_ok());
     assert_corruption(check(left, 0), "a later checkpoint");
     assert_corruption(check(single, 1), "a single child");

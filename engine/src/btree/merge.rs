@@ -95,8 +95,8 @@ impl Target<'_> {
         upper: Option<&Separator>,
         changes: &[Change<'c>],
     ) -> Result<Vec<Draft<'c>>> {
-        let entries = merge_entries(old.map(|(_, page)| page), changes);
-        let (entries, dropped) = retain(entries, self.horizon, &lower);
+        let mut entries = merge_entries(old.map(|(_, page)| page), changes);
+        let dropped = drop_garbage(&mut entries, self.horizon, &lower);
         let is_new = |entry: &Entry<'_>| matches!(entry, Entry::New(_));
         if let Some((tree, page)) = old {
             if entries.len() == page.count() && !entries.iter().any(is_new) {
@@ -105,7 +105,7 @@ impl Target<'_> {
             self.release_page(page)?;
         }
         self.release_values(&dropped)?;
-        let entries = entries.into_iter().map(|entry| self.place_value(entry)).collect::<Result<Vec<_>>>()?;
+        entries.iter_mut().try_for_each(|entry| self.place_value(entry))?;
         self.pack_leaf(&lower, upper, entries)
     }
 
@@ -241,11 +241,10 @@ impl Target<'_> {
         upper: Option<&Separator>,
         entries: Vec<Entry<'c>>,
     ) -> Result<Vec<Draft<'c>>> {
-        let versions = entries.iter().map(Entry::version);
-        let (first, last) = (versions.clone().next(), versions.clone().next_back());
+        let [first, last] = [entries.first(), entries.last()].map(|entry| entry.map(Entry::version));
         let is_inside = first.is_none_or(|first| lower.as_key() <= first)
             && last.zip(upper).is_none_or(|(last, upper)| last < upper.as_key());
-        if !is_inside || !versions.is_sorted_by(|a, b| a < b) {
+        if !is_inside || !entries.is_sorted_by(Entry::comes_before) {
             let page = entries.iter().find_map(Entry::origin).expect("changes are in order, and inside");
             let damage = Damage("an entry lies outside the bounds of its leaf");
             return Err(self.pager.corruption(page.page, damage));
@@ -254,17 +253,15 @@ impl Target<'_> {
     }
 
     /// Writes a value that is too large for a leaf to pages of its own.
-    fn place_value<'c>(&mut self, entry: Entry<'c>) -> Result<Entry<'c>> {
-        let Entry::New(LeafCell { version, value: LeafValue::Inline(bytes) }) = entry else {
-            return Ok(entry);
-        };
+    fn place_value(&mut self, entry: &mut Entry<'_>) -> Result<()> {
+        let Entry::New(LeafCell { version, value }) = entry else { return Ok(()) };
+        let LeafValue::Inline(bytes) = *value else { return Ok(()) };
         let page_size = self.pager.page_size();
-        if is_inline(page_size, version.key.len(), bytes) {
-            return Ok(entry);
+        if !is_inline(page_size, version.key.len(), bytes) {
+            let start = self.allocator.allocate((bytes.len() as u64).div_ceil(page_size as u64));
+            *value = LeafValue::Extent(self.pager.write_extent(start, bytes)?);
         }
-        let start = self.allocator.allocate((bytes.len() as u64).div_ceil(page_size as u64));
-        let extent = self.pager.write_extent(start, bytes)?;
-        Ok(Entry::New(LeafCell { version, value: LeafValue::Extent(extent) }))
+        Ok(())
     }
 
     fn write_all(&mut self, drafts: &mut [Draft<'_>]) -> Result<()> {
@@ -355,15 +352,12 @@ fn merge_entries<'c>(page: Option<&Arc<Page>>, changes: &[Change<'c>]) -> Vec<En
     entries
 }
 
-/// Splits the entries of a leaf with this lower bound into those that a snapshot at `horizon` or later needs, and the rest.
-fn retain<'c>(
-    entries: Vec<Entry<'c>>,
-    horizon: TxnId,
-    lower: &Separator,
-) -> (Vec<Entry<'c>>, Vec<Entry<'c>>) {
+/// Takes out of the entries of a leaf with this lower bound those that no snapshot at `horizon` or later needs.
+fn drop_garbage<'c>(entries: &mut Vec<Entry<'c>>, horizon: TxnId, lower: &Separator) -> Vec<Entry<'c>> {
     let mut sieve = Sieve::new(horizon, lower);
-    entries.into_iter().partition(|entry| {
+    let is_garbage = |entry: &mut Entry<'c>| {
         let LeafCell { version, value } = entry.cell();
-        sieve.keeps(version, value == LeafValue::Tombstone)
-    })
+        !sieve.keeps(version, value == LeafValue::Tombstone)
+    };
+    entries.extract_if(.., is_garbage).collect()
 }

@@ -26,7 +26,7 @@ mod tests;
 use crate::bytes::Bytes;
 use crate::error::Result;
 use crate::format::{
-    Damage, EXTENT_BYTES, LEAF_CELL_HEADER, LeafValue, PAGE_HEADER, Page, PageKind, PageReference,
+    Damage, EXTENT_BYTES, Key, LEAF_CELL_HEADER, LeafValue, PAGE_HEADER, Page, PageKind, PageReference,
     SLOT_BYTES, Subtree, VersionKey,
 };
 use crate::ids::TxnId;
@@ -39,7 +39,7 @@ pub(crate) use changes::{StoredValue, StoredVersion, changed_since};
 pub(crate) use cursor::Cursor;
 pub(crate) use merge::{Change, Target, merge};
 pub(crate) use scan::{BaseEntry, BaseScan, Values};
-pub(crate) use verify::{TreeReport, verify};
+pub(crate) use verify::{TreeReport, verify, verify_earlier};
 
 /// The most bytes of a page that slots and cells can take.
 fn capacity(page_size: usize) -> usize {
@@ -94,7 +94,18 @@ fn leaf_for(pager: &Pager, root: Subtree, target: VersionKey<'_>) -> Result<Arc<
 
 /// The value of a leaf's cell; none if it is a deletion.
 fn value_at(pager: &Pager, page: &Arc<Page>, index: usize, values: Values) -> Result<Option<Bytes>> {
-    match page.leaf(index).value {
+    read_value(pager, page, index, page.leaf(index).value, values)
+}
+
+/// The same, of a cell that was looked at already.
+fn read_value(
+    pager: &Pager,
+    page: &Arc<Page>,
+    index: usize,
+    value: LeafValue<'_>,
+    values: Values,
+) -> Result<Option<Bytes>> {
+    match value {
         LeafValue::Inline(_) => Ok(Some(Bytes::in_page(Arc::clone(page), page.inline_range(index)))),
         LeafValue::Tombstone => Ok(None),
         LeafValue::Extent(_) if values == Values::LeaveLarge => Ok(Some(Bytes::shared(Arc::default()))),
@@ -102,12 +113,14 @@ fn value_at(pager: &Pager, page: &Arc<Page>, index: usize, values: Values) -> Re
     }
 }
 
-fn key_at(page: &Arc<Page>, index: usize) -> Bytes {
-    let key = page.version(index).key;
-    match (Bytes::short(key.parts()), page.key_range(index)) {
-        (Some(short), _) => short,
-        (None, Some(range)) => Bytes::in_page(Arc::clone(page), range),
-        (None, None) => Bytes::shared(key.to_vec().into()),
+/// The key of a leaf's cell at `index`.
+fn read_key(page: &Arc<Page>, index: usize, key: Key<'_>) -> Bytes {
+    if let Some(short) = Bytes::short(key.parts()) {
+        return short;
+    }
+    match page.key_range(index) {
+        Some(range) => Bytes::in_page(Arc::clone(page), range),
+        None => Bytes::shared(key.to_vec().into()),
     }
 }
 

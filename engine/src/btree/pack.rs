@@ -19,6 +19,11 @@ pub(super) trait Item {
 
     /// The bytes it takes apart from its key.
     fn bytes_beside_key(&self) -> usize;
+
+    /// The bytes it takes with its whole key.
+    fn bytes(&self) -> usize {
+        self.bytes_beside_key() + self.key().len()
+    }
 }
 
 impl Item for Entry<'_> {
@@ -30,6 +35,11 @@ impl Item for Entry<'_> {
 
     fn bytes_beside_key(&self) -> usize {
         leaf_bytes_beside_key(&self.cell())
+    }
+
+    fn bytes(&self) -> usize {
+        let cell = self.cell();
+        leaf_bytes_beside_key(&cell) + cell.version.key.len()
     }
 }
 
@@ -76,6 +86,9 @@ pub(super) fn shared<'a>(first: Key<'_>, last: Key<'a>) -> Vec<u8> {
 /// Cuts items into as few groups as hold them.
 pub(super) fn pack<T: Item>(page_size: usize, items: Vec<T>) -> Vec<Vec<T>> {
     let ends = ends(capacity(page_size), &items);
+    if let [_] = ends[..] {
+        return vec![items];
+    }
     let mut groups = Vec::with_capacity(ends.len());
     let mut start = 0;
     let mut items = items.into_iter();
@@ -89,6 +102,9 @@ pub(super) fn pack<T: Item>(page_size: usize, items: Vec<T>) -> Vec<Vec<T>> {
 /// Where the groups end.
 fn ends<T: Item>(capacity: usize, items: &[T]) -> Vec<usize> {
     let sizes = Sizes::new(items);
+    if !items.is_empty() && sizes.of(0..items.len()) <= capacity {
+        return vec![items.len()];
+    }
     let mut ends = Vec::new();
     let mut start = 0;
     for end in 1..=items.len() {
@@ -120,7 +136,7 @@ impl<'a, T: Item> Sizes<'a, T> {
         let mut sums = Vec::with_capacity(items.len() + 1);
         sums.push(0);
         for item in items {
-            sums.push(sums[sums.len() - 1] + item.bytes_beside_key() + item.key().len());
+            sums.push(sums[sums.len() - 1] + item.bytes());
         }
         Sizes { items, sums }
     }

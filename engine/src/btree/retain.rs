@@ -9,7 +9,7 @@
 //! Otherwise history would leak, or every checkpoint would rewrite the same leaves for ever. And since one merge goes
 //! through all leaves that name its horizon, a deletion never goes without the older versions that it hides.
 
-use crate::format::{LeafCell, LeafValue, NO_GARBAGE, PageReference, Separator, Subtree, VersionKey};
+use crate::format::{Key, LeafCell, LeafValue, NO_GARBAGE, PageReference, Separator, Subtree, VersionKey};
 use crate::ids::TxnId;
 
 /// Takes versions in the order of the tree, and tells which are needed.
@@ -58,22 +58,10 @@ impl Summary {
 
     /// The summary of a leaf with this lower bound. A version can be dropped once the one that supersedes it is as old as
     /// the horizon; a deletion once it is so old itself.
-    pub(super) fn of_cells<'a>(cells: impl Iterator<Item = LeafCell<'a>>, lower: &Separator) -> Summary {
-        let mut summary = Summary::NOTHING;
-        let mut key = lower.as_key().key;
-        let mut superseding = lower.superseding();
-        for LeafCell { version, value } in cells {
-            if version.key != key {
-                (key, superseding) = (version.key, None);
-            }
-            let deletion = (value == LeafValue::Tombstone).then_some(version.txn);
-            for horizon in [superseding, deletion].into_iter().flatten() {
-                summary.oldest_garbage = summary.oldest_garbage.min(horizon);
-            }
-            summary.newest = summary.newest.max(version.txn);
-            superseding = Some(version.txn);
-        }
-        summary
+    pub(super) fn of_cells<'a>(cells: impl Iterator<Item = LeafCell<'a>>, lower: &'a Separator) -> Summary {
+        let mut summing = Summing::new(lower);
+        cells.for_each(|cell| summing.take(cell));
+        summing.summary
     }
 
     /// The summary of a branch.
@@ -86,6 +74,37 @@ impl Summary {
 
     pub(super) fn at(self, page: PageReference) -> Subtree {
         Subtree { page, newest: self.newest, oldest_garbage: self.oldest_garbage }
+    }
+}
+
+/// The summary of the cells of a leaf so far.
+#[derive(Debug)]
+pub(super) struct Summing<'a> {
+    pub(super) summary: Summary,
+    /// Of the cell before.
+    key: Key<'a>,
+    /// The version that supersedes the next one, if that is of the same key.
+    superseding: Option<TxnId>,
+}
+
+impl<'a> Summing<'a> {
+    /// The summary of no cell of a leaf with this lower bound.
+    pub(super) fn new(lower: &'a Separator) -> Summing<'a> {
+        let summary = Summary::NOTHING;
+        Summing { summary, key: lower.as_key().key, superseding: lower.superseding() }
+    }
+
+    pub(super) fn take(&mut self, LeafCell { version, value }: LeafCell<'a>) {
+        if version.key != self.key {
+            (self.key, self.superseding) = (version.key, None);
+        }
+        let summary = &mut self.summary;
+        let deletion = (value == LeafValue::Tombstone).then_some(version.txn);
+        for horizon in [self.superseding, deletion].into_iter().flatten() {
+            summary.oldest_garbage = summary.oldest_garbage.min(horizon);
+        }
+        summary.newest = summary.newest.max(version.txn);
+        self.superseding = Some(version.txn);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::ops::Bound;
 
-use super::{Cursor, key_at, value_at};
+use super::{Cursor, read_key, read_value};
 use crate::bytes::Bytes;
 use crate::error::Result;
-use crate::format::{Page, Subtree, VersionKey};
+use crate::format::{LeafCell, Page, Subtree, VersionKey};
 use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
@@ -63,12 +63,13 @@ impl BaseScan {
     /// Upwards the first version that is old enough is the one.
     fn next_up(&mut self, pager: &Pager) -> Result<Option<BaseEntry>> {
         while let Some((page, index)) = self.cursor.ahead(pager)? {
-            if page.version(index).txn > self.snapshot {
+            let LeafCell { version, value } = page.leaf(index);
+            if version.txn > self.snapshot {
                 self.cursor.step();
                 continue;
             }
-            let key = key_at(page, index);
-            let value = value_at(pager, page, index, self.values)?;
+            let key = read_key(page, index, version.key);
+            let value = read_value(pager, page, index, value, self.values)?;
             self.cursor.step();
             while let Some((page, index)) = self.cursor.ahead(pager)?
                 && page.version(index).key == *key
@@ -96,6 +97,8 @@ impl BaseScan {
             }
         }
         let Some((page, index)) = found else { return Ok(None) };
-        Ok(Some((key_at(&page, index), value_at(pager, &page, index, self.values)?)))
+        let LeafCell { version, value } = page.leaf(index);
+        let key = read_key(&page, index, version.key);
+        Ok(Some((key, read_value(pager, &page, index, value, self.values)?)))
     }
 }

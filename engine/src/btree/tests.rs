@@ -9,7 +9,7 @@ use proofmark_vfs::{OpenMode, RealVfs, Vfs};
 
 use super::{
     BaseScan, Builder, Change, StoredValue, Target, TreeReport, Values, capacity, changed_since, child,
-    for_each_version, get, load, merge, verify,
+    for_each_version, get, load, merge, verify, verify_earlier,
 };
 use crate::format::{NO_GARBAGE, Subtree, VersionKey};
 use crate::ids::{DatabaseId, Generation, PageId, TxnId};
@@ -38,6 +38,8 @@ struct Tree {
     latest: u64,
     horizon: u64,
     model: Versions,
+    /// The tree before this one, which is whole still, with its last transaction and its generation.
+    earlier: (Option<Subtree>, TxnId, Generation),
 }
 
 fn pager(directory: &tempfile::TempDir, name: &str, page_size: usize) -> Pager {
@@ -61,6 +63,7 @@ impl Tree {
             latest: 0,
             horizon: 0,
             model: Versions::new(),
+            earlier: (None, TxnId(0), Generation(0)),
         }
     }
 
@@ -74,6 +77,7 @@ impl Tree {
 
     /// Merges the transactions after `after` into the tree, as a checkpoint does.
     fn merge_since(&mut self, after: u64, horizon: u64) {
+        self.earlier = (self.root, TxnId(after), self.generation);
         self.horizon = self.horizon.max(horizon);
         self.allocator.begin(self.generation, self.generation).expect("pages are freed once");
         self.generation = self.generation.next();
@@ -127,9 +131,17 @@ impl Tree {
     fn check(&self, numbers: &mut Numbers) -> TreeReport {
         let garbage = self.root.map_or(NO_GARBAGE, |root| root.oldest_garbage);
         assert!(garbage > TxnId(self.horizon), "no garbage is left");
-        let report =
-            verify(&self.pager, self.root, TxnId(self.latest), self.generation).expect("the tree is whole");
+        let (earlier, earlier_latest, generation) = self.earlier;
+        let report = verify(&self.pager, self.root, TxnId(self.latest), self.generation, Some(generation))
+            .expect("the tree is whole");
         self.account(&report);
+        let mut after_that = verify_earlier(&self.pager, earlier, earlier_latest, generation, &report)
+            .expect("the tree before it is whole");
+        let alone = verify(&self.pager, earlier, earlier_latest, generation, None);
+        let mut alone = alone.expect("the tree before it is whole").pages;
+        after_that.sort_unstable();
+        alone.sort_unstable();
+        assert_eq!(after_that, alone, "what is not walked again is known all the same");
         let stored = versions(&self.pager, self.root);
         assert!(stored == self.needed(), "what a snapshot needs is there, and nothing else");
         self.check_snapshot(self.horizon);
@@ -188,7 +200,7 @@ impl Tree {
         for_each_version(&self.pager, self.root, |version, value| builder.push(version, value))
             .expect("the disk is fine");
         let (root, page_count) = builder.finish().expect("the disk is fine");
-        let report = verify(&copy, root, TxnId(self.latest), Generation(9)).expect("the tree is whole");
+        let report = verify(&copy, root, TxnId(self.latest), Generation(9), None).expect("the tree is whole");
         assert_eq!(versions(&copy, root), self.needed());
         let mut runs = report.pages.clone();
         runs.sort_unstable();
@@ -404,4 +416,37 @@ fn underfull_pages_are_joined_at_every_level() {
     tree.commit(keys.iter().map(|key| (key.clone(), None)).collect::<Vec<_>>());
     tree.merge_since(tree.latest - 1, tree.latest);
     assert_eq!((tree.check(&mut Numbers(1)).height, tree.root), (0, None));
+}
+
+#[test]
+fn what_two_trees_share_is_walked_once() {
+    let mut tree = Tree::new(4096);
+    let key = |number: u64| format!("key{number:04}").into_bytes();
+    tree.commit((0..2000).map(|number| (key(number), Some(vec![1; 20]))));
+    tree.merge_since(0, 0);
+    tree.commit([(key(1000), Some(vec![2; 20]))]);
+    tree.merge_since(1, 0);
+    let (earlier, latest, generation) = tree.earlier;
+    let later = |shared| {
+        verify(&tree.pager, tree.root, TxnId(2), tree.generation, shared).expect("the tree is whole")
+    };
+    let sharing = later(Some(generation));
+    let walk_earlier = |latest, generation, later: &TreeReport| {
+        verify_earlier(&tree.pager, earlier, latest, generation, later).map(|pages| pages.len())
+    };
+    let count = walk_earlier(latest, generation, &sharing).expect("the tree is whole");
+    assert!(count > 10, "{count}");
+    assert!(walk_earlier(TxnId(0), generation, &sharing).is_err(), "what is shared may be too new");
+    let nothing = later(Some(Generation(0)));
+    assert!(walk_earlier(latest, Generation(0), &nothing).is_err(), "and of a later checkpoint");
+
+    // A page that both have is damaged between the two walks: only who walks it again can know.
+    let earlier_pages =
+        verify(&tree.pager, earlier, latest, generation, None).expect("the tree is whole").pages;
+    let (page, _) = *earlier_pages.iter().find(|run| sharing.pages.contains(run)).expect("they share pages");
+    let file = RealVfs.open(&tree.directory.path().join("data"), OpenMode::ReadWrite);
+    let damaged = file.and_then(|file| file.write_all_at(&[0xEE; 100], page.0 * 4096 + 1000));
+    damaged.expect("the file is written");
+    assert_eq!(walk_earlier(latest, generation, &sharing).expect("it is not read again"), count);
+    assert!(walk_earlier(latest, generation, &nothing).is_err());
 }

@@ -50,12 +50,13 @@ impl<'a> Key<'a> {
 
     /// The first four bytes as a number, as if zeros followed the key: where two keys differ in it they are in its order.
     pub(crate) fn head(self) -> u32 {
-        let mut head = [0; 4];
-        if let (Some(first), []) = (self.start.get(..4), self.rest) {
-            head.copy_from_slice(first);
-        } else {
-            head.iter_mut().zip(self.bytes()).for_each(|(to, from)| *to = from);
+        if let Some(first) = self.start.first_chunk() {
+            return u32::from_be_bytes(*first);
         }
+        let mut head = [0; 4];
+        let (start, rest) = head.split_at_mut(self.start.len());
+        start.iter_mut().zip(self.start).for_each(|(to, from)| *to = *from);
+        rest.iter_mut().zip(self.rest).for_each(|(to, from)| *to = *from);
         u32::from_be_bytes(head)
     }
 }
@@ -77,8 +78,11 @@ impl<'a> From<&'a [u8]> for Key<'a> {
 
 impl Ord for Key<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The part that starts earlier is compared with both parts of the other key.
         let (a, b) = (self, other);
+        if a.rest.is_empty() && b.rest.is_empty() {
+            return a.start.cmp(b.start);
+        }
+        // The part that starts earlier is compared with both parts of the other key.
         let split = a.start.len().min(b.start.len());
         let (a_start, a_more) = a.start.split_at(split);
         let (b_start, b_more) = b.start.split_at(split);

@@ -117,13 +117,17 @@ impl Page {
     /// The cell at `index` of a leaf.
     pub(crate) fn leaf(&self, index: usize) -> LeafCell<'_> {
         debug_assert_eq!(self.kind(), PageKind::Leaf);
-        let value = self.value_at(self.slot(index)).expect("the page was checked when it was read");
-        LeafCell { version: self.version(index), value }
+        let at = self.slot(index);
+        let value = self.value_at(at).expect("the page was checked when it was read");
+        LeafCell { version: self.version_at(at), value }
     }
 
     /// The version at `index` of a leaf.
     pub(crate) fn version(&self, index: usize) -> VersionKey<'_> {
-        let at = self.slot(index);
+        self.version_at(self.slot(index))
+    }
+
+    fn version_at(&self, at: usize) -> VersionKey<'_> {
         VersionKey { key: Key::new(self.shared(), self.rest(at, LEAF_CELL_HEADER)), txn: self.txn(at) }
     }
 
@@ -275,11 +279,12 @@ impl Page {
         self.check_bounds(header)?;
         let is_branch = header == BRANCH_CELL_HEADER;
         let mut total = 0;
-        let mut previous: Option<VersionKey<'_>> = None;
+        let mut previous: Option<(u32, VersionKey<'_>)> = None;
         for index in 0..self.count() {
             let at = self.slot(index);
             let version = VersionKey { key: self.rest(at, header).into(), txn: self.txn(at) };
-            if version.key.head() != self.head(index) {
+            let head = self.head(index);
+            if version.key.head() != head {
                 return Err(Damage("a slot doesn't match its cell"));
             }
             total += header + version.key.len();
@@ -288,17 +293,21 @@ impl Page {
             } else {
                 total += self.value_at(at)?.size();
             }
-            if previous.is_some_and(|previous| previous >= version) {
+            // Mostly the heads of two keys tell their order.
+            let is_in_order = |(previous_head, previous): (u32, VersionKey<'_>)| {
+                previous_head.cmp(&head).then_with(|| previous.cmp(&version)).is_lt()
+            };
+            if !previous.is_none_or(is_in_order) {
                 return Err(Damage("the page's cells are out of order"));
             }
-            previous = (!is_branch || index > 0).then_some(version);
+            previous = (!is_branch || index > 0).then_some((head, version));
         }
         if self.cells_start() + total != self.cells_end() {
             return Err(Damage("the page's cells overlap or leave gaps"));
         }
         let first = usize::from(is_branch);
         let shares_more = match previous {
-            Some(last) => last.key.common(self.rest(self.slot(first), header).into()) > 0,
+            Some((_, last)) => last.key.common(self.rest(self.slot(first), header).into()) > 0,
             None => !self.shared().is_empty(),
         };
         if shares_more { Err(Damage("the page's keys share another beginning")) } else { Ok(()) }

@@ -6,7 +6,7 @@ use crate::btree::{self, TreeReport};
 use crate::checkpoint::CheckpointState;
 use crate::db::{Database, Shared};
 use crate::error::{Error, Result};
-use crate::format::{Damage, FreeListPage, Meta};
+use crate::format::{Damage, Meta};
 use crate::ids::{PageId, TxnId};
 use crate::log::replay;
 use crate::pager::{Allocator, Pager};
@@ -56,7 +56,10 @@ impl Database {
                 .pager
                 .corruption(PageId(0), Damage("the meta page on disk is not the one that counts")));
         }
-        let tree = verify_tree(&state.pager, &state.meta)?;
+        check_garbage(&state.pager, &state.meta)?;
+        let Meta { root, checkpoint, generation, .. } = state.meta;
+        let earlier = on_disk.fallback.map(|fallback| fallback.generation);
+        let tree = btree::verify(&state.pager, root, checkpoint, generation, earlier)?;
         let mut report = VerifyReport {
             page_count: state.meta.page_count,
             leaf_count: tree.leaf_count,
@@ -66,10 +69,10 @@ impl Database {
             extent_count: tree.extent_count,
             ..VerifyReport::default()
         };
-        account(&state, &tree.pages, &mut report)?;
-        free_list_pages(&state.pager, &state.meta)?;
+        let free_list = load_free_list(&state.pager, &state.meta)?;
+        account(&state, &free_list, &tree.pages, &mut report)?;
         if let Some(fallback) = on_disk.fallback {
-            verify_fallback(&state, &fallback)?;
+            verify_fallback(&state, &free_list, &tree, &fallback)?;
         }
         let commits = shared.lock_log_file()?;
         if !shared.options.read_only {
@@ -80,20 +83,35 @@ impl Database {
     }
 }
 
-/// Checks the tree of one of the meta pages, and that it holds nothing that the checkpoint should have dropped.
-fn verify_tree(pager: &Pager, meta: &Meta) -> Result<TreeReport> {
+/// Checks that the tree of one of the meta pages holds nothing that the checkpoint should have dropped.
+fn check_garbage(pager: &Pager, meta: &Meta) -> Result<()> {
     if let Some(root) = meta.root
         && root.oldest_garbage <= meta.oldest
     {
         let damage = Damage("the tree holds what no snapshot that is retained needs");
         return Err(pager.corruption(root.page.page, damage));
     }
-    btree::verify(pager, meta.root, meta.checkpoint, meta.generation)
+    Ok(())
+}
+
+/// The free list of one of the meta pages, as it is on disk.
+fn load_free_list(pager: &Pager, meta: &Meta) -> Result<Allocator> {
+    Allocator::load_checking(pager, meta, |page| {
+        if page.generation() > meta.generation {
+            return Err(Damage("a page of the free list is of a later checkpoint than the list"));
+        }
+        Ok(())
+    })
 }
 
 /// Checks that tree, free pages and free list are all pages there are, by the account in memory and by the one on disk.
-fn account(state: &CheckpointState, tree: &[(PageId, u64)], report: &mut VerifyReport) -> Result<()> {
-    let on_disk = Allocator::load(&state.pager, &state.meta)?.census();
+fn account(
+    state: &CheckpointState,
+    free_list: &Allocator,
+    tree: &[(PageId, u64)],
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let on_disk = free_list.census();
     let in_memory = state.allocator.census();
     report.free_page_count = in_memory.free;
     report.waiting_page_count = in_memory.waiting;
@@ -120,8 +138,13 @@ fn account(state: &CheckpointState, tree: &[(PageId, u64)], report: &mut VerifyR
 }
 
 /// Checks that the state to which the database falls back, should its newest meta page be torn, is whole, and that no
-/// page of it may be used for anything else.
-fn verify_fallback(state: &CheckpointState, fallback: &Meta) -> Result<()> {
+/// page of it may be used for anything else. `free_list` and `tree` are those of the newest meta page.
+fn verify_fallback(
+    state: &CheckpointState,
+    free_list: &Allocator,
+    tree: &TreeReport,
+    fallback: &Meta,
+) -> Result<()> {
     let (pager, newest) = (&*state.pager, &state.meta);
     if fallback.database != newest.database {
         return Err(pager.corruption(PageId(0), Damage("the meta pages belong to two databases")));
@@ -129,32 +152,16 @@ fn verify_fallback(state: &CheckpointState, fallback: &Meta) -> Result<()> {
     if fallback.checkpoint > newest.checkpoint || fallback.oldest > newest.oldest {
         return Err(pager.corruption(PageId(0), Damage("the older meta page is ahead of the newer one")));
     }
-    let mut needed = verify_tree(pager, fallback)?.pages;
-    Allocator::load(pager, fallback)?;
-    needed.extend(free_list_pages(pager, fallback)?);
-    let on_disk = Allocator::load(pager, newest)?;
-    for allocator in [&state.allocator, &on_disk] {
+    check_garbage(pager, fallback)?;
+    let Meta { root, checkpoint, generation, .. } = *fallback;
+    let mut needed = btree::verify_earlier(pager, root, checkpoint, generation, tree)?;
+    needed.extend(load_free_list(pager, fallback)?.list_pages().iter().map(|page| (*page, 1)));
+    for allocator in [&state.allocator, free_list] {
         if let Some(page) = needed.iter().find_map(|(start, count)| allocator.first_free(*start, *count)) {
             return Err(pager.corruption(page, Damage("a page that the fallback needs is free")));
         }
     }
     Ok(())
-}
-
-/// The pages of a free list that can be loaded, so that it is known to have an end.
-fn free_list_pages(pager: &Pager, meta: &Meta) -> Result<Vec<(PageId, u64)>> {
-    let mut pages = Vec::new();
-    let mut next = meta.free_list;
-    while let Some(reference) = next {
-        let corruption = |damage| pager.corruption(reference.page, damage);
-        let page = pager.read_from_disk(reference)?;
-        if page.generation() > meta.generation {
-            return Err(corruption(Damage("a page of the free list is of a later checkpoint than the list")));
-        }
-        next = FreeListPage::decode(&page).map_err(corruption)?.next;
-        pages.push((reference.page, 1));
-    }
-    Ok(pages)
 }
 
 /// Replays the log into a tier of its own and compares that with what is in memory.
@@ -187,7 +194,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::format::{FreeRun, META_BYTES, Page, PageReference};
+    use crate::format::{FreeListPage, FreeRun, META_BYTES, Page, PageReference};
     use crate::ids::{DatabaseId, Generation};
     use crate::{Options, Retention};
 

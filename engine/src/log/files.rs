@@ -16,6 +16,11 @@ use crate::error::{Error, Result};
 use crate::format::{Damage, SEGMENT_HEADER, SEGMENT_START, SegmentHeader};
 use crate::ids::{DatabaseId, SegmentId};
 
+const SEGMENT_PREFIX: &str = "log-";
+const SPARE_PREFIX: &str = "spare-";
+/// Digits of a segment's number in its name.
+const DIGITS: usize = 16;
+
 /// A segment that has begun: its header and its name are durable.
 #[derive(Debug)]
 pub(crate) struct Begun {
@@ -28,11 +33,23 @@ pub(crate) struct Begun {
 }
 
 pub(crate) fn segment_path(directory: &Path, segment: SegmentId) -> PathBuf {
-    directory.join(format!("log-{:016x}", segment.0))
+    path(directory, SEGMENT_PREFIX, segment)
 }
 
 pub(super) fn spare_path(directory: &Path, segment: SegmentId) -> PathBuf {
-    directory.join(format!("spare-{:016x}", segment.0))
+    path(directory, SPARE_PREFIX, segment)
+}
+
+/// Sixteen digits follow the prefix, so that names are in the order of their numbers.
+fn path(directory: &Path, prefix: &str, segment: SegmentId) -> PathBuf {
+    let mut name = String::with_capacity(prefix.len() + DIGITS);
+    name.push_str(prefix);
+    let digit = |index: usize| (segment.0 >> (4 * index)) as u32 & 15;
+    name.extend((0..DIGITS).rev().map(|index| char::from_digit(digit(index), 16).expect("it is below 16")));
+    let mut path = PathBuf::with_capacity(directory.as_os_str().len() + 1 + name.len());
+    path.push(directory);
+    path.push(name);
+    path
 }
 
 /// The segments in the directory, in order.
@@ -43,17 +60,19 @@ pub(crate) fn list_segments(vfs: &dyn Vfs, directory: &Path) -> Result<Vec<Segme
 /// The segments and the spares in the directory, each in order.
 pub(super) fn list(vfs: &dyn Vfs, directory: &Path) -> Result<(Vec<SegmentId>, Vec<SegmentId>)> {
     let names = vfs.list(directory).map_err(|source| Error::io("list", directory, source))?;
-    let named = |prefix: &str, path: fn(&Path, SegmentId) -> PathBuf| {
+    let named = |prefix: &str| {
         let parse = |name: &Path| {
             let digits = name.to_str()?.strip_prefix(prefix)?;
-            let id = SegmentId(u64::from_str_radix(digits, 16).ok()?);
-            (path(Path::new(""), id) == name).then_some(id)
+            // Nothing but what the paths above have: a name in any other form is not one of the log's.
+            let is_lower_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+            let is_ours = digits.len() == DIGITS && digits.bytes().all(is_lower_hex);
+            is_ours.then(|| u64::from_str_radix(digits, 16).ok().map(SegmentId)).flatten()
         };
         let mut ids: Vec<SegmentId> = names.iter().filter_map(|name| parse(name)).collect();
         ids.sort_unstable();
         ids
     };
-    Ok((named("log-", segment_path), named("spare-", spare_path)))
+    Ok((named(SEGMENT_PREFIX), named(SPARE_PREFIX)))
 }
 
 /// Begins a segment, in a spare if there is one: when this returns, its header and its name are durable.

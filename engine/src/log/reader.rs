@@ -144,9 +144,10 @@ impl SegmentReader {
             let count = (self.bytes.size - offset).min(BUFFER_BYTES as u64);
             let bytes = self.bytes.get(&self.path, offset, count)?;
             let places = (bytes.len() - RECORD_HEADER) / RECORD_ALIGNMENT + 1;
-            for place in 0..places {
-                let here = &bytes[place * RECORD_ALIGNMENT..];
-                if starts_header(here) && found(here, offset + (place * RECORD_ALIGNMENT) as u64) {
+            let (starts, _) = bytes.as_chunks::<RECORD_ALIGNMENT>();
+            for (place, start) in starts.iter().take(places).enumerate() {
+                let at = place * RECORD_ALIGNMENT;
+                if starts_header(start) && found(&bytes[at..], offset + at as u64) {
                     return Ok(true);
                 }
             }

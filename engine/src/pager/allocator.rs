@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::error::Result;
-use crate::format::{Damage, FreeListPage, FreeRun, Meta, PageReference, runs_per_page};
+use crate::format::{Damage, FreeListPage, FreeRun, Meta, Page, PageReference, runs_per_page};
 use crate::ids::{Generation, PageId};
 use crate::pager::Pager;
 
@@ -61,6 +61,15 @@ impl Allocator {
 
     /// Reads the free list that `meta` points to.
     pub(crate) fn load(pager: &Pager, meta: &Meta) -> Result<Allocator> {
+        Allocator::load_checking(pager, meta, |_| Ok(()))
+    }
+
+    /// The same, with one more check of each page of the list.
+    pub(crate) fn load_checking(
+        pager: &Pager,
+        meta: &Meta,
+        check: impl Fn(&Page) -> Result<(), Damage>,
+    ) -> Result<Allocator> {
         let mut allocator = Allocator { page_count: meta.page_count, ..Allocator::new() };
         let mut just_freed = Runs::default();
         let mut next = meta.free_list;
@@ -73,8 +82,8 @@ impl Allocator {
                 return Err(corruption("the free list lies beyond the end of the file"));
             }
             let page = pager.read_from_disk(reference)?;
-            let list =
-                FreeListPage::decode(&page).map_err(|damage| pager.corruption(reference.page, damage))?;
+            let list = check(&page).and_then(|()| FreeListPage::decode(&page));
+            let list = list.map_err(|damage| pager.corruption(reference.page, damage))?;
             for run in list.runs {
                 let end = run.start.0.checked_add(u64::from(run.count));
                 if end.is_none_or(|end| end > meta.page_count) {
@@ -166,6 +175,11 @@ impl Allocator {
 
     pub(crate) fn page_count(&self) -> u64 {
         self.page_count
+    }
+
+    /// The pages of the free list as it was persisted last.
+    pub(crate) fn list_pages(&self) -> &[PageId] {
+        &self.list_pages
     }
 
     pub(crate) fn census(&self) -> Census {

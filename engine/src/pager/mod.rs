@@ -111,12 +111,21 @@ impl Pager {
 
     /// The bytes of a value that lies in pages of its own. They are not cached.
     pub(crate) fn read_extent(&self, extent: Extent) -> Result<Arc<[u8]>> {
+        Ok(self.extent_bytes(extent)?.into())
+    }
+
+    /// Checks that a value which lies in pages of its own is whole.
+    pub(crate) fn check_extent(&self, extent: Extent) -> Result<()> {
+        self.extent_bytes(extent).map(drop)
+    }
+
+    fn extent_bytes(&self, extent: Extent) -> Result<Vec<u8>> {
         let mut bytes = vec![0; extent.bytes as usize];
         self.read_bytes(&mut bytes, extent.start)?;
         if checksum(&bytes, page_seed(self.database, extent.start)) != extent.checksum {
             return Err(self.corruption(extent.start, Damage("a large value's checksum doesn't match")));
         }
-        Ok(bytes.into())
+        Ok(bytes)
     }
 
     pub(crate) fn write(&self, page: Page) -> Result<PageReference> {

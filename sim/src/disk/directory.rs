@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
-use std::path::{Component, Path};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::choice::Survival;
 use super::crash::CrashReport;
@@ -108,11 +109,8 @@ impl Tree {
 
     /// What the path leads to now.
     pub(super) fn find(&self, path: &Path) -> io::Result<Node> {
-        let mut node = Node::Directory(ROOT);
-        for name in names(path)? {
-            node = self.step(node, name)?;
-        }
-        Ok(node)
+        let (above, last) = self.walk(path)?;
+        last.map_or(Ok(above), |last| self.step(above, last))
     }
 
     /// The directory that the path leads to now.
@@ -124,25 +122,18 @@ impl Tree {
     }
 
     /// The directory that holds, or would hold, the last name of the path, and that name.
-    pub(super) fn find_parent(&self, path: &Path) -> io::Result<(DirectoryId, Name)> {
-        let Some((last, above)) = names(path)?.split_last().map(|(last, above)| (*last, above.to_vec()))
-        else {
-            return fail(EINVAL);
-        };
-        let mut node = Node::Directory(ROOT);
-        for name in above {
-            node = self.step(node, name)?;
-        }
-        match node {
-            Node::Directory(id) => Ok((id, Name::from(last))),
-            Node::File(_) => fail(ENOTDIR),
+    pub(super) fn find_parent<'p>(&self, path: &'p Path) -> io::Result<(DirectoryId, &'p OsStr)> {
+        match self.walk(path)? {
+            (_, None) => fail(EINVAL),
+            (Node::Directory(id), Some(last)) => Ok((id, last)),
+            (Node::File(_), Some(_)) => fail(ENOTDIR),
         }
     }
 
     /// Creates the directories of the path that are missing.
     pub(super) fn create(&mut self, sequence: &mut Sequence, path: &Path) -> io::Result<()> {
         let mut current = ROOT;
-        for name in names(path)? {
+        for name in names(path).collect::<io::Result<Vec<_>>>()? {
             current = match self.get(current).volatile.get(name) {
                 Some(Node::Directory(id)) => *id,
                 Some(Node::File(_)) => return fail(ENOTDIR),
@@ -161,6 +152,19 @@ impl Tree {
         id
     }
 
+    /// Follows all names of the path but the last, and returns that as well.
+    fn walk<'p>(&self, path: &'p Path) -> io::Result<(Node, Option<&'p OsStr>)> {
+        let mut node = Ok(Node::Directory(ROOT));
+        let mut last = None;
+        for name in names(path) {
+            // Whether the path itself is legal comes before what it leads to.
+            if let Some(above) = last.replace(name?) {
+                node = node.and_then(|node| self.step(node, above));
+            }
+        }
+        Ok((node?, last))
+    }
+
     fn step(&self, node: Node, name: &OsStr) -> io::Result<Node> {
         match node {
             Node::File(_) => fail(ENOTDIR),
@@ -170,16 +174,13 @@ impl Tree {
 }
 
 /// The names along a path. A leading `/` makes no difference: every path starts in the root.
-fn names(path: &Path) -> io::Result<Vec<&OsStr>> {
-    let mut names = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::RootDir | Component::CurDir => {}
-            Component::Normal(name) => names.push(name),
-            Component::ParentDir | Component::Prefix(_) => return fail(EINVAL),
-        }
-    }
-    Ok(names)
+fn names(path: &Path) -> impl Iterator<Item = io::Result<&OsStr>> {
+    let names = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
+    names.filter_map(|name| match name {
+        b"" | b"." => None,
+        b".." => Some(fail(EINVAL)),
+        name => Some(Ok(OsStr::from_bytes(name))),
+    })
 }
 
 #[cfg(test)]
@@ -198,7 +199,7 @@ mod tests {
         tree.create(&mut sequence, Path::new("a/b")).unwrap();
         assert_eq!(tree.directories.len(), 3);
         let deep = tree.find_directory(Path::new("a/./b")).unwrap();
-        assert_eq!(tree.find_parent(Path::new("a/b/c")).unwrap(), (deep, Name::from(OsStr::new("c"))));
+        assert_eq!(tree.find_parent(Path::new("a/b/c")).unwrap(), (deep, OsStr::new("c")));
         assert_eq!(tree.find_directory(Path::new("/")).unwrap(), ROOT);
         assert_eq!(code(tree.find(Path::new("a/x"))), Some(ENOENT));
         assert_eq!(code(tree.find(Path::new("a/../b"))), Some(EINVAL));

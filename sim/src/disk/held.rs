@@ -39,6 +39,11 @@ impl HeldWrite {
 }
 
 impl HeldWrites {
+    /// Whether there are none, so that nothing is passed over.
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
     /// The write that was just made is held back.
     pub(super) fn hold(&mut self, place: u64) {
         let write = HeldWrite { place, is_released: false, is_owed: false, is_lost: false, fired: None };

@@ -175,6 +175,14 @@ impl Inode {
     }
 
     fn apply_first(&mut self, count: usize) {
+        let is_whole = self.held.is_empty() && !self.has_lost && self.pristine.is_none();
+        if count > 0 && count == self.pending.len() && is_whole {
+            // Then both contents come to be equal, and pages that were written once are shared.
+            self.pending.clear();
+            self.pending_bytes = 0;
+            self.durable = self.volatile.clone();
+            return;
+        }
         let mut held = None;
         for pending in self.pending.drain(..count) {
             if self.held.persist(pending.sequence) {

@@ -285,9 +285,11 @@ impl SimDisk {
 
     /// The disk as a power loss now would leave it, with these survivors, or as the death of the process alone would, for
     /// [`Keep::PageCache`]. This disk goes on as if nothing had happened, and shares its pages with the other.
+    /// The image is not traced: it has no [`trace_hash`](Self::trace_hash).
     #[must_use]
     pub fn image(&self, keep: &Keep) -> Self {
         let image = self.fork();
+        image.lock().trace.silence();
         image.crash(keep);
         image
     }
@@ -305,12 +307,18 @@ impl SimDisk {
     }
 
     /// Hash of every I/O call, its bytes and its outcome, and of every power loss, in order.
+    ///
+    /// # Panics
+    /// If the disk is an [`image`](Self::image) or comes from one.
     #[must_use]
     pub fn trace_hash(&self) -> u64 {
         self.lock().trace.hash()
     }
 
     /// Starts or stops keeping the events themselves: the latest million.
+    ///
+    /// # Panics
+    /// If the disk is an [`image`](Self::image) or comes from one.
     pub fn record_trace(&self, recording: bool) {
         self.lock().trace.record(recording);
     }

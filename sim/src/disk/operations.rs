@@ -1,5 +1,6 @@
 //! What each I/O call does, once it is allowed to.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ impl Answer for Opened {
 impl State {
     pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<Opened> {
         let (directory, name) = self.tree.find_parent(path)?;
-        let existing = self.tree.get(directory).volatile.get(&name).copied();
+        let existing = self.tree.get(directory).volatile.get(name).copied();
         let inode = match (existing, mode) {
             (Some(Node::Directory(_)), _) => return fail(EISDIR),
             (Some(Node::File(inode)), OpenMode::CreateTruncate) => {
@@ -42,7 +43,9 @@ impl State {
             }
             (Some(Node::File(inode)), _) => inode,
             (None, OpenMode::Read | OpenMode::ReadWrite) => return fail(ENOENT),
-            (None, OpenMode::Create | OpenMode::CreateTruncate) => self.create_file(directory, name),
+            (None, OpenMode::Create | OpenMode::CreateTruncate) => {
+                self.create_file(directory, Name::from(name))
+            }
         };
         let handle = HandleId(self.next_handle);
         self.next_handle += 1;
@@ -69,7 +72,7 @@ impl State {
 
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         let (directory, name, inode) = self.find_file(path)?;
-        let effect = EntryEffect::Unlink { name, node: Node::File(inode) };
+        let effect = EntryEffect::Unlink { name: Name::from(name), node: Node::File(inode) };
         self.tree.get_mut(directory).change(&mut self.sequence, effect);
         self.inode(inode).unlinked = true;
         Ok(())
@@ -81,8 +84,8 @@ impl State {
         if target != directory {
             return fail(EXDEV);
         }
-        let replaces = self.tree.get(directory).volatile.contains_key(&to);
-        match self.tree.get(directory).volatile.get(&to) {
+        let replaces = self.tree.get(directory).volatile.contains_key(to);
+        match self.tree.get(directory).volatile.get(to) {
             Some(Node::Directory(_)) => return fail(EISDIR),
             Some(Node::File(replaced)) if *replaced == inode => return Ok(()),
             Some(Node::File(replaced)) => {
@@ -91,6 +94,7 @@ impl State {
             }
             None => {}
         }
+        let (from, to) = (Name::from(from), Name::from(to));
         let effect = EntryEffect::Rename { from, to, node: Node::File(inode), replaces };
         self.tree.get_mut(directory).change(&mut self.sequence, effect);
         Ok(())
@@ -315,9 +319,9 @@ impl State {
         self.inodes.get_mut(&id).expect("a file that is named or open has an inode")
     }
 
-    pub(super) fn find_file(&self, path: &Path) -> io::Result<(DirectoryId, Name, InodeId)> {
+    pub(super) fn find_file<'p>(&self, path: &'p Path) -> io::Result<(DirectoryId, &'p OsStr, InodeId)> {
         let (directory, name) = self.tree.find_parent(path)?;
-        match self.tree.get(directory).volatile.get(&name) {
+        match self.tree.get(directory).volatile.get(name) {
             None => fail(ENOENT),
             Some(Node::Directory(_)) => fail(EISDIR),
             Some(Node::File(inode)) => Ok((directory, name, *inode)),

@@ -1,7 +1,7 @@
 //! The bytes of a file: a size and a sparse, copy-on-write array of pages.
 //!
 //! Pages are grouped into chunks, and both are shared by reference: cloning a [`Contents`] costs one pointer per chunk
-//! (256 KiB of file), and a write copies only the chunk's table and the page it changes, and only while somebody
+//! (64 KiB of file), and a write copies only the chunk's table and the page it changes, and only while somebody
 //! shares them. A page that was never written is absent and reads as zeros.
 //!
 //! **Invariants.** Every byte at or beyond `extent` is zero. Outside of a crash that is being worked out `extent` is
@@ -18,12 +18,13 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 /// Bytes in a page.
 pub(super) const PAGE_SIZE: usize = 4096;
 const PAGE: u64 = PAGE_SIZE as u64;
-const CHUNK_PAGES: u64 = 64;
+const CHUNK_PAGES: u64 = 16;
 
 type Chunk = [Option<Arc<Page>>; CHUNK_PAGES as usize];
 
 static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
 static HASH_OF_ZEROS: LazyLock<u64> = LazyLock::new(|| xxh3_64(&ZEROS));
+static PAGE_OF_ZEROS: LazyLock<Arc<Page>> = LazyLock::new(|| Arc::new(Page::new(ZEROS)));
 
 /// One page of bytes. It remembers its hash, because most pages of a crash image are those of the image before.
 #[derive(Debug)]
@@ -135,11 +136,10 @@ impl Contents {
     /// Has a page wherever `other` has one, within the size: zeros where there was none.
     pub(super) fn allocate_like(&mut self, other: &Contents) {
         let pages = self.size.div_ceil(PAGE);
-        let zeros = Arc::new(Page::new(ZEROS));
         for (chunk_index, chunk) in &other.chunks {
             for (index, page) in (chunk_index * CHUNK_PAGES..).zip(chunk.iter()) {
                 if page.is_some() && index < pages && self.page(index).is_none() {
-                    *self.slot(index) = Some(Arc::clone(&zeros));
+                    *self.slot(index) = Some(Arc::clone(&PAGE_OF_ZEROS));
                 }
             }
         }

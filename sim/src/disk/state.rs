@@ -282,26 +282,30 @@ impl State {
 
     /// Drops what no durable name leads to; returns how many of those files had a name until now.
     fn drop_unreachable(&mut self) -> u64 {
-        let mut files = BTreeMap::new();
-        let mut directories = BTreeMap::new();
-        let mut unvisited = vec![ROOT];
-        while let Some(id) = unvisited.pop() {
-            directories.insert(id, self.tree.directories.remove(&id).expect("reached once, by its one name"));
-            for node in directories[&id].durable.values() {
+        let mut files = Vec::with_capacity(self.inodes.len());
+        let mut directories = vec![ROOT];
+        let mut visited_count = 0;
+        while let Some(id) = directories.get(visited_count) {
+            visited_count += 1;
+            for node in self.tree.get(*id).durable.values() {
                 match node {
-                    Node::Directory(inner) => unvisited.push(*inner),
-                    Node::File(inode) => {
-                        files.insert(
-                            *inode,
-                            self.inodes.remove(inode).expect("reached once, by its one name"),
-                        );
-                    }
+                    Node::Directory(inner) => directories.push(*inner),
+                    Node::File(inode) => files.push(*inode),
                 }
             }
         }
-        self.tree.directories = directories;
-        let lost = std::mem::replace(&mut self.inodes, files);
-        lost.values().filter(|inode| !inode.unlinked).count() as u64
+        directories.sort_unstable();
+        files.sort_unstable();
+        self.tree.directories.retain(|id, _| directories.binary_search(id).is_ok());
+        let mut lost_count = 0;
+        self.inodes.retain(|id, inode| {
+            let is_reached = files.binary_search(id).is_ok();
+            lost_count += u64::from(!is_reached && !inode.unlinked);
+            is_reached
+        });
+        assert_eq!(self.tree.directories.len(), directories.len(), "each is reached by its one name");
+        assert_eq!(self.inodes.len(), files.len(), "each is reached by its one name");
+        lost_count
     }
 }
 

@@ -1,8 +1,9 @@
 //! The trace: what was asked of the disk and what it answered.
 //!
-//! Two forms of it. The rolling hash takes in every I/O call and every power loss and is always kept; two runs of one
-//! plan must end with the same hash. The record keeps the events themselves, for people, and only on request; neither
-//! form ever changes what the disk does.
+//! Two forms of it. The rolling hash takes in every I/O call and every power loss; two runs of one plan must end with
+//! the same hash. The record keeps the events themselves, for people, and only on request; neither form ever changes
+//! what the disk does. The trace of a crash image is silent: images are made by the thousand, and nobody asks for it.
+//! Whoever does ask fails, and is not told a hash that says nothing.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -310,6 +311,8 @@ impl<'a> Request<'a> {
 /// The rolling hash and, if wanted, the record.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trace {
+    /// Whether nothing is taken in any more.
+    is_silent: bool,
     hash: u64,
     recording: bool,
     /// Each with the hash after it.
@@ -318,10 +321,17 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn hash(&self) -> u64 {
+        assert!(!self.is_silent, "the trace of an image has no hash");
         self.hash
     }
 
+    /// Takes nothing in from now on.
+    pub(super) fn silence(&mut self) {
+        *self = Self { is_silent: true, ..Self::default() };
+    }
+
     pub(super) fn record(&mut self, recording: bool) {
+        assert!(!self.is_silent, "the trace of an image keeps no record");
         self.recording = recording;
     }
 
@@ -339,10 +349,18 @@ impl Trace {
 
     /// The same hash, with an empty record.
     pub(super) fn fork(&self) -> Self {
-        Self { hash: self.hash, recording: self.recording, events: VecDeque::new() }
+        Self {
+            is_silent: self.is_silent,
+            hash: self.hash,
+            recording: self.recording,
+            events: VecDeque::new(),
+        }
     }
 
     pub(super) fn call(&mut self, request: &Request<'_>, number: u64, outcome: IoOutcome) {
+        if self.is_silent {
+            return;
+        }
         let [kind, value] = outcome.code();
         self.roll(&[
             request.operation.code(),
@@ -361,6 +379,9 @@ impl Trace {
     /// Takes in a power loss. What survives follows from the calls before it and from `keep`. The `pending` effects are
     /// for the record alone.
     pub(super) fn power_loss(&mut self, keep: &Keep, report: &CrashReport, pending: Vec<PendingEffect>) {
+        if self.is_silent {
+            return;
+        }
         self.roll(&[
             xxh3_64_with_seed(keep.to_string().as_bytes(), self.hash),
             report.effects_kept,
@@ -383,6 +404,9 @@ impl Trace {
 
     /// Takes in that a fault has struck a call, which the call itself may not show.
     pub(super) fn fault(&mut self, fired: &Fired) {
+        if self.is_silent {
+            return;
+        }
         self.roll(&[fired.index as u64, xxh3_64_with_seed(fired.kind.name().as_bytes(), self.hash)]);
         if self.recording {
             self.push(TraceEvent::Fault(fired.clone()));
@@ -435,6 +459,15 @@ mod tests {
         let sync = Request::file(IoOperation::SyncData, Path::new("wal"), 3);
         let lost = sync.call(2, IoOutcome::PowerLost(Moment::After));
         assert_eq!(lost.to_string(), "#2 sync data wal = power lost after it");
+    }
+
+    #[test]
+    #[should_panic(expected = "the trace of an image has no hash")]
+    fn a_silent_trace_and_its_forks_tell_no_hash() {
+        let mut trace = Trace::default();
+        trace.silence();
+        trace.call(&write(b"abc", 0), 1, IoOutcome::Done(3));
+        let _ = trace.fork().hash();
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Outcome {
             verdict: check(&recording.history),
             history: recording.history,
             event_steps: recording.steps,
-            trace_hash: recording.trace_hash,
+            trace_hash: recording.trace_hash.expect("whoever carries out a plan hashes what happens"),
             strikes,
             stats,
             trace: recording.lines,

@@ -8,6 +8,9 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::determinism::Ladder;
 use crate::disk::SimDisk;
 
+/// So many events there are, about, after a power loss that is explored.
+const EVENTS_AFTER_CRASH: usize = 32;
+
 /// Everything that is known of a run.
 pub(super) struct Recorder {
     history: History,
@@ -17,7 +20,8 @@ pub(super) struct Recorder {
     calls: Vec<u64>,
     sabotaged_calls: Vec<u64>,
     step: Option<usize>,
-    hash: Xxh3,
+    /// None where nothing is hashed.
+    hash: Option<Xxh3>,
     lines: Option<Vec<String>>,
     ladder: Option<Ladder>,
 }
@@ -29,7 +33,8 @@ pub(super) struct Recording {
     pub(super) calls: Vec<u64>,
     /// The I/O calls that a fault struck which nobody was told of.
     pub(super) sabotaged_calls: Vec<u64>,
-    pub(super) trace_hash: u64,
+    /// None from a recorder that does not hash.
+    pub(super) trace_hash: Option<u64>,
     pub(super) lines: Option<Vec<String>>,
     pub(super) ladder: Option<Ladder>,
 }
@@ -43,10 +48,17 @@ impl Recorder {
             calls: Vec::new(),
             sabotaged_calls: Vec::new(),
             step: None,
-            hash: Xxh3::new(),
+            hash: Some(Xxh3::new()),
             lines: with_lines.then(Vec::new),
             ladder: None,
         }
+    }
+
+    /// A recorder for what follows on an image of a disk, whose trace is silent: it does not hash.
+    pub(super) fn silent() -> Recorder {
+        let history = History { events: Vec::with_capacity(EVENTS_AFTER_CRASH) };
+        let (steps, calls) = (Vec::with_capacity(EVENTS_AFTER_CRASH), Vec::with_capacity(EVENTS_AFTER_CRASH));
+        Recorder { hash: None, history, steps, calls, ..Recorder::new(false) }
     }
 
     /// A recorder that also takes every event and every I/O call up a ladder.
@@ -76,10 +88,12 @@ impl Recorder {
     pub(super) fn event(&mut self, event: Event, disk: &SimDisk) {
         self.disk_lines(disk);
         self.note(|| format!("    {event}"));
-        self.hash.update(&disk.trace_hash().to_le_bytes());
-        hash_event(&mut self.hash, &event);
-        if let Some(ladder) = &mut self.ladder {
-            ladder.climb(self.hash.digest(), self.step, || event.to_string());
+        if let Some(hash) = &mut self.hash {
+            hash.update(&disk.trace_hash().to_le_bytes());
+            hash_event(hash, &event);
+            if let Some(ladder) = &mut self.ladder {
+                ladder.climb(hash.digest(), self.step, || event.to_string());
+            }
         }
         self.history.events.push(event);
         self.steps.push(self.step);
@@ -105,13 +119,16 @@ impl Recorder {
 
     pub(super) fn finish(mut self, disk: &SimDisk) -> Recording {
         self.disk_lines(disk);
-        self.hash.update(&disk.trace_hash().to_le_bytes());
+        let trace_hash = self.hash.take().map(|mut hash| {
+            hash.update(&disk.trace_hash().to_le_bytes());
+            hash.digest()
+        });
         Recording {
             history: self.history,
             steps: self.steps,
             calls: self.calls,
             sabotaged_calls: self.sabotaged_calls,
-            trace_hash: self.hash.digest(),
+            trace_hash,
             lines: self.lines,
             ladder: self.ladder,
         }

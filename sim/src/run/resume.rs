@@ -46,7 +46,7 @@ pub(crate) fn resume(
     if let Some(kept) = kept {
         disk.keep_boundaries(kept);
     }
-    let session = Session::resuming(factory, config, disk.clone(), Recorder::new(false), memory);
+    let session = Session::resuming(factory, config, disk.clone(), Recorder::silent(), memory);
     let mut driver = Driver::new(session);
     let before = disk.io_calls();
     let mut after = u64::MAX;

@@ -323,8 +323,12 @@ fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
 }
 
 fn collect(scan: Scan<'_>, limit: usize) -> Result<Vec<(Key, Value)>, StoreError> {
-    let owned = |pair: (Bytes, Bytes)| (pair.0.to_vec(), pair.1.to_vec());
-    scan.take(limit).map(|pair| Ok(owned(pair?))).collect()
+    let mut pairs = Vec::with_capacity(limit.min(64));
+    for pair in scan.take(limit) {
+        let (key, value) = pair?;
+        pairs.push((key.to_vec(), value.to_vec()));
+    }
+    Ok(pairs)
 }
 
 #[cfg(test)]
