@@ -26,19 +26,25 @@ const COPY_ORDER: &str = "As where a database is created, it keeps a power loss 
 const OPENED_AGAIN: &str =
     "The copy is opened right after it was made, which syncs names that are durable by then.";
 
+/// Two meta pages of one state take the place of those before.
+const SOON_REPLACED: &str = "As after any checkpoint, who falls back to the older meta page needs its log, or has to see \
+    that it is gone. A compaction soon puts two meta pages of one state in the place of both, and no run damages a page \
+    before that.";
+
 /// All reasons there are.
 const REASONS: &[Reason] = &[
-    reason("sync data /backup-*/data.new", "sync < create_database", COPY),
-    reason("sync data /backup-*/log-*", "begin_segment < create_database", COPY),
-    reason("sync directory /", "make_names_durable < backup", COPY),
-    reason("sync directory /backup-*", "make_names_durable < backup", COPY),
-    reason("sync directory /backup-*", "begin_segment < create_database", COPY_ORDER),
-    reason("sync directory /", "make_names_durable < open", OPENED_AGAIN),
-    reason("sync directory /backup-*", "make_names_durable < open", OPENED_AGAIN),
+    reason(Activity::Compaction, "sync directory /db", "retire_log < complete", SOON_REPLACED),
+    reason(Activity::Backup, "sync data /backup-*/data.new", "sync < create_database", COPY),
+    reason(Activity::Backup, "sync data /backup-*/log-*", "begin_segment < create_database", COPY),
+    reason(Activity::Backup, "sync directory /", "make_names_durable < backup", COPY),
+    reason(Activity::Backup, "sync directory /backup-*", "make_names_durable < backup", COPY),
+    reason(Activity::Backup, "sync directory /backup-*", "begin_segment < create_database", COPY_ORDER),
+    reason(Activity::Backup, "sync directory /", "make_names_durable < open", OPENED_AGAIN),
+    reason(Activity::Backup, "sync directory /backup-*", "make_names_durable < open", OPENED_AGAIN),
 ];
 
-const fn reason(what: &'static str, callers: &'static str, why: &'static str) -> Reason {
-    Reason { activity: Activity::Backup, what, callers, why }
+const fn reason(activity: Activity, what: &'static str, callers: &'static str, why: &'static str) -> Reason {
+    Reason { activity, what, callers, why }
 }
 
 impl Reason {
