@@ -15,6 +15,30 @@ use std::str::FromStr;
 
 use crate::text::{Cursor, ParseError, parse_whole};
 
+/// A failed I/O call, as far as it matters to what may follow from it. The text form is what it was to do in lower case,
+/// and then `no-space` and `fatal`, if it was one or the other: `sync`, `change no-space`, `look fatal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// What the call was to do.
+    pub call: FailedCall,
+    /// Whether it said that the disk is full, or the user's share of it.
+    pub is_no_space: bool,
+    /// Whether the store says of itself that any failed call is too much for it, and that it has to be opened again. Others
+    /// go on after a call that leaves nothing in doubt.
+    pub is_fatal: bool,
+}
+
+/// What a failed call was to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedCall {
+    /// To look at something: nothing is in doubt because of it.
+    Look,
+    /// To change something: it may have happened, or a part of it.
+    Change,
+    /// To make something durable: nobody knows any more what is.
+    Sync,
+}
+
 /// What a fault suspends. The text form is its name in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultClass {
@@ -58,7 +82,46 @@ impl FromStr for FaultClass {
     }
 }
 
+impl Failure {
+    /// Whether a store may refuse changes because of it until it is opened again.
+    pub(crate) fn leaves_doubt(self) -> bool {
+        self.is_fatal || self.call != FailedCall::Look
+    }
+}
+
+impl FailedCall {
+    /// Every one.
+    pub const ALL: [FailedCall; 3] = [FailedCall::Look, FailedCall::Change, FailedCall::Sync];
+
+    /// Its name.
+    fn name(self) -> &'static str {
+        match self {
+            FailedCall::Look => "look",
+            FailedCall::Change => "change",
+            FailedCall::Sync => "sync",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.call.name())?;
+        f.write_str(if self.is_no_space { " no-space" } else { "" })?;
+        f.write_str(if self.is_fatal { " fatal" } else { "" })
+    }
+}
+
 impl Cursor<'_> {
+    /// Takes what a failed call was to do, and whether there was no space for it.
+    pub(super) fn failure(&mut self) -> Result<Failure, ParseError> {
+        let word = self.word()?;
+        let call = FailedCall::ALL.into_iter().find(|call| call.name() == word).ok_or_else(|| {
+            let names = FailedCall::ALL.map(FailedCall::name).join(", ");
+            self.error(format!("no call that fails is called `{word}`; there are {names}"))
+        })?;
+        Ok(Failure { call, is_no_space: self.accept("no-space"), is_fatal: self.accept("fatal") })
+    }
+
     /// Takes the name of a fault class.
     pub fn fault_class(&mut self) -> Result<FaultClass, ParseError> {
         let word = self.word()?;

@@ -7,8 +7,8 @@
 //! appear again.
 
 use crate::{
-    ClientId, Commit, Durability, FaultClass, Key, KeyRange, MarkLabel, Mode, Retention, SavepointLabel,
-    TxnId, TxnLabel, Value,
+    ClientId, Commit, Durability, Failure, FaultClass, Key, KeyRange, MarkLabel, Mode, Retention,
+    SavepointLabel, TxnId, TxnLabel, Value,
 };
 
 /// What happened in one run, in order.
@@ -217,6 +217,11 @@ pub enum Event {
     Fault {
         /// What it suspends.
         class: FaultClass,
+        /// Which I/O call failed over it, if it is one of the environment and any did: what one of them has left behind
+        /// unasked is heard of later.
+        failure: Option<Failure>,
+        /// Whether only the call that it met has seen wrong bytes, if it is damage, and the bytes themselves are right.
+        is_passing: bool,
         /// How many groups of commits it may take from the end of the log, if it is damage; see the crash prefix
         /// checker. None if there is no telling.
         groups: Option<u64>,
@@ -250,8 +255,15 @@ pub enum Event {
     Durable,
     /// The store was closed in good order.
     Closed,
-    /// The power failed. Everything volatile is gone.
-    Crash,
+    /// The store's process ended without closing it. Everything volatile is gone.
+    Crash {
+        /// Whether the power failed, and took with it what had been written and not synced. Otherwise the system lives
+        /// on, and whoever opens the store again reads everything that was written.
+        is_power_loss: bool,
+    },
+    /// The store is about to be opened (again): what happens from here to the next [`Event::Opened`], or to whatever ends
+    /// the attempt, happens to the one who opens it. A history leaves it out where it starts with an opening.
+    Opening,
     /// The store was opened (again), and this is all it holds.
     Opened {
         /// The latest TxnId by the store's own account, if it gives one.
@@ -306,7 +318,8 @@ impl Event {
             | Event::Corrupt { .. }
             | Event::Durable
             | Event::Closed
-            | Event::Crash
+            | Event::Crash { .. }
+            | Event::Opening
             | Event::Opened { .. }
             | Event::Failed { .. } => None,
         }

@@ -47,7 +47,7 @@ mod value;
 
 pub use check::{Checker, Excuses, UnknownChecker, Violation, check, check_batches, check_commutes};
 pub use digest::{Digest, digest_pairs};
-pub use fault::FaultClass;
+pub use fault::{FailedCall, Failure, FaultClass};
 pub use history::{Denial, Event, History, Refusal};
 pub use ids::{ClientId, MarkLabel, SavepointLabel, TxnId, TxnLabel};
 pub use mvcc::{Commit, Mvcc};

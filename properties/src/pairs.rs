@@ -96,7 +96,7 @@ impl Serial {
     /// What the transactions come to in `order`, up to the reopening.
     pub fn run(&self, order: &[usize], store: &dyn StoreFactory) -> History {
         let mut history = run_plan(&self.plan(order), store).history;
-        let is_crash = |event: &Event| matches!(event, Event::Crash);
+        let is_crash = |event: &Event| matches!(event, Event::Crash { .. });
         let calm = history.events.iter().position(is_crash).unwrap_or(history.events.len());
         let opened = history.events[..calm].iter().rposition(|event| matches!(event, Event::Opened { .. }));
         // A store that failed on the way has no such opening, and the checker is to see that.

@@ -12,8 +12,8 @@ use std::fmt;
 use std::ops::Bound;
 
 use proofmark_model::{
-    ClientId, Commit, Denial, Durability, Event, FaultClass, History, Key, KeyRange, MarkLabel, Mode,
-    Mutation, Operation, Refusal, SavepointLabel, TxnId, TxnLabel, Value, unique_value,
+    ClientId, Commit, Denial, Durability, Event, FailedCall, Failure, FaultClass, History, Key, KeyRange,
+    MarkLabel, Mode, Mutation, Operation, Refusal, SavepointLabel, TxnId, TxnLabel, Value, unique_value,
 };
 use proofmark_sim::disk::{DirectoryPersistence, DiskOptions, Granule, Keep, Moment, Order, Sizes};
 use proofmark_sim::plan::{Action, Begin, Config, CrashSpec, Plan, Retention, Step, Strike};
@@ -292,7 +292,8 @@ pub fn event() -> BoxedStrategy<Event> {
         (label(), option::of(id())).prop_map(|(txn, id)| Event::Committed { txn, id }),
         label().prop_map(|txn| Event::Aborted { txn }),
         Just(Event::Durable),
-        Just(Event::Crash),
+        any::<bool>().prop_map(|is_power_loss| Event::Crash { is_power_loss }),
+        Just(Event::Opening),
         (option::of(id()), option::of(id()), option::of(retention()), pairs()).prop_map(
             |(latest, oldest, retention, state)| Event::Opened { latest, oldest, retention, state }
         ),
@@ -352,14 +353,32 @@ fn newer_event() -> BoxedStrategy<Event> {
             .prop_map(|(at, latest, oldest, state)| Event::Backup { at, latest, oldest, state }),
         option::of(any::<u64>()).prop_map(|bytes| Event::Space { bytes }),
         ".{0,12}".prop_map(|what| Event::OutOfSpace { what }),
-        (select(&FaultClass::ALL[..]), option::of(any::<u64>()), ".{0,12}")
-            .prop_map(|(class, groups, call)| Event::Fault { class, groups, call }),
+        (
+            select(&FaultClass::ALL[..]),
+            option::of(failure()),
+            any::<bool>(),
+            option::of(any::<u64>()),
+            ".{0,12}"
+        )
+            .prop_map(|(class, failure, is_passing, groups, call)| Event::Fault {
+                class,
+                failure,
+                is_passing,
+                groups,
+                call
+            }),
         (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::GaveUp { what, error }),
         ".{0,12}".prop_map(|what| Event::Poisoned { what }),
         (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::Corrupt { what, error }),
         select(&[Event::MadeGood, Event::Healed, Event::Closed][..]),
     ]
     .boxed()
+}
+
+fn failure() -> BoxedStrategy<Failure> {
+    (select(&FailedCall::ALL[..]), any::<bool>(), any::<bool>())
+        .prop_map(|(call, is_no_space, is_fatal)| Failure { call, is_no_space, is_fatal })
+        .boxed()
 }
 
 fn refusal() -> BoxedStrategy<Refusal> {

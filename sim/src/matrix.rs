@@ -93,7 +93,7 @@ impl Row {
         let has_fired = stats.faults > 0;
         let denied = stats.denials.out_of_space + stats.denials.poisoned;
         let has_corruption = stats.corruptions > 0;
-        let has_error = denied > 0 || stats.given_up > stats.corruptions;
+        let has_error = denied > 0 || stats.refusals_poisoned > 0 || stats.given_up > stats.corruptions;
         let is_broken = run.verdict.is_err();
         Row {
             runs: u64::from(stats.faults_planted > 0),

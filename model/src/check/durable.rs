@@ -4,7 +4,8 @@
 //! of a writer, which may be empty, or by a `durable` after it.
 //!
 //! **A lie moves that bound back** to where it was when the lie was told, for as long as it is not made good, through
-//! crashes and openings. It moves it for a crash only: without one nothing is missing, whatever any sync did. Commits
+//! crashes and openings. It moves it for a power loss only: without one nothing is missing, whatever any sync did, be
+//! it that the process died. Commits
 //! that were durable before the lie stay so.
 //!
 //! **Damage takes from the end of the log.** A store that detects damage can prove that a commit is missing only if
@@ -27,7 +28,7 @@
 
 use std::collections::BTreeMap;
 
-use super::excuses::cuts_an_opening_short;
+use super::excuses::{cuts_an_opening_short, is_beside_the_point};
 use super::replay::Replay;
 use super::timeline::Incarnation;
 use crate::{Durability, Event, FaultClass, Mode, TxnId};
@@ -55,7 +56,7 @@ pub(super) fn bounds(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Boun
         asked_at: BTreeMap::new(),
         vouched: BTreeMap::new(),
         lie: replay.lie_at_start(),
-        is_open: true,
+        is_opening: false,
         damaged: 0,
         settled: 0,
     };
@@ -63,7 +64,8 @@ pub(super) fn bounds(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Boun
         walk.take(&replay.timeline.history.events[step], replay.timeline.transaction_of(step));
     }
     let must = match incarnation.crash {
-        Some(_) => walk.lie.map_or(walk.durable, |lie| lie.min(walk.durable)),
+        Some(_) if incarnation.lost_power => walk.lie.map_or(walk.durable, |lie| lie.min(walk.durable)),
+        Some(_) => walk.durable,
         None => replay.acknowledged_at_end(),
     };
     Bounds {
@@ -87,7 +89,8 @@ struct Walk<'a, 't, 'h> {
     vouched: BTreeMap<TxnId, TxnId>,
     /// What was durable when the first lie was told that has not been made good.
     lie: Option<TxnId>,
-    is_open: bool,
+    /// Whether somebody is opening the store.
+    is_opening: bool,
     /// How many groups damage can take from the next opening.
     damaged: u64,
     /// How many an attempt to open the store may already have done without.
@@ -111,15 +114,16 @@ impl Walk<'_, '_, '_> {
                 self.damaged = self.damaged.saturating_add(groups.unwrap_or(u64::MAX));
             }
             (Event::Healed, _) => self.damaged = 0,
-            (Event::Closed, _) => self.is_open = false,
             _ => {}
         }
-        if !self.is_open && cuts_an_opening_short(event) {
+        if self.is_opening && cuts_an_opening_short(event) {
             // It may have come far enough to make what it found all that there is.
             self.settled = self.settled.saturating_add(self.damaged);
             self.damaged = 0;
         }
-        self.is_open &= !matches!(event, Event::Crash);
+        if !is_beside_the_point(event) {
+            self.is_opening = matches!(event, Event::Opening);
+        }
     }
 
     fn submit(&mut self, index: usize, durability: Durability) {
@@ -220,6 +224,10 @@ mod tests {
         let no_prefix = "opened latest=3 -> \"k1\"=#1*8 \"k3\"=#3*8";
         refuse(&[&until_lie, CRASH, no_prefix], "no-prefix-matches");
         refuse(&[&until_lie, &opened(2)], "lost-commit-without-crash");
+        // A process that dies takes nothing with it that was written.
+        refuse(&[&until_lie, "crash process\n", &opened(2)], LOST);
+        accept(&[&until_lie, "crash process\n", &opened(3), CRASH, &opened(2)]);
+        accept(&[&until_lie, "crash process\ncrash\n", &opened(2)]);
     }
 
     #[test]
@@ -292,13 +300,17 @@ mod tests {
         // These attempts may have come far enough.
         for attempt in [
             "crash\n",
+            "crash process\n",
             "corrupt \"scan after open\" \"\"\n",
-            "fault environment \"\"\ngave-up \"open\" \"\"\n",
+            "fault environment failed=look \"\"\ngave-up \"open\" \"\"\n",
         ] {
-            accept(&[&until, attempt, "healed\n", &opened(1)]);
-            accept(&[&until, attempt, CORRUPT, "healed\n", &opened(1)]);
+            accept(&[&until, "opening\n", attempt, "healed\n", &opened(1)]);
+            accept(&[&until, "opening\n", attempt, "opening\n", CORRUPT, "healed\n", &opened(1)]);
         }
-        accept(&[&commits(1..=2), ROT, "closed\n", "crash\nhealed\n", &opened(1)]);
+        // Nobody has tried to open it, or only once the damage was healed.
+        refuse(&[&until, CRASH, "healed\n", &opened(1)], LOST);
+        refuse(&[&commits(1..=2), ROT, "closed\n", "crash\nhealed\n", &opened(1)], LOST);
+        refuse(&[&until, "healed\nopening\ncrash\n", &opened(1)], LOST);
     }
 
     #[test]
@@ -349,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_gave_up_may_have_happened() {
-        let fault = "fault environment \"sync\"\n";
+        let fault = "fault environment failed=sync \"sync\"\n";
         let gave_up = [&commits(1..=1), &submit(2, "sync"), fault, "gave-up \"commit\" \"\"\n"].concat();
         for latest in 1..=2 {
             accept(&[&gave_up, CRASH, &opened(latest)]);

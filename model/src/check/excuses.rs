@@ -1,99 +1,112 @@
 //! Excuses: which failures the faults of a history explain, at one point of it.
 //!
-//! An excuse is as narrow as its fault. A call that failed has to have met its fault itself; what a failed call leaves
-//! behind excuses refusals until the store is opened again; bytes that were damaged excuse `Corruption` until they are
-//! healed; and what a lying sync left out is missing for good once the power failed. Healing brings bytes back, but not
-//! those that a store gave up while it was being opened on wrong ones, and was stopped before it had come to a state of
-//! its own: that stays an excuse as well. Transparent faults excuse nothing.
+//! An excuse is as narrow as its fault, and ends with it.
+//!
+//! - **Transparent** faults excuse nothing.
+//! - **A failed I/O call** excuses the call of the store that met it, once: it may say that there is no space if it was told
+//!   so, and anything else if not. If the failed call was to change something or to make it durable, or the store says of itself that any
+//!   failure is too much for it, it may refuse changes until it is opened again. Whoever opens it starts anew, and so an opening is never refused like that.
+//! - **A misread** excuses the call that met it, once: it may say `Corruption`. Who was misled while opening the store may
+//!   say so until it is opened again: what it settled for and what there is differ. Nothing may be given up for good
+//!   because of one misread; whoever reads again before that may still be misled twice.
+//! - **Damage** that lasts excuses `Corruption` until it is healed, by which the bytes are back. Not those that the store gave up on
+//!   the strength of wrong ones while it was being opened: if that was cut short before the store had come to a state of
+//!   its own, the excuse lasts until it is open.
+//! - **A lie** excuses nothing while the power is on, nor when the process dies. A power loss before it is made good takes
+//!   what was acknowledged and not durable, and nothing brings that back; so `Corruption` is excused from then on, until
+//!   the store was opened after the disk was healed: what it can be opened with is all that it has to answer for.
+//!
+//! So a store that can't be opened any more after the disk was healed is excused only by a power loss under a lie, or by
+//! an opening that was cut short under damage that lasts, or after several misreads, and only if it says `Corruption`.
 
 use crate::{Event, FaultClass};
 
 /// What is excused after the events that were [taken](Excuses::take).
 ///
 /// The checkers go by it, and so may a runner that wants to know whether a run has come to its violation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an excuse of its own")]
 pub struct Excuses {
     is_limited: bool,
-    /// A fault of the environment fired during the call of which the outcome comes next.
-    has_just_fired: bool,
-    /// One fired since the store was opened, or while it was.
-    has_fired: bool,
+    /// An I/O call failed during the call of the store of which the outcome comes next.
+    has_just_failed: bool,
+    /// One of these was told that there is no space.
+    had_no_space: bool,
+    /// One returned wrong bytes, and will return the right ones.
+    has_just_misread: bool,
+    /// How often the one who opened the store, or is about to, was given wrong bytes.
+    misreads: u32,
+    /// One failed that leaves something in doubt, since the store was opened.
+    is_in_doubt: bool,
     /// Bytes are damaged.
     is_damaged: bool,
     /// Something was acknowledged that is not durable.
     is_lied_to: bool,
     /// Something was acknowledged and lost, or given up on the strength of damaged bytes.
     is_deprived: bool,
-    is_open: bool,
+    /// Somebody is opening the store.
+    is_opening: bool,
     /// A fault fired that has not been healed, and that is not transparent.
     is_faulty: bool,
-}
-
-impl Default for Excuses {
-    /// The start of a history: nothing is excused.
-    fn default() -> Excuses {
-        Excuses {
-            is_limited: false,
-            has_just_fired: false,
-            has_fired: false,
-            is_damaged: false,
-            is_lied_to: false,
-            is_deprived: false,
-            is_open: true,
-            is_faulty: false,
-        }
-    }
 }
 
 impl Excuses {
     /// Goes on after `event`.
     pub fn take(&mut self, event: &Event) {
-        if !self.is_open && self.is_damaged && cuts_an_opening_short(event) {
+        if self.is_opening && (self.is_damaged || self.misreads > 1) && cuts_an_opening_short(event) {
             self.is_deprived = true;
         }
-        self.is_faulty |= matches!(event, Event::Fault { class, .. } if *class != FaultClass::Transparent);
         match event {
             Event::Space { bytes } => self.is_limited = bytes.is_some(),
-            Event::Fault { class: FaultClass::Transparent, .. } => {}
-            Event::Fault { class: FaultClass::Environment, .. } => {
-                (self.has_just_fired, self.has_fired) = (true, true);
+            Event::Fault { failure: Some(failure), .. } => {
+                self.is_faulty = true;
+                self.has_just_failed = true;
+                self.had_no_space |= failure.is_no_space;
+                self.is_in_doubt |= failure.leaves_doubt();
             }
-            Event::Fault { class: FaultClass::Damage, .. } => self.is_damaged = true,
-            Event::Fault { class: FaultClass::Lie, .. } => self.is_lied_to = true,
+            Event::Fault { class, is_passing, .. } => {
+                self.is_faulty |= *class != FaultClass::Transparent;
+                self.is_lied_to |= *class == FaultClass::Lie;
+                self.has_just_misread |= *is_passing;
+                self.misreads += u32::from(*is_passing && self.is_opening);
+                self.is_damaged |= *class == FaultClass::Damage && !is_passing;
+            }
             Event::MadeGood => self.is_lied_to = false,
             Event::Healed => (self.is_damaged, self.is_faulty) = (false, false),
-            Event::Closed => self.is_open = false,
-            Event::Crash => {
-                self.is_open = false;
-                self.is_deprived |= self.is_lied_to;
+            Event::Crash { is_power_loss } => self.is_deprived |= *is_power_loss && self.is_lied_to,
+            Event::Opening => (self.is_in_doubt, self.misreads) = (false, 0),
+            Event::Opened { .. } => {
+                self.is_in_doubt = false;
+                self.is_deprived &= self.is_faulty;
             }
-            Event::Opened { .. } => (self.is_open, self.has_fired) = (true, false),
             _ => {}
         }
-        if !matches!(event, Event::Fault { .. } | Event::MadeGood) {
-            self.has_just_fired = false;
+        if !is_beside_the_point(event) {
+            (self.has_just_failed, self.had_no_space, self.has_just_misread) = (false, false, false);
+            self.is_opening = matches!(event, Event::Opening);
         }
     }
 
     /// Whether a call may find no space.
     pub fn out_of_space(&self) -> bool {
-        self.is_limited || self.has_just_fired
+        self.is_limited || self.had_no_space
     }
 
     /// Whether a call may fail with what the disk said.
     pub fn failure(&self) -> bool {
-        self.has_just_fired
+        self.has_just_failed
     }
 
     /// Whether the store may refuse changes.
     pub fn poisoned(&self) -> bool {
-        self.has_fired
+        self.is_in_doubt
     }
 
     /// Whether the store may find bytes that it did not write.
     pub fn corruption(&self) -> bool {
-        self.is_damaged || self.is_deprived
+        self.is_damaged || self.has_just_misread || self.misreads > 0 || self.is_deprived
     }
+
     /// Whether something was acknowledged that is not durable.
     pub fn is_lied_to(&self) -> bool {
         self.is_lied_to
@@ -105,11 +118,16 @@ impl Excuses {
     }
 }
 
+/// Whether an event comes between a call of the store and its outcome.
+pub(super) fn is_beside_the_point(event: &Event) -> bool {
+    matches!(event, Event::Fault { .. } | Event::MadeGood)
+}
+
 /// Whether an attempt to open a store that ends with this may have changed something by then. One that reports corruption
 /// has changed nothing; a store that reports it after it was opened has.
 pub(super) fn cuts_an_opening_short(event: &Event) -> bool {
     match event {
-        Event::Crash | Event::GaveUp { .. } | Event::OutOfSpace { .. } => true,
+        Event::Crash { .. } | Event::GaveUp { .. } | Event::OutOfSpace { .. } => true,
         Event::Corrupt { what, .. } => what != "open",
         _ => false,
     }

@@ -88,7 +88,7 @@ impl Judge {
             Event::Committed { txn, .. } => self.committed(*txn),
             Event::Aborted { txn } | Event::Denied { txn, .. } => self.turn(*txn, Fate::Aborted),
             Event::Durable => self.made_durable(),
-            Event::Crash => self.crash(),
+            Event::Crash { .. } => self.crash(),
             Event::Opened { .. } => self.opened(),
             _ => {}
         }

@@ -81,7 +81,7 @@ fn incomparable(timeline: &Timeline<'_>) -> Option<(usize, &'static str)> {
     let events = &timeline.history.events;
     for (step, event) in events.iter().enumerate() {
         match event {
-            Event::Crash => return Some((step, "crashes")),
+            Event::Crash { .. } => return Some((step, "crashes")),
             Event::Failed { .. } => return Some((step, "has a failure")),
             Event::Restore { .. } => return Some((step, "goes back to a mark")),
             _ => {}

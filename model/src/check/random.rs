@@ -492,7 +492,7 @@ impl Store {
     }
 
     fn crash(&mut self) {
-        self.events.push(Event::Crash);
+        self.events.push(Event::Crash { is_power_loss: true });
         let mut survived = self.durable + self.below(self.latest() - self.durable + 1);
         if self.defect == Defect::LosesDurable {
             survived = self.durable.saturating_sub(1);

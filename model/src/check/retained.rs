@@ -203,6 +203,7 @@ mod tests {
         bad(&[&lied, "crash\n", &opened(0)], CrashPrefix);
         bad(&[&lied, &stated(2)], SnapshotIsolation);
         bad(&[&lied, "closed\n", &opened(2)], CrashPrefix);
+        bad(&[&lied, "crash process\n", &opened(2)], CrashPrefix);
         bad(&[&lied, "made-good\n", "crash\n", &opened(2)], CrashPrefix);
         bad(&[&stated(3), "fault damage groups=1 \"rot\"\n", "crash\n", &opened(2)], CrashPrefix);
         // It lasts through openings, and what it took may go on from there.

@@ -126,7 +126,7 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             Event::Corrupt { what, .. } if flushes_the_log(what) => self.hidden = None,
             Event::Fault { class: FaultClass::Lie, .. } => self.retained.lied(),
             Event::MadeGood => self.retained.made_good(),
-            Event::Crash => self.retained.lost_power(),
+            Event::Crash { is_power_loss: true } => self.retained.lost_power(),
             _ => {}
         }
         let Some(index) = self.replay.timeline.transaction_of(step) else { return Ok(()) };

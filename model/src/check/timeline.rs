@@ -73,8 +73,10 @@ pub(super) struct Incarnation {
     pub(super) first: usize,
     /// The step of the next opening, or the end of the history.
     pub(super) end: usize,
-    /// The step at which it lost its power.
+    /// The step at which its process ended without closing it.
     pub(super) crash: Option<usize>,
+    /// Whether the power failed, then or before the next opening.
+    pub(super) lost_power: bool,
     /// The transactions that wrote and may have committed, in the order in which they asked for it.
     pub(super) submitted: Vec<usize>,
 }
@@ -130,6 +132,12 @@ impl Transaction<'_> {
     }
 }
 
+impl Incarnation {
+    fn new(first: usize) -> Incarnation {
+        Incarnation { first, end: first, crash: None, lost_power: false, submitted: Vec::new() }
+    }
+}
+
 fn malformed(step: usize, event: &Event, message: &str) -> Violation {
     Violation {
         checker: Checker::Timeline,
@@ -154,7 +162,7 @@ struct Reader<'h> {
 
 impl<'h> Reader<'h> {
     fn new(history: &'h History) -> Reader<'h> {
-        let first = Incarnation { first: 0, end: 0, crash: None, submitted: Vec::new() };
+        let first = Incarnation::new(0);
         Reader {
             timeline: Timeline {
                 history,
@@ -202,10 +210,17 @@ impl<'h> Reader<'h> {
             | Event::Changes { .. }
             | Event::ChangesRefused { .. }
             | Event::Backup { .. } => self.require_open().map(|()| None),
-            Event::Crash => {
+            Event::Crash { is_power_loss } => {
                 self.is_open = false;
                 self.open.clear();
-                self.incarnation().crash.get_or_insert(step);
+                let incarnation = self.incarnation();
+                incarnation.crash.get_or_insert(step);
+                incarnation.lost_power |= is_power_loss;
+                Ok(None)
+            }
+            Event::Opening => {
+                self.is_open = false;
+                self.open.clear();
                 Ok(None)
             }
             Event::Opened { latest, state, .. } => self.reopen(step, *latest, state).map(|()| None),
@@ -215,14 +230,15 @@ impl<'h> Reader<'h> {
                 self.open.clear();
                 Ok(None)
             }
-            Event::Fault { class, groups, .. } => {
+            Event::Fault { class, failure, is_passing, groups, .. } => {
                 self.is_lied_to |= *class == FaultClass::Lie;
-                match groups {
-                    Some(_) if *class != FaultClass::Damage => {
-                        Err("only damage takes groups of commits".to_owned())
-                    }
-                    _ => Ok(None),
+                if (groups.is_some() || *is_passing) && *class != FaultClass::Damage {
+                    return Err("only damage takes groups of commits, or passes".to_owned());
                 }
+                if failure.is_some() && *class != FaultClass::Environment {
+                    return Err("only a fault of the environment makes a call fail".to_owned());
+                }
+                Ok(None)
             }
             Event::MadeGood if !self.is_lied_to => Err("there is no lie to be made good".to_owned()),
             Event::MadeGood => {
@@ -452,12 +468,7 @@ impl<'h> Reader<'h> {
             return Ok(());
         }
         self.close(step);
-        self.timeline.incarnations.push(Incarnation {
-            first: step,
-            end: step,
-            crash: None,
-            submitted: Vec::new(),
-        });
+        self.timeline.incarnations.push(Incarnation::new(step));
         Ok(())
     }
 
@@ -483,100 +494,4 @@ impl<'h> Reader<'h> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::Checker::Timeline;
-    use crate::check::testing::{assert_accepted, assert_violation};
-
-    const MALFORMED: &str = "malformed-history";
-
-    #[test]
-    fn histories_that_make_sense() {
-        assert_accepted("");
-        assert_accepted("crash\n crash\n opened latest=0 -> none");
-        assert_accepted(
-            r#"begin t1 c0 write
-               put t1 "k" #1*8
-               aborted t1
-               begin t2 c0 write
-               put t2 "k" #2*8
-               submit t2 sync
-               aborted t2
-               begin t3 c1 read
-               begin t4 c1 read
-               submit t4 sync
-               committed t4"#,
-        );
-    }
-
-    #[test]
-    fn a_label_is_used_once() {
-        assert_violation("begin t1 c0 read\n aborted t1\n begin t1 c0 read", Timeline, MALFORMED, 2);
-        assert_violation(
-            "begin t1 c0 read\n crash\n opened -> none\n begin t1 c0 read",
-            Timeline,
-            MALFORMED,
-            3,
-        );
-    }
-
-    #[test]
-    fn events_belong_to_open_transactions() {
-        assert_violation(r#"get t1 "k" -> none"#, Timeline, MALFORMED, 0);
-        assert_violation("begin t1 c0 read\n aborted t1\n get t1 \"k\" -> none", Timeline, MALFORMED, 2);
-        assert_violation("begin t1 c0 read\n crash\n opened -> none\n aborted t1", Timeline, MALFORMED, 3);
-        assert_violation("begin t1 c0 read\n opened -> none\n aborted t1", Timeline, MALFORMED, 2);
-        assert_violation("begin t1 c0 write\n committed t1", Timeline, MALFORMED, 1);
-        assert_violation("begin t1 c0 write\n submit t1 sync\n submit t1 sync", Timeline, MALFORMED, 2);
-        assert_violation("begin t1 c0 write\n submit t1 sync\n put t1 \"k\" #1*8", Timeline, MALFORMED, 2);
-        assert_violation("begin t1 c0 read\n delete t1 \"k\"", Timeline, MALFORMED, 1);
-    }
-
-    #[test]
-    fn a_store_that_is_not_open_does_nothing() {
-        assert_violation("closed\n begin t1 c0 read", Timeline, MALFORMED, 1);
-        assert_violation("closed\n durable", Timeline, MALFORMED, 1);
-        assert_violation("closed\n closed", Timeline, MALFORMED, 1);
-        assert_violation("begin t1 c0 read\n closed\n aborted t1", Timeline, MALFORMED, 2);
-        assert_accepted("begin t1 c0 read\n closed\n crash\n opened -> none\n closed\n opened -> none");
-        assert_violation("crash\n begin t1 c0 read", Timeline, MALFORMED, 1);
-        assert_violation("crash\n refused c0 write write-busy", Timeline, MALFORMED, 1);
-        assert_violation("crash\n durable", Timeline, MALFORMED, 1);
-    }
-
-    #[test]
-    fn lies_are_told_before_they_are_made_good() {
-        assert_accepted("fault lie \"\"\n fault lie \"\"\n crash\n opened -> none\n made-good");
-        assert_violation("made-good", Timeline, MALFORMED, 0);
-        assert_violation("fault lie \"\"\n made-good\n made-good", Timeline, MALFORMED, 2);
-        assert_violation("fault lie groups=1 \"\"", Timeline, MALFORMED, 0);
-    }
-
-    #[test]
-    fn a_value_is_written_once() {
-        assert_violation("begin t1 c0 write\n put t1 \"a\" #1*8\n put t1 \"b\" #1*8", Timeline, MALFORMED, 2);
-        assert_violation(
-            "opened -> \"a\"=#1*8\n begin t1 c0 write\n put t1 \"b\" #1*8",
-            Timeline,
-            MALFORMED,
-            2,
-        );
-    }
-
-    #[test]
-    fn txn_ids_are_revealed_always_or_never() {
-        let commit = |label: u32, id: &str| {
-            format!(
-                "begin t{label} c0 write\n delete t{label} \"k\"\n submit t{label} sync\n committed t{label}{id}\n"
-            )
-        };
-        assert_violation(&(commit(1, " id=1") + &commit(2, "")), Timeline, MALFORMED, 7);
-        assert_violation(&(commit(1, "") + &commit(2, " id=2")), Timeline, MALFORMED, 7);
-        assert_violation(&(commit(1, " id=1") + "crash\n opened -> none"), Timeline, MALFORMED, 5);
-        assert_accepted(&(commit(1, "") + "crash\n opened latest=1 -> none"));
-    }
-
-    #[test]
-    fn a_malformed_history_is_never_judged() {
-        assert_violation("failed \"get\" \"oops\"\n aborted t1", Timeline, MALFORMED, 1);
-    }
-}
+mod tests;

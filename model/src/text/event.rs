@@ -98,8 +98,10 @@ impl fmt::Display for Event {
             Event::Space { bytes: Some(bytes) } => write!(f, "space {bytes}"),
             Event::Space { bytes: None } => f.write_str("space free"),
             Event::OutOfSpace { what } => write!(f, "out-of-space {}", BytesText(what.as_bytes())),
-            Event::Fault { class, groups, call } => {
+            Event::Fault { class, failure, is_passing, groups, call } => {
                 write!(f, "fault {class}")?;
+                failure.map_or(Ok(()), |failure| write!(f, " failed={failure}"))?;
+                f.write_str(if *is_passing { " passing" } else { "" })?;
                 groups.map_or(Ok(()), |groups| write!(f, " groups={groups}"))?;
                 write!(f, " {}", BytesText(call.as_bytes()))
             }
@@ -110,7 +112,9 @@ impl fmt::Display for Event {
             Event::Corrupt { what, error } => write_failure(f, "corrupt", what, error),
             Event::Durable => f.write_str("durable"),
             Event::Closed => f.write_str("closed"),
-            Event::Crash => f.write_str("crash"),
+            Event::Crash { is_power_loss: true } => f.write_str("crash"),
+            Event::Crash { is_power_loss: false } => f.write_str("crash process"),
+            Event::Opening => f.write_str("opening"),
             Event::Opened { latest, oldest, retention, state } => {
                 f.write_str("opened")?;
                 write_id(f, "latest", *latest)?;
@@ -224,8 +228,10 @@ impl Cursor<'_> {
             "out-of-space" => Event::OutOfSpace { what: self.string()? },
             "fault" => {
                 let class = self.fault_class()?;
+                let failure = if self.accept("failed=") { Some(self.failure()?) } else { None };
+                let is_passing = self.accept("passing");
                 let groups = if self.accept("groups=") { Some(self.number()?) } else { None };
-                Event::Fault { class, groups, call: self.string()? }
+                Event::Fault { class, failure, is_passing, groups, call: self.string()? }
             }
             "made-good" => Event::MadeGood,
             "healed" => Event::Healed,
@@ -234,7 +240,8 @@ impl Cursor<'_> {
             "corrupt" => Event::Corrupt { what: self.string()?, error: self.string()? },
             "durable" => Event::Durable,
             "closed" => Event::Closed,
-            "crash" => Event::Crash,
+            "crash" => Event::Crash { is_power_loss: !self.accept("process") },
+            "opening" => Event::Opening,
             "opened" => {
                 let (latest, oldest) = (self.named_id("latest=")?, self.named_id("oldest=")?);
                 let retention = self.retention()?;
@@ -438,9 +445,16 @@ backup at=4 latest=4 oldest=3 -> none
 space 8192
 space free
 out-of-space "checkpoint"
-fault environment "sync data /db/log"
+fault environment "write-back-lost"
+fault environment failed=sync "sync data /db/log"
+fault environment failed=change no-space "write"
+fault environment failed=look "read"
+fault environment failed=look fatal "read"
+fault environment failed=sync no-space fatal "sync"
 fault damage groups=1 "bit-rot"
 fault damage "misdirected-write"
+fault damage passing "misdirected-read"
+fault damage passing groups=1 "stale-read"
 fault lie ""
 fault transparent "short-read"
 made-good
@@ -451,6 +465,8 @@ corrupt "get" "page 7"
 durable
 closed
 crash
+crash process
+opening
 failed "commit" "no \"space\" left\x0a\xc3\xa9"
 "#;
 
@@ -471,7 +487,7 @@ failed "commit" "no \"space\" left\x0a\xc3\xa9"
     #[test]
     fn comments_and_blank_lines_are_no_events() {
         let history: History = "# what follows\n\n  crash\n\t# and\ndurable\n".parse().unwrap();
-        assert_eq!(history.events, [Event::Crash, Event::Durable]);
+        assert_eq!(history.events, [Event::Crash { is_power_loss: true }, Event::Durable]);
         assert_eq!("".parse(), Ok(History::default()));
     }
 
@@ -481,6 +497,14 @@ failed "commit" "no \"space\" left\x0a\xc3\xa9"
         assert_eq!(error("crash\n\ncrush"), "line 3, column 1: unknown event `crush`");
         assert_eq!(error("crash\nget t1 \"k\" => none"), "line 2, column 12: expected `->`, found `=>`");
         assert_eq!(error("crash now"), "line 1, column 7: expected the end of the line, found `now`");
+        assert_eq!(
+            error("crash process only"),
+            "line 1, column 15: expected the end of the line, found `only`"
+        );
+        assert_eq!(
+            error("fault environment failed=write \"\""),
+            "line 1, column 26: no call that fails is called `write`; there are look, change, sync"
+        );
         assert_eq!(
             error("begin c0 t1 read"),
             "line 1, column 7: expected a transaction such as t1, found `c0`"

@@ -165,7 +165,7 @@ impl<W: Write> Narrator<'_, W> {
             Event::Aborted { txn } => format!("{txn} ended"),
             Event::Durable => "everything so far is durable".to_owned(),
             // The disk has told it.
-            Event::Crash => return Ok(()),
+            Event::Crash { .. } | Event::Opening => return Ok(()),
             Event::Failed { what, error } => format!("{STYLE_BAD}{what} failed:{STYLE_BAD:#} {error}"),
         };
         self.outcome(&outcome)

@@ -246,7 +246,8 @@ impl Unit<'_> {
 
     fn resume(self, disk: &SimDisk, memory: &Memory, keep: &Keep, kept: Option<Kept>) -> Resumed {
         let Exploration { plan, factory, .. } = *self.exploration;
-        resume(factory, &plan.config, disk, memory, self.steps_after(keep), kept)
+        let is_power_loss = *keep != Keep::PageCache;
+        resume(factory, &plan.config, disk, memory, is_power_loss, self.steps_after(keep), kept)
     }
 
     fn steps_after(&self, keep: &Keep) -> &[Step] {

@@ -66,6 +66,11 @@ impl Recorder {
         Recorder { ladder: Some(ladder), ..Recorder::new(false) }
     }
 
+    /// Whether nothing has happened yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.history.events.is_empty()
+    }
+
     /// What follows is caused by the plan's step number `step`, or by none.
     pub(super) fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
         self.step = step;
@@ -176,7 +181,8 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
         }
         Event::Aborted { txn } => numbers(hash, [9, u64::from(txn.0)]),
         Event::Durable => numbers(hash, [10]),
-        Event::Crash => numbers(hash, [11]),
+        Event::Crash { is_power_loss } => numbers(hash, [11, u64::from(*is_power_loss)]),
+        Event::Opening => numbers(hash, [25]),
         Event::Opened { latest, oldest, retention, state } => {
             numbers(hash, [12]);
             hash_id(hash, *latest);
@@ -317,6 +323,8 @@ mod tests {
             "",
             "durable",
             "crash",
+            "crash process",
+            "opening",
             "begin t1 c0 read",
             "begin t1 c1 read",
             "begin t1 c0 read snapshot=0",
@@ -371,6 +379,11 @@ mod tests {
             "space free",
             "out-of-space \"a\"",
             "fault lie \"a\"",
+            "fault environment \"a\"",
+            "fault environment failed=sync \"a\"",
+            "fault environment failed=sync no-space \"a\"",
+            "fault environment failed=sync fatal \"a\"",
+            "fault environment failed=change \"a\"",
             "fault damage \"a\"",
             "fault damage groups=1 \"a\"",
             "made-good",

@@ -28,25 +28,26 @@ pub(crate) struct Resumed {
 impl Resumed {
     /// How often the store was opened after a power loss.
     pub(crate) fn recoveries(&self) -> u64 {
-        let is_crash = |event: &&Event| matches!(event, Event::Crash);
+        let is_crash = |event: &&Event| matches!(event, Event::Crash { .. });
         self.events.iter().filter(is_crash).count() as u64
     }
 }
 
-/// Recovers from a power loss that has left `disk`, after the events that are remembered; takes `steps`; and comes to the
-/// end of every run. Keeps boundaries, if any are asked for.
+/// Recovers from a power loss, or from the death of the process alone, that has left `disk`, after the events that are
+/// remembered; takes `steps`; and comes to the end of every run. Keeps boundaries, if any are asked for.
 pub(crate) fn resume(
     factory: &dyn StoreFactory,
     config: &Config,
     disk: &SimDisk,
     memory: &Memory,
+    is_power_loss: bool,
     steps: &[Step],
     kept: Option<Kept>,
 ) -> Resumed {
     if let Some(kept) = kept {
         disk.keep_boundaries(kept);
     }
-    let session = Session::resuming(factory, config, disk.clone(), Recorder::silent(), memory);
+    let session = Session::resuming(factory, config, disk.clone(), Recorder::silent(), memory, is_power_loss);
     let mut driver = Driver::new(session);
     let before = disk.io_calls();
     let mut after = u64::MAX;

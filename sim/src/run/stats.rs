@@ -17,6 +17,8 @@ pub struct RunStats {
     pub commits: u64,
     /// Transactions that were refused: a second writer, or a snapshot that is not there.
     pub refusals: u64,
+    /// Of these, those because an I/O call had failed before.
+    pub refusals_poisoned: u64,
     /// Commits that were declined, by reason.
     pub denials: DenialCounts,
     /// Commits that were handed in, to be waited for later or never.
@@ -176,6 +178,7 @@ add_fields!(RunStats {
     operations,
     commits,
     refusals,
+    refusals_poisoned,
     denials,
     tickets,
     steps_skipped,

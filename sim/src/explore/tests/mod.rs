@@ -67,7 +67,7 @@ fn what_follows_a_power_loss_is_what_follows_it_in_a_whole_run() {
             let disk = moment.boundary.disk.image(&keep);
             let past = &recording.events()[..moment.event_count];
             let steps = &follow_up.after_power_loss;
-            let resumed = resume(factory, &plan.config, &disk, &Memory::of(past), steps, None);
+            let resumed = resume(factory, &plan.config, &disk, &Memory::of(past), true, steps, None);
             let loss = Loss { call, keep };
             let whole = run_plan(&recording.cut(&plan, call, vec![loss.strike()], steps), factory);
             let events = [past, &resumed.events].concat();

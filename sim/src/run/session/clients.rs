@@ -99,11 +99,13 @@ impl Session<'_> {
         if let Some(reason) = reason
             && !self.disk.has_crashed()
         {
+            self.note_faults();
             let oldest = match reason {
                 Refusal::SnapshotNotFound => self.named("begin", |store| store.oldest())?,
                 _ => None,
             };
             self.stats.refusals += 1;
+            self.stats.refusals_poisoned += u64::from(reason == Refusal::Poisoned);
             self.record(Event::Refused { client, mode, reason, oldest });
             return Ok(());
         }

@@ -4,11 +4,12 @@
 //! decide what follows. The runner goes on where something is excused, and records it either way: the checkers see the
 //! same events, and come to the same conclusion. Nothing is asked for that the store does not promise.
 
-use proofmark_model::{Event, FaultClass};
+use proofmark_model::{Event, FailedCall, Failure, FaultClass};
+use proofmark_vfs::OpenMode;
 
 use super::{Interrupt, Session};
-use crate::disk::{Fault, FaultKind, Fired};
-use crate::store::StoreError;
+use crate::disk::{Fault, FaultKind, Fired, IoOperation, IoOutcome, errno};
+use crate::store::{Promises, StoreError};
 
 /// No record of the engine's log is shorter, in bytes.
 const RECORD_BYTES_MIN: u64 = 64;
@@ -28,6 +29,33 @@ fn groups(kind: FaultKind) -> Option<u64> {
         FaultKind::ZeroedSector | FaultKind::GarbageSector => Some(SECTOR_BYTES / RECORD_BYTES_MIN + 1),
         _ => None,
     }
+}
+
+/// What failed, if it is the environment that let it.
+fn failure(fired: &Fired, promises: &Promises) -> Option<Failure> {
+    let IoOutcome::Failed(code) = fired.call.outcome else { return None };
+    let call = match fired.call.operation {
+        IoOperation::Read
+        | IoOperation::Size
+        | IoOperation::List
+        | IoOperation::Lock(_)
+        | IoOperation::Open(OpenMode::Read | OpenMode::ReadWrite) => FailedCall::Look,
+        IoOperation::SyncData | IoOperation::SyncAll | IoOperation::SyncDirectory => FailedCall::Sync,
+        IoOperation::Write
+        | IoOperation::SetSize
+        | IoOperation::CreateDirectory
+        | IoOperation::Remove
+        | IoOperation::Rename
+        | IoOperation::Open(OpenMode::Create | OpenMode::CreateTruncate) => FailedCall::Change,
+    };
+    let is_no_space = matches!(code, errno::ENOSPC | errno::EDQUOT);
+    let is_fatal = !promises.goes_on_after_io_errors;
+    (fired.class() == FaultClass::Environment).then_some(Failure { call, is_no_space, is_fatal })
+}
+
+/// Whether a call of the store does nothing but read what is committed.
+fn reads(what: &str) -> bool {
+    matches!(what, "get" | "scan" | "scan after open")
 }
 
 impl Session<'_> {
@@ -85,7 +113,10 @@ impl Session<'_> {
                 && last_transparent.replace(fired.index) == Some(fired.index);
             if !is_repeated {
                 let groups = if class == FaultClass::Damage { self.groups(&fired) } else { None };
-                self.record(Event::Fault { class, groups, call: fired.to_string() });
+                let failure = failure(&fired, &self.promises);
+                let is_passing = matches!(fired.kind, FaultKind::StaleRead | FaultKind::MisdirectedRead);
+                let call = fired.to_string();
+                self.record(Event::Fault { class, failure, is_passing, groups, call });
             }
         }
         self.note_lies();
@@ -108,7 +139,14 @@ impl Session<'_> {
         let (event, is_excused) = match error {
             StoreError::OutOfSpace(_) => (Event::OutOfSpace { what }, excuses.out_of_space()),
             StoreError::Io(_) => (Event::GaveUp { what, error: words }, excuses.failure()),
-            StoreError::Poisoned(_) => (Event::Poisoned { what }, excuses.poisoned()),
+            // Reads go on, if the store says so.
+            StoreError::Poisoned(_) if self.promises.goes_on_after_io_errors && reads(&what) => {
+                (Event::Failed { what, error: words }, false)
+            }
+            StoreError::Poisoned(_) => {
+                let is_excused = excuses.poisoned() && what != "open";
+                (Event::Poisoned { what }, is_excused)
+            }
             StoreError::Corruption(_) => {
                 self.stats.corruptions += 1;
                 (Event::Corrupt { what, error: words }, excuses.corruption())

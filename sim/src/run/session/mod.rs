@@ -121,13 +121,14 @@ impl<'a> Session<'a> {
         disk: SimDisk,
         recorder: Recorder,
         memory: &Memory,
+        is_power_loss: bool,
     ) -> Session<'a> {
         let Memory { labels_used, is_limited, was_opened, excuses } = memory.clone();
         let fresh = Session::new(factory, config, disk, recorder);
         let mut session = Session { labels_used, is_limited, was_opened, excuses, ..fresh };
         // What struck the call that the power loss cut short was heard of before it.
         session.note_faults();
-        session.record(Event::Crash);
+        session.record(Event::Crash { is_power_loss });
         session
     }
 
@@ -164,6 +165,9 @@ impl<'a> Session<'a> {
 
     /// Opens the store and records all that it holds, unless it fails as it may.
     fn try_open(&mut self, activity: Activity) -> Result<bool, Interrupt> {
+        if !self.recorder.is_empty() {
+            self.record(Event::Opening);
+        }
         let vfs = self.disk.vfs();
         let opened = catch(|| self.factory.open(vfs, self.config));
         let Some(mut store) = self.attempt(activity, "open", opened)? else { return Ok(false) };
@@ -225,7 +229,7 @@ impl<'a> Session<'a> {
             return Err(Interrupt::PowerLost(Activity::Other));
         }
         let is_kept = self.promises.keeps_on_drop && !self.excuses.poisoned();
-        self.record(if is_kept { Event::Closed } else { Event::Crash });
+        self.record(if is_kept { Event::Closed } else { Event::Crash { is_power_loss: false } });
         Ok(())
     }
 
@@ -236,7 +240,7 @@ impl<'a> Session<'a> {
         self.drop_all()?;
         let report = self.disk.crash(keep);
         self.stats.crashes.count(activity, &report);
-        self.record(Event::Crash);
+        self.record(Event::Crash { is_power_loss: *keep != Keep::PageCache });
         Ok(report)
     }
 
