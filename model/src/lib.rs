@@ -45,7 +45,9 @@ mod retention;
 pub mod text;
 mod value;
 
-pub use check::{Checker, Excuses, UnknownChecker, Violation, check, check_batches, check_commutes};
+pub use check::{
+    Allowed, Checker, Excuses, UnknownChecker, Violation, check, check_batches, check_commutes, judge,
+};
 pub use digest::{Digest, digest_pairs};
 pub use fault::{FailedCall, Failure, FaultClass};
 pub use history::{Denial, Event, History, Refusal};

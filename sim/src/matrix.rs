@@ -44,14 +44,18 @@ pub struct Matrix {
 /// What came of one kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Row {
-    /// Runs in which it was planted, unless the store does not promise to live with it.
+    /// Seeds at which it was its turn, unless the store does not promise to live with it.
+    pub turns: u64,
+    /// Of these, runs in which it was planted.
     pub runs: u64,
     /// Of these, those in which it fired.
     pub runs_fired: u64,
     /// How often it fired.
     pub fired: u64,
-    /// Runs in which it fired and the store did all that it was asked for.
+    /// Runs in which it fired and the store did all that it was asked for, and kept all that it had to keep.
     pub survived: u64,
+    /// Runs in which commits were lost that had to be kept, but for the faults that took them.
+    pub lost: u64,
     /// Runs in which the store reported an error, or refused something because of one.
     pub errors: u64,
     /// Runs in which the store reported corruption.
@@ -64,17 +68,23 @@ pub struct Row {
 
 impl AddAssign for Row {
     fn add_assign(&mut self, other: Row) {
-        let Row { runs, runs_fired, fired, survived, errors, corruption, denied, violations } = other;
+        let Row { turns, runs, runs_fired, fired, survived, lost, errors, corruption, denied, violations } =
+            other;
+        self.turns += turns;
         self.runs += runs;
         self.runs_fired += runs_fired;
         self.fired += fired;
         self.survived += survived;
+        self.lost += lost;
         self.errors += errors;
         self.corruption += corruption;
         self.denied += denied;
         self.violations += violations;
     }
 }
+
+/// After so many turns a kind that the store promises to live with has been planted, and has fired.
+const TURNS_MIN: u64 = 10;
 
 /// The kind of fault whose turn it is at `seed`.
 pub fn kind_of(seed: u64) -> FaultKind {
@@ -88,18 +98,22 @@ pub fn plan(seed: u64, store: StoreKind) -> Plan {
 }
 
 impl Row {
-    fn of(run: &Run) -> Row {
+    fn of(run: &Run, is_covered: bool) -> Row {
         let stats = &run.stats;
         let has_fired = stats.faults > 0;
         let denied = stats.denials.out_of_space + stats.denials.poisoned;
         let has_corruption = stats.corruptions > 0;
         let has_error = denied > 0 || stats.refusals_poisoned > 0 || stats.given_up > stats.corruptions;
+        let has_lost = stats.commits_lost > 0;
         let is_broken = run.verdict.is_err();
+        let is_unharmed = !has_lost && !has_corruption && !has_error && !is_broken;
         Row {
+            turns: u64::from(is_covered),
             runs: u64::from(stats.faults_planted > 0),
             runs_fired: u64::from(has_fired),
             fired: stats.faults,
-            survived: u64::from(has_fired && !has_corruption && !has_error && !is_broken),
+            survived: u64::from(has_fired && is_unharmed),
+            lost: u64::from(has_lost),
             errors: u64::from(has_error),
             corruption: u64::from(has_corruption),
             denied,
@@ -130,7 +144,7 @@ impl Campaign {
             let seed = self.first_seed + index;
             let run = run_plan(&plan(seed, self.store), self.store.factory());
             let mut matrix = matrix.lock().unwrap_or_else(PoisonError::into_inner);
-            matrix.take(seed, &run);
+            matrix.take(seed, &run, self.store);
             progress(matrix.seeds, matrix.violations.len());
             ControlFlow::Continue(())
         })?;
@@ -139,9 +153,11 @@ impl Campaign {
 }
 
 impl Matrix {
-    fn take(&mut self, seed: u64, run: &Run) {
+    fn take(&mut self, seed: u64, run: &Run, store: StoreKind) {
         self.seeds += 1;
-        *self.rows.entry(kind_of(seed)).or_default() += Row::of(run);
+        let kind = kind_of(seed);
+        let is_covered = store.factory().promises().covers(kind.class());
+        *self.rows.entry(kind).or_default() += Row::of(run, is_covered);
         if let Err(violation) = &run.verdict {
             self.violations.insert(seed, violation.clone());
         }
@@ -155,9 +171,9 @@ impl Matrix {
         })
     }
 
-    /// The kinds that were planted and never fired: of these it proves nothing.
+    /// The kinds that never fired, though they were planted, or should have been: of these it proves nothing.
     pub fn silent(&self) -> Vec<FaultKind> {
-        let is_silent = |row: &Row| row.runs > 0 && row.fired == 0;
+        let is_silent = |row: &Row| row.fired == 0 && (row.runs > 0 || row.turns >= TURNS_MIN);
         self.rows.iter().filter(|(_, row)| is_silent(row)).map(|(kind, _)| *kind).collect()
     }
 }
@@ -165,6 +181,7 @@ impl Matrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::RunStats;
 
     fn matrix(store: StoreKind, seed_count: u64, jobs: usize) -> Matrix {
         let campaign = Campaign { store, first_seed: 0, seed_count, jobs };
@@ -188,6 +205,33 @@ mod tests {
         assert!(redb.rows[&FaultKind::ShortRead].runs > 0);
         assert_eq!(redb.rows[&FaultKind::LostWrite], Row::default());
         assert!(!redb.silent().contains(&FaultKind::LostWrite));
+    }
+
+    #[test]
+    fn a_kind_that_was_never_planted_is_silent_as_well() {
+        let kind = FaultKind::LostWrite;
+        let silent = |row: Row| Matrix { rows: BTreeMap::from([(kind, row)]), ..Matrix::default() }.silent();
+        assert_eq!(silent(Row { turns: TURNS_MIN, ..Row::default() }), [kind]);
+        assert_eq!(silent(Row { turns: TURNS_MIN - 1, ..Row::default() }), []);
+        assert_eq!(silent(Row { turns: 1, runs: 1, ..Row::default() }), [kind]);
+        assert_eq!(silent(Row { turns: 99, runs: 99, fired: 1, ..Row::default() }), []);
+        assert_eq!(silent(Row::default()), [], "the store does not promise to live with it");
+    }
+
+    #[test]
+    fn what_was_excused_is_told_from_what_was_survived() {
+        let row = |stats| {
+            let run = Run { stats, ..run_plan(&Plan::new(StoreKind::Engine), StoreKind::Engine.factory()) };
+            let Row { survived, lost, errors, corruption, .. } = Row::of(&run, true);
+            (survived, lost, errors, corruption)
+        };
+        let fired = || RunStats { faults: 1, ..RunStats::default() };
+        assert_eq!(row(RunStats::default()), (0, 0, 0, 0));
+        assert_eq!(row(fired()), (1, 0, 0, 0));
+        assert_eq!(row(RunStats { commits_lost: 2, ..fired() }), (0, 1, 0, 0));
+        assert_eq!(row(RunStats { corruptions: 1, given_up: 1, ..fired() }), (0, 0, 0, 1));
+        assert_eq!(row(RunStats { given_up: 1, ..fired() }), (0, 0, 1, 0));
+        assert_eq!(row(RunStats { refusals_poisoned: 1, refusals: 1, ..fired() }), (0, 0, 1, 0));
     }
 
     #[test]

@@ -38,6 +38,8 @@ use crate::{Durability, Event, FaultClass, Mode, TxnId};
 pub(super) struct Bounds {
     /// The latest commit that the store acknowledged as durable.
     pub(super) acknowledged: TxnId,
+    /// The latest commit that would have to be there at the next opening without faults.
+    pub(super) promised: TxnId,
     /// The latest commit that has to be there at the next opening.
     pub(super) must: TxnId,
     /// Where a lie that has not been made good has moved the bound.
@@ -63,13 +65,15 @@ pub(super) fn bounds(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Boun
     for step in incarnation.first..incarnation.end {
         walk.take(&replay.timeline.history.events[step], replay.timeline.transaction_of(step));
     }
-    let must = match incarnation.crash {
-        Some(_) if incarnation.lost_power => walk.lie.map_or(walk.durable, |lie| lie.min(walk.durable)),
+    let promised = match incarnation.crash {
         Some(_) => walk.durable,
         None => replay.acknowledged_at_end(),
     };
+    let lie = walk.lie.filter(|_| incarnation.lost_power);
+    let must = lie.map_or(promised, |lie| lie.min(promised));
     Bounds {
         acknowledged: walk.durable,
+        promised,
         must: walk.less_damage(must),
         lie: walk.lie,
         is_damaged: walk.groups() > 0,

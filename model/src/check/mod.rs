@@ -85,24 +85,43 @@ pub struct Violation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownChecker(pub String);
 
+/// What a history without a violation shows besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// Commits that had to be there when the store was opened again, but for the faults that took them. One that was back
+    /// meanwhile and went missing again counts twice.
+    pub lost_commits: u64,
+}
+
 /// Runs every checker that judges one history, and returns the violation that comes first in it.
 ///
 /// A history that contradicts itself is reported as the [`Checker::Timeline`] violation `malformed-history`, before
 /// anything else: nothing that it says about the store can be trusted.
 pub fn check(history: &History) -> Result<(), Violation> {
+    judge(history).map(drop)
+}
+
+/// As [`check`], and says what the faults of the history were an excuse for.
+///
+/// # Errors
+/// The violation that comes first.
+pub fn judge(history: &History) -> Result<Allowed, Violation> {
     let timeline = Timeline::new(history)?;
+    let against_model = check_against_model(&timeline);
+    let allowed = *against_model.as_ref().unwrap_or(&Allowed::default());
     let verdicts = [
         structure::check(history),
         availability::check(history),
         marks::check(history),
-        check_against_model(&timeline),
+        against_model.map(drop),
     ];
     let first = verdicts.into_iter().filter_map(Result::err).min_by_key(|violation| violation.step);
-    first.map_or(Ok(()), Err)
+    first.map_or(Ok(allowed), Err)
 }
 
-fn check_against_model(timeline: &Timeline<'_>) -> Result<(), Violation> {
+fn check_against_model(timeline: &Timeline<'_>) -> Result<Allowed, Violation> {
     let mut replay = Replay::new(timeline)?;
+    let mut allowed = Allowed::default();
     for (index, incarnation) in timeline.incarnations.iter().enumerate() {
         let misordered = replay.enter(incarnation);
         replay.retained = snapshot_isolation::check(&replay, incarnation)?;
@@ -121,10 +140,11 @@ fn check_against_model(timeline: &Timeline<'_>) -> Result<(), Violation> {
                 }
                 (verdict, _) => verdict?,
             };
+            allowed.lost_commits += replay.count_between(survived, bounds.promised);
             replay.leave(incarnation, bounds, survived, retained);
         }
     }
-    Ok(())
+    Ok(allowed)
 }
 
 impl Checker {
@@ -223,6 +243,30 @@ mod tests {
         assert_violation(&[verify, read, lost].concat(), Checker::Structure, "verify-failed", 0);
         assert_violation(&[lost, read].concat(), Checker::CrashPrefix, "lost-acknowledged-commit", 5);
         assert_violation(&[lost, verify].concat(), Checker::CrashPrefix, "lost-acknowledged-commit", 5);
+    }
+
+    #[test]
+    fn what_faults_have_taken_is_counted() {
+        let commit = |id: u64| {
+            format!(
+                "begin t{id} c0 write\n put t{id} \"k{id}\" #{id}*8\n submit t{id} sync\n committed t{id} id={id}\n"
+            )
+        };
+        let commits = [commit(1), commit(2), commit(3)].concat();
+        let lost = |text: &str| judge(&history(text)).unwrap().lost_commits;
+        let opened = "opened latest=2 -> \"k1\"=#1*8 \"k2\"=#2*8\n";
+        let whole = "opened latest=3 -> \"k1\"=#1*8 \"k2\"=#2*8 \"k3\"=#3*8\n";
+        let rot = "fault damage groups=1 \"bit-rot\"\n";
+        assert_eq!(lost(&[&commits, rot, "crash\n", opened].concat()), 1);
+        assert_eq!(lost(&[&commits, rot, "closed\n", opened].concat()), 1);
+        assert_eq!(lost(&[&commits, rot, "crash\n", whole].concat()), 0);
+        let lied = ["opened latest=0 -> none\n", "fault lie \"\"\n", &commits, "crash\n"].concat();
+        assert_eq!(lost(&[&lied, "opened latest=0 -> none\n"].concat()), 3);
+        assert_eq!(lost(&[&lied, opened].concat()), 1);
+        // Nobody promised these.
+        let buffered = commits.replace("t3 sync", "t3 buffered");
+        assert_eq!(lost(&[&buffered, "crash\n", opened].concat()), 0);
+        assert_eq!(lost(&[&buffered, rot, "closed\n", opened].concat()), 1);
     }
 
     #[test]

@@ -217,6 +217,11 @@ impl<'t, 'h> Replay<'t, 'h> {
         Some(other)
     }
 
+    /// How many commits come after one and not after the other.
+    pub(super) fn count_between(&self, after: TxnId, until: TxnId) -> u64 {
+        self.order.iter().filter(|placed| after < placed.id && placed.id <= until).count() as u64
+    }
+
     /// The commits of this incarnation, in order.
     pub(super) fn placed(&self) -> &[Placed] {
         &self.order[self.earlier..self.own]

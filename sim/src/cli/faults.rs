@@ -18,8 +18,9 @@ use super::progress::{Goal, Progress};
 use super::{Ending, FaultsArguments, plan_file, violation};
 
 pub(super) const EXAMPLES: &str = "\
-Each seed has faults of one kind, in turn, and power losses. A kind that was planted and never fired proves nothing,
-and counts as a failure, unless the command was interrupted.
+Each seed has faults of one kind, in turn, and power losses. A kind that never fired proves nothing, and counts as a
+failure if it was planted or had turns enough to be, unless the command was interrupted. All columns but those of what
+fired, and of commits denied, count runs.
 
 Exit code: 0 if every promise was kept and every kind fired, 1 if not, 2 if it cannot run, 130 after Ctrl-C.
 
@@ -28,12 +29,13 @@ Examples:
   proofmark faults --seeds 20000 --markdown     the table for a page
   proofmark faults --seed 77 --save my.plan     one seed, as a plan that can be replayed";
 
-const HEADER: [&str; 9] = [
+const HEADER: [&str; 10] = [
     "fault",
     "class",
     "runs",
     "fired",
     "survived",
+    "commits lost, excused",
     "error reported",
     "corruption reported",
     "commits denied",
@@ -111,7 +113,7 @@ fn conclude(matrix: &Matrix, seed_count: u64, out: &mut impl Write) -> anyhow::R
     let is_silent = !silent.is_empty() && seed_count > 1;
     if is_silent {
         let names = silent.join(", ");
-        writeln!(out, "{STYLE_BAD}planted and never fired:{STYLE_BAD:#} {names}")?;
+        writeln!(out, "{STYLE_BAD}never fired:{STYLE_BAD:#} {names}")?;
     }
     if is_interrupted {
         writeln!(out, "{STYLE_NOTABLE}interrupted{STYLE_NOTABLE:#}")?;
@@ -121,25 +123,26 @@ fn conclude(matrix: &Matrix, seed_count: u64, out: &mut impl Write) -> anyhow::R
 }
 
 /// The cells of a table, the sum at the end.
-fn lines(matrix: &Matrix) -> Vec<[String; 9]> {
+fn lines(matrix: &Matrix) -> Vec<[String; 10]> {
     let line = |name: &str, class: &str, row: &Row| {
-        let Row { runs_fired, fired, survived, errors, corruption, denied, violations, .. } = row;
-        let counts = [runs_fired, fired, survived, errors, corruption, denied, violations]
+        let Row { runs_fired, fired, survived, lost, errors, corruption, denied, violations, .. } = row;
+        let counts = [runs_fired, fired, survived, lost, errors, corruption, denied, violations]
             .map(|count| grouped(*count));
-        let [runs, fired, survived, errors, corruption, denied, violations] = counts;
+        let [runs, fired, survived, lost, errors, corruption, denied, violations] = counts;
         [
             name.to_owned(),
             class.to_owned(),
             format!("{runs} of {}", grouped(row.runs)),
             fired,
             survived,
+            lost,
             errors,
             corruption,
             denied,
             violations,
         ]
     };
-    let planted = matrix.rows.iter().filter(|(_, row)| row.runs > 0);
+    let planted = matrix.rows.iter().filter(|(_, row)| row.turns > 0);
     let mut lines: Vec<_> = planted.map(|(kind, row)| line(kind.name(), kind.class().name(), row)).collect();
     lines.push(line("all", "", &matrix.total()));
     lines
@@ -161,7 +164,7 @@ fn framed(matrix: &Matrix) -> String {
 fn markdown(matrix: &Matrix) -> String {
     let row = |cells: &[String]| format!("| {} |", cells.join(" | "));
     let header = HEADER.map(str::to_owned);
-    let rule = "|---|---|---:|---:|---:|---:|---:|---:|---:|".to_owned();
+    let rule = "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|".to_owned();
     let rows = lines(matrix).into_iter().map(|cells| row(&cells));
     [row(&header), rule].into_iter().chain(rows).collect::<Vec<_>>().join("\n")
 }
@@ -175,7 +178,7 @@ mod tests {
     fn matrix() -> Matrix {
         let campaign = Campaign { store: StoreKind::Engine, first_seed: 0, seed_count: 3, jobs: 1 };
         let mut matrix = campaign.run(|| false, |_, _| {}).unwrap();
-        let silent = Row { runs: 4, ..Row::default() };
+        let silent = Row { turns: 4, runs: 4, ..Row::default() };
         matrix.rows.insert(FaultKind::LostWrite, silent);
         matrix
     }
@@ -209,7 +212,7 @@ mod tests {
         assert_eq!(framed.len(), markdown.len() + 2, "a frame above and below, and a rule");
         assert!(markdown[0].starts_with("| fault | class | runs |"), "{}", markdown[0]);
         assert!(markdown[6].starts_with("| all |"), "{}", markdown[6]);
-        let lost = "| lost-write | damage | 0 of 4 | 0 | 0 | 0 | 0 | 0 | 0 |";
+        let lost = "| lost-write | damage | 0 of 4 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |";
         assert_eq!(markdown[5], lost);
     }
 }

@@ -11,7 +11,8 @@
 //! **The end of every run** is the same: strikes that have not come are carried out, the store is closed in good
 //! order, with room on the disk, the power fails once more with nothing kept, and the store is opened a last time. If
 //! faults have fired, all that goes on under them, and then they are switched off and the store is opened once more: on
-//! bytes that are right again it has to be right again.
+//! bytes that are right again it has to be right again. It then lives on for a while (`session/aftermath.rs`), since
+//! damage to its accounts shows only when it writes; no fault excuses anything of that.
 
 mod panics;
 mod place;
@@ -22,7 +23,7 @@ mod stats;
 
 use std::collections::VecDeque;
 
-use proofmark_model::{FaultClass, History, Violation, check};
+use proofmark_model::{FaultClass, History, Violation, judge};
 
 pub(crate) use self::place::Place;
 use self::place::Places;
@@ -173,9 +174,10 @@ struct Outcome {
 
 impl Outcome {
     fn judge(self) -> Run {
-        let Outcome { recording, strikes, stats, .. } = self;
+        let Outcome { recording, strikes, mut stats, .. } = self;
+        let verdict = judge(&recording.history).map(|allowed| stats.commits_lost = allowed.lost_commits);
         Run {
-            verdict: check(&recording.history),
+            verdict,
             history: recording.history,
             event_steps: recording.steps,
             trace_hash: recording.trace_hash.expect("whoever carries out a plan hashes what happens"),
@@ -314,6 +316,9 @@ impl<'a> Driver<'a> {
                 self.recover()?;
                 if self.session.is_faulty() {
                     self.session.heal();
+                    self.reopen()?;
+                    self.session.verify(Activity::Other)?;
+                    self.session.live_on()?;
                     self.reopen()?;
                     self.session.verify(Activity::Other)?;
                 }

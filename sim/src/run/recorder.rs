@@ -71,6 +71,11 @@ impl Recorder {
         self.history.events.is_empty()
     }
 
+    /// What has happened, from the latest event on backwards.
+    pub(super) fn backwards(&self) -> impl Iterator<Item = &Event> {
+        self.history.events.iter().rev()
+    }
+
     /// What follows is caused by the plan's step number `step`, or by none.
     pub(super) fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
         self.step = step;

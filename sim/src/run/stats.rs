@@ -47,6 +47,8 @@ pub struct RunStats {
     pub given_up: u64,
     /// Calls of the store that reported corruption.
     pub corruptions: u64,
+    /// Commits that had to be there when the store was opened again, but for the faults that took them.
+    pub commits_lost: u64,
     /// Runs that ended early, because what faults took from the store for good keeps it from being opened, as they may.
     pub beyond_repair: u64,
     /// Self-checks of the store that were carried out, and passed.
@@ -193,6 +195,7 @@ add_fields!(RunStats {
     faults,
     given_up,
     corruptions,
+    commits_lost,
     beyond_repair,
     verifications,
     crashes,

@@ -27,7 +27,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use proofmark_model::text::BytesText;
-use proofmark_model::{Commit, Durability, Key, KeyRange, MarkLabel, SavepointLabel, TxnId, Value};
+use proofmark_model::{
+    Commit, Durability, FaultClass, Key, KeyRange, MarkLabel, SavepointLabel, TxnId, Value,
+};
 use proofmark_vfs::Vfs;
 
 pub use self::batch::{BatchStore, Batches};
@@ -468,6 +470,18 @@ impl Promises {
             goes_on_after_io_errors: true,
             detects_damage: false,
             survives_lies: false,
+        }
+    }
+}
+
+impl Promises {
+    /// Whether a store with these promises can be asked to live with faults of this class.
+    pub fn covers(&self, class: FaultClass) -> bool {
+        match class {
+            FaultClass::Transparent => true,
+            FaultClass::Environment => self.survives_io_errors,
+            FaultClass::Damage => self.detects_damage,
+            FaultClass::Lie => self.survives_lies,
         }
     }
 }

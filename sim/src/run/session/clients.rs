@@ -11,7 +11,7 @@ use crate::plan::{Action, Begin};
 use crate::store::{CLIENT_PANIC, Store, StoreError};
 
 /// Who reads what the runner itself wants to know.
-const AUDITOR: ClientId = ClientId(u32::MAX);
+pub(super) const AUDITOR: ClientId = ClientId(u32::MAX);
 
 impl Session<'_> {
     /// Lets a client act.

@@ -71,13 +71,7 @@ impl Session<'_> {
 
     /// Lets the disk have a fault from here on, for everybody to know.
     pub(in crate::run) fn plant(&mut self, fault: &Fault) -> Result<(), Interrupt> {
-        let is_promised = match fault.kind.class() {
-            FaultClass::Transparent => true,
-            FaultClass::Environment => self.promises.survives_io_errors,
-            FaultClass::Damage => self.promises.detects_damage,
-            FaultClass::Lie => self.promises.survives_lies,
-        };
-        if !is_promised {
+        if !self.promises.covers(fault.kind.class()) {
             return self.leave_out();
         }
         self.disk.plant(fault.clone());

@@ -5,6 +5,7 @@
 //! is neither recorded nor held against the store; a panic is. A failure is recorded, and ends the run unless it is
 //! excused: by a full disk, or by the faults that fired (`faults`).
 
+mod aftermath;
 mod clients;
 mod faults;
 mod marks;
