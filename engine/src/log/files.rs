@@ -110,7 +110,9 @@ fn take_spare(
     header: SegmentHeader,
 ) -> Result<Option<(Box<dyn VfsFile>, u64)>> {
     let path = segment_path(directory, header.segment);
-    for id in list(vfs, directory)?.1 {
+    // Spares that can't be listed are of no use, either.
+    let spares = list(vfs, directory).map_or_else(|_| Vec::new(), |(_, spares)| spares);
+    for id in spares {
         let spare = spare_path(directory, id);
         // A spare that can't be opened, read, cut or renamed is of no use; a new file will do. It may also have been removed
         // meanwhile, by a checkpoint that found too many.

@@ -69,13 +69,13 @@ fn find_second(file: &dyn VfsFile, path: &Path) -> Result<Result<Meta, HeaderErr
     }
 }
 
-/// A damaged page is read once more before it is believed: whoever falls back writes over what it leads to.
+/// A damaged page is read once more before it is believed: whoever falls back writes over what it leads to. One of zeros is
+/// no exception: it may never have been written, or have been read from another place.
 fn read_at(file: &dyn VfsFile, path: &Path, offset: u64) -> Result<Result<Meta, HeaderError>> {
     let read_once = || {
         let mut bytes = [0; META_BYTES];
         let is_there = read(file, path, offset, &mut bytes)?;
-        let is_written = is_there && bytes != [0; META_BYTES];
-        Ok((is_written, Meta::decode(if is_there { &bytes } else { &[] }, offset)))
+        Ok((is_there, Meta::decode(if is_there { &bytes } else { &[] }, offset)))
     };
     match read_once()? {
         (true, Err(HeaderError::Damaged(_))) => Ok(read_once()?.1),

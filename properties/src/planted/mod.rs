@@ -4,6 +4,7 @@
 //! find it and the checkers that may report it. [`FAULTS`] is all of them. The engine itself is never touched: without
 //! the fault, the same seeds have to pass, and the wrapper without a bug is [`honest`].
 
+mod calls;
 mod commits;
 mod failures;
 mod history;
@@ -11,17 +12,18 @@ mod marks;
 mod reads;
 mod recovery;
 mod streams;
+mod troubles;
 mod wrap;
 mod writes;
 
 use std::sync::Arc;
 
 use proofmark_model::{Checker, Violation};
-use proofmark_sim::disk;
+use proofmark_sim::disk::{self, FaultKind};
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::{Run, run_plan};
 use proofmark_sim::store::{Engine, StoreFactory, StoreKind};
-use proofmark_sim::workload::generate;
+use proofmark_sim::workload::{generate, generate_with};
 
 use self::marks::{MarkBug, Marked};
 use self::wrap::{Bug, Buggy, Honest};
@@ -61,6 +63,8 @@ pub struct StoreBug(fn() -> Arc<dyn Bug>);
 pub enum Examination {
     /// The plan of the seed, judged by all checkers of one history.
     Run,
+    /// The plan of the seed with announced faults of this kind, which suspend some promises, and power losses.
+    Faults(FaultKind),
     /// Transactions in two orders.
     Orders,
     /// Transactions in two batchings.
@@ -76,7 +80,7 @@ impl std::fmt::Debug for StoreBug {
 impl Fault {
     /// The plan by which `seed` examines the store with this fault; none if it compares runs of several.
     pub fn plan(&self, seed: u64) -> Option<Plan> {
-        let mut plan = (self.examination == Examination::Run).then(|| generate(seed, StoreKind::Engine))?;
+        let mut plan = self.examination.plan(seed)?;
         if let Site::Disk(text) = &self.site {
             plan.sabotage.push(text.parse().expect("the table's sabotages are spelled right"));
         }
@@ -109,6 +113,15 @@ impl Fault {
 }
 
 impl Examination {
+    /// The plan that `seed` stands for; none if it compares runs of several.
+    fn plan(self, seed: u64) -> Option<Plan> {
+        match self {
+            Examination::Run => Some(generate(seed, StoreKind::Engine)),
+            Examination::Faults(kind) => Some(generate_with(kind, seed, StoreKind::Engine)),
+            Examination::Orders | Examination::Batchings => None,
+        }
+    }
+
     /// Lets `seed` examine `store`, on a disk that lies if it is told to.
     ///
     /// # Errors
@@ -119,12 +132,12 @@ impl Examination {
         seed: u64,
         sabotage: Option<disk::Fault>,
     ) -> Result<(), Violation> {
+        if let Some(mut plan) = self.plan(seed) {
+            plan.sabotage.extend(sabotage);
+            return run_plan(&plan, store).verdict;
+        }
         match self {
-            Examination::Run => {
-                let mut plan = generate(seed, StoreKind::Engine);
-                plan.sabotage.extend(sabotage);
-                run_plan(&plan, store).verdict
-            }
+            Examination::Run | Examination::Faults(_) => unreachable!("these have a plan"),
             Examination::Orders => pairs::examine_orders(store, seed),
             Examination::Batchings => pairs::examine_batchings(store, seed),
         }
@@ -177,7 +190,7 @@ pub const FAULTS: &[Fault] = {
         Availability, Backup, BatchEquivalence, CommitStream, Commutativity, CrashPrefix, Marks,
         SnapshotIsolation, Structure,
     };
-    use Examination::{Batchings, Orders, Run};
+    use Examination::{Batchings, Faults, Orders, Run};
     &[
         store(
             "hasty commit",
@@ -402,6 +415,83 @@ pub const FAULTS: &[Fault] = {
         store("backup without history", "a backup holds the latest state only", Run, &[Backup], || {
             Arc::new(streams::BackupWithoutHistory)
         }),
+        store(
+            "half a write",
+            "a write that took some of the bytes counts as done",
+            Faults(FaultKind::ShortWrite),
+            &[CrashPrefix, Availability, Structure],
+            || Arc::new(calls::Careless::ShortWrite),
+        ),
+        store(
+            "no write",
+            "a call that was interrupted counts as done",
+            Faults(FaultKind::Interrupted),
+            &[CrashPrefix, Availability, Structure],
+            || Arc::new(calls::Careless::Interrupted),
+        ),
+        store(
+            "second sync",
+            "a sync that fails is made again, and believed",
+            Faults(FaultKind::SyncLost),
+            &[CrashPrefix, Availability],
+            || Arc::new(calls::Careless::FailedSync),
+        ),
+        store(
+            "blames the space",
+            "a commit that fails is said to find no space",
+            Faults(FaultKind::SyncLate),
+            &[Availability],
+            || Arc::new(troubles::BlamesTheSpace),
+        ),
+        store(
+            "sulks after reads",
+            "after a read that failed nothing is written any more",
+            Faults(FaultKind::IoError),
+            &[Availability],
+            || Arc::new(troubles::SulksAfterReads::default()),
+        ),
+        store(
+            "mute after commits",
+            "after a commit that failed nothing is read any more",
+            Faults(FaultKind::SyncReverted),
+            &[Availability],
+            || Arc::new(troubles::MuteAfterCommits::default()),
+        ),
+        store(
+            "damage is absence",
+            "what can't be read is said not to be there",
+            Faults(FaultKind::GarbageByte),
+            &[SnapshotIsolation, CrashPrefix],
+            || Arc::new(troubles::DamageIsAbsence),
+        ),
+        store(
+            "damage is the end",
+            "a damaged record ends the log, whatever comes after it",
+            Faults(FaultKind::SwappedWrites),
+            &[CrashPrefix],
+            || Arc::new(troubles::DamageIsTheEnd),
+        ),
+        store(
+            "grudge",
+            "who once found corruption can't be opened any more",
+            Faults(FaultKind::LostWrite),
+            &[Availability],
+            || Arc::new(troubles::Grudge::default()),
+        ),
+        store(
+            "scar",
+            "who once found corruption forgets the last write of each later commit",
+            Faults(FaultKind::MisdirectedWrite),
+            &[SnapshotIsolation, CrashPrefix, CommitStream],
+            || Arc::new(troubles::Scar::default()),
+        ),
+        store(
+            "hole",
+            "a recovery that misses commits carries out the last of them",
+            Faults(FaultKind::IgnoreSync),
+            &[CrashPrefix],
+            || Arc::new(troubles::Hole::default()),
+        ),
         marks("tolerant marks", "a mark that ended is gone back to without a word", &[Marks], || {
             Arc::new(Marked::new(MarkBug::Tolerant))
         }),
@@ -421,6 +511,6 @@ pub const FAULTS: &[Fault] = {
         disk("ignore-directory-sync every=3", "every third directory sync makes no name durable"),
         disk("lost-write nth=20", "one write changes nothing"),
         disk("swapped-writes nth=20", "one write takes effect after the next one"),
-        disk("stale-read nth=1", "one read returns older bytes"),
+        disk("stale-read file=log-* nth=1", "one read of the log returns older bytes"),
     ]
 };

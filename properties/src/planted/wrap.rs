@@ -32,6 +32,15 @@ pub(super) trait Bug: Debug + Send + Sync {
         config.clone()
     }
 
+    /// How the engine makes its I/O calls.
+    fn vfs(&self, vfs: Arc<dyn Vfs>) -> Arc<dyn Vfs> {
+        vfs
+    }
+
+    fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
+        Engine.open(vfs, config)
+    }
+
     /// The engine was opened; `after_crash` unless it is new or was closed in good order before.
     fn opened(&self, _store: &mut dyn Store, _after_crash: bool) -> Result<(), StoreError> {
         Ok(())
@@ -215,7 +224,8 @@ impl StoreFactory for Buggy {
     }
 
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
-        let mut inner = Engine.open(Arc::clone(&vfs), &self.bug.config(config))?;
+        let vfs = self.bug.vfs(vfs);
+        let mut inner = self.bug.open(Arc::clone(&vfs), &self.bug.config(config))?;
         let after_crash = self.left_open.swap(true, Ordering::Relaxed);
         self.bug.opened(&mut *inner, after_crash)?;
         Ok(Box::new(BuggyStore {

@@ -1,9 +1,9 @@
 //! Every planted fault is found, by the checkers that are there for it, within a few seeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use proofmark_model::{Checker, Violation};
+use proofmark_model::{Checker, FaultClass, Violation};
 use proofmark_properties::corpus::workspace;
 use proofmark_properties::planted::{Examination, FAULTS, Fault, honest, honest_peer};
 use proofmark_sim::store::{Engine, StoreFactory};
@@ -63,6 +63,22 @@ fn without_a_fault_the_same_seeds_pass() {
             }
         }
     }
+}
+
+/// Each class of faults has a bug that only they bring to light: without it the store passes every seed that the bug took.
+#[test]
+fn without_a_bug_the_same_faults_pass() {
+    let mut classes = BTreeSet::new();
+    for fault in FAULTS {
+        let Examination::Faults(kind) = fault.examination else { continue };
+        classes.insert(kind.class());
+        let (seeds, _) = find(fault);
+        for seed in 0..seeds {
+            let verdict = fault.examination.examine(&honest(), seed, None);
+            assert_eq!(verdict, Ok(()), "{kind}, seed {seed}");
+        }
+    }
+    assert_eq!(classes, FaultClass::ALL.into());
 }
 
 /// How many seeds it takes to find a fault, and what is found.
