@@ -26,7 +26,7 @@ Exit code: 0 if every promise was kept and every kind fired, 1 if not, 2 if it c
 
 Examples:
   proofmark faults                              2300 seeds of the engine
-  proofmark faults --seeds 20000 --markdown     the table for a page
+  proofmark faults --seeds 20000 --markdown     a page, as sim/FAULTS.md is
   proofmark faults --seed 77 --save my.plan     one seed, as a plan that can be replayed";
 
 const HEADER: [&str; 10] = [
@@ -59,16 +59,13 @@ pub(super) fn faults(arguments: &FaultsArguments, out: &mut impl Write) -> anyho
     progress.finish();
 
     report_violations(campaign.store, &matrix, out)?;
-    let table = if arguments.markdown { markdown(&matrix) } else { framed(&matrix) };
-    writeln!(out, "{table}\n")?;
-    writeln!(
-        out,
-        "{} seeds of {} from {} on, in {:.1} s",
-        grouped(matrix.seeds),
-        campaign.store,
-        campaign.first_seed,
-        elapsed.as_secs_f64()
-    )?;
+    let subject =
+        format!("{} seeds of {} from {} on", grouped(matrix.seeds), campaign.store, campaign.first_seed);
+    if arguments.markdown {
+        writeln!(out, "{}", page(&subject, &matrix))?;
+    } else {
+        writeln!(out, "{}\n\n{subject}, in {:.1} s", framed(&matrix), elapsed.as_secs_f64())?;
+    }
     conclude(&matrix, campaign.seed_count, out)
 }
 
@@ -159,6 +156,21 @@ fn framed(matrix: &Matrix) -> String {
         }
     }
     table.to_string()
+}
+
+/// A page that is the same on every machine.
+fn page(subject: &str, matrix: &Matrix) -> String {
+    format!(
+        "# What comes of each kind of fault\n\n\
+         This page is printed by `proofmark faults --markdown`: {subject}.\n\n\
+         Each seed is a run of its own, with power losses, and with faults of one kind that the checkers are told of. *Runs* are \
+         those\nin which a fault fired, of those in which one was planted; *fired* is how often. In a run that *survived*, nothing \
+         was\nreported and nothing was missing. *Commits lost, excused*: it lost the end of what it had acknowledged, to damage or to \
+         a lie,\nas far as that can't be helped. *Error reported* and *corruption reported*: to whoever asked, or at an opening. \
+         *Commits\ndenied*: so many were, by an error. *Violations*: a promise was broken that the fault does not suspend.\n\n\
+         {}\n",
+        markdown(matrix)
+    )
 }
 
 fn markdown(matrix: &Matrix) -> String {
