@@ -19,8 +19,8 @@ use super::{Ending, FaultsArguments, plan_file, violation};
 
 pub(super) const EXAMPLES: &str = "\
 Each seed has faults of one kind, in turn, and power losses. A kind that never fired proves nothing, and counts as a
-failure if it was planted or had turns enough to be, unless the command was interrupted. All columns but those of what
-fired, and of commits denied, count runs.
+failure if it had ten turns or more, unless the command was interrupted. All columns but those of what fired, and of
+commits denied, count runs.
 
 Exit code: 0 if every promise was kept and every kind fired, 1 if not, 2 if it cannot run, 130 after Ctrl-C.
 
@@ -106,8 +106,7 @@ fn conclude(matrix: &Matrix, seed_count: u64, out: &mut impl Write) -> anyhow::R
     }
     let is_interrupted = matrix.seeds < seed_count;
     let silent: Vec<&str> = matrix.silent().into_iter().map(FaultKind::name).collect();
-    // Of a single seed nobody expects that all of its faults fire.
-    let is_silent = !silent.is_empty() && seed_count > 1;
+    let is_silent = !silent.is_empty();
     if is_silent {
         let names = silent.join(", ");
         writeln!(out, "{STYLE_BAD}never fired:{STYLE_BAD:#} {names}")?;
