@@ -19,7 +19,8 @@
 //! damaged, because a whole read or write went to another place, all groups since that opening may be gone, and nothing
 //! more.
 //!
-//! Damage does that only to an opening, and counts until the store has been opened. If it is healed before, because the
+//! Damage does that only to an opening, and counts until the store has been opened; a misread counts only for the
+//! opening that met it, since the next one reads again. If it is healed before, because the
 //! store couldn't be opened, nothing may be missing at all, unless an attempt to open it came so far that it may have
 //! settled for less. If it ends later, of its own
 //! accord as a wrong read does or by healing, what was missing may be back at an opening, as commits in doubt may, in the
@@ -60,6 +61,7 @@ pub(super) fn bounds(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Boun
         lie: replay.lie_at_start(),
         is_opening: false,
         damaged: 0,
+        misread: 0,
         settled: 0,
     };
     for step in incarnation.first..incarnation.end {
@@ -95,8 +97,10 @@ struct Walk<'a, 't, 'h> {
     lie: Option<TxnId>,
     /// Whether somebody is opening the store.
     is_opening: bool,
-    /// How many groups damage can take from the next opening.
+    /// How many groups damage that lasts can take from the next opening.
     damaged: u64,
+    /// How many the misreads of the opening under way can.
+    misread: u64,
     /// How many an attempt to open the store may already have done without.
     settled: u64,
 }
@@ -114,16 +118,23 @@ impl Walk<'_, '_, '_> {
                 self.lie.get_or_insert(self.durable);
             }
             (Event::MadeGood, _) => self.lie = None,
-            (Event::Fault { class: FaultClass::Damage, groups, .. }, _) => {
-                self.damaged = self.damaged.saturating_add(groups.unwrap_or(u64::MAX));
+            (Event::Fault { class: FaultClass::Damage, is_passing, groups, .. }, _) => {
+                let groups = groups.unwrap_or(u64::MAX);
+                match is_passing {
+                    false => self.damaged = self.damaged.saturating_add(groups),
+                    true if self.is_opening => self.misread = self.misread.saturating_add(groups),
+                    // Whoever opens the store reads again.
+                    true => {}
+                }
             }
+            (Event::Opening, _) => self.misread = 0,
             (Event::Healed, _) => self.damaged = 0,
             _ => {}
         }
         if self.is_opening && cuts_an_opening_short(event) {
             // It may have come far enough to make what it found all that there is.
-            self.settled = self.settled.saturating_add(self.damaged);
-            self.damaged = 0;
+            self.settled = self.groups();
+            (self.damaged, self.misread) = (0, 0);
         }
         if !is_beside_the_point(event) {
             self.is_opening = matches!(event, Event::Opening);
@@ -152,7 +163,7 @@ impl Walk<'_, '_, '_> {
 
     /// How many groups damage may take.
     fn groups(&self) -> u64 {
-        self.settled.saturating_add(self.damaged)
+        self.settled.saturating_add(self.damaged).saturating_add(self.misread)
     }
 
     fn less_damage(&self, mut must: TxnId) -> TxnId {
@@ -177,6 +188,7 @@ mod tests {
     const START: &str = "opened latest=0 -> none\n";
     const LIE: &str = "fault lie \"lying-sync\"\n";
     const ROT: &str = "fault damage groups=1 \"bit-rot\"\n";
+    const MISREAD: &str = "fault damage passing groups=1 \"stale-read\"\n";
     const ASTRAY: &str = "fault damage \"misdirected-write\"\n";
     const CRASH: &str = "crash\n";
     const CORRUPT: &str = "corrupt \"open\" \"a record is damaged\"\n";
@@ -294,6 +306,28 @@ mod tests {
         refuse(&[&found, CRASH, ASTRAY, &opened(0)], "lost-recovered-commit");
         let before = [&commits(1..=2), ROT, CRASH, &opened(2), &commit(3, "sync")].concat();
         refuse(&[&before, CRASH, &opened(2)], LOST);
+    }
+
+    #[test]
+    fn a_misread_takes_only_from_the_opening_that_met_it() {
+        let until = [&commits(1..=3), MISREAD, "begin t9 c0 read\nget t9 \"k1\" -> #1*8\n"].concat();
+        let met = [&commits(1..=3), "begin t9 c0 read\n", MISREAD, "get t9 \"k1\" -> #1*8\n", CRASH].concat();
+        for latest in 0..=2 {
+            refuse(&[&until, CRASH, "opening\n", &opened(latest)], LOST);
+            refuse(&[&met, "opening\n", &opened(latest)], LOST);
+        }
+        accept(&[&met, "opening\n", &opened(3)]);
+        accept(&[&met, "opening\n", MISREAD, &opened(2)]);
+        refuse(&[&met, "opening\n", MISREAD, &opened(1)], LOST);
+        // Whoever fails to open the store has changed nothing, unless it was cut short.
+        refuse(&[&met, "opening\n", MISREAD, CORRUPT, "opening\n", &opened(2)], LOST);
+        refuse(&[&met, "opening\n", MISREAD, CORRUPT, "opening\n", MISREAD, &opened(1)], LOST);
+        accept(&[&met, "opening\n", MISREAD, CRASH, "opening\n", &opened(2)]);
+        accept(&[&met, "opening\n", MISREAD, CRASH, "opening\n", MISREAD, &opened(1)]);
+        refuse(&[&met, "opening\n", MISREAD, CRASH, "opening\n", MISREAD, &opened(0)], LOST);
+        // Damage that lasts adds to it.
+        accept(&[&met, ROT, "opening\n", MISREAD, &opened(1)]);
+        refuse(&[&met, ROT, "opening\n", MISREAD, CORRUPT, "opening\n", &opened(1)], LOST);
     }
 
     #[test]
