@@ -111,11 +111,6 @@ impl Excuses {
     pub fn is_lied_to(&self) -> bool {
         self.is_lied_to
     }
-
-    /// Whether a fault has fired since the disk was last healed, other than a transparent one.
-    pub fn is_faulty(&self) -> bool {
-        self.is_faulty
-    }
 }
 
 /// Whether an event comes between a call of the store and its outcome.

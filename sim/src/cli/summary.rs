@@ -61,6 +61,7 @@ fn add_exceptions(stats: &RunStats, figures: &mut Figures) {
         ("I/O calls that were made to fail", stats.faults),
         ("other calls of the store that gave up", stats.given_up),
         ("stores that faults left beyond repair", stats.beyond_repair),
+        ("stores that lived on after faults", stats.lived_on),
         ("steps skipped", stats.steps_skipped),
         ("steps left out, as they were not promised", stats.steps_left_out),
         ("planted faults that fired", stats.sabotages),

@@ -314,13 +314,15 @@ impl<'a> Driver<'a> {
             Ending::PowerLoss => {
                 self.session.crash(Activity::End, &Keep::None)?;
                 self.recover()?;
-                if self.session.is_faulty() {
+                // Also if an earlier healing has ended them: only now does the store have to show what they left of it.
+                if self.session.was_struck() {
                     self.session.heal();
                     self.reopen()?;
                     self.session.verify(Activity::Other)?;
                     self.session.live_on()?;
                     self.reopen()?;
                     self.session.verify(Activity::Other)?;
+                    self.session.stats.lived_on += 1;
                 }
             }
             Ending::Reopening => {

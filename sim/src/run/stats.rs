@@ -51,6 +51,8 @@ pub struct RunStats {
     pub commits_lost: u64,
     /// Runs that ended early, because what faults took from the store for good keeps it from being opened, as they may.
     pub beyond_repair: u64,
+    /// Runs in which faults fired, and in which the store lived on after all were over.
+    pub lived_on: u64,
     /// Self-checks of the store that were carried out, and passed.
     pub verifications: u64,
     /// Power losses and deaths of the process, and what they struck.
@@ -197,6 +199,7 @@ add_fields!(RunStats {
     corruptions,
     commits_lost,
     beyond_repair,
+    lived_on,
     verifications,
     crashes,
     recoveries,

@@ -7,6 +7,7 @@ use proofmark_model::{Checker, Key, KeyRange, TxnId, Value};
 use proofmark_vfs::Vfs;
 
 use super::*;
+use crate::matrix::{self, kind_of};
 use crate::plan::Config;
 use crate::store::{Promises, Redb, Store, StoreError, Transaction};
 
@@ -274,6 +275,25 @@ fn faults_wait_for_a_creation_that_does_not_survive_them() {
     let engine = run_plan(&plan(steps), StoreKind::Engine.factory());
     assert_eq!(engine.verdict, Ok(()));
     assert!(fired(&engine) < engine.history.to_string().find("opened").unwrap(), "{}", engine.history);
+}
+
+/// Healing in the middle of a plan, or of the last recovery, spares no store that.
+#[test]
+fn whatever_faults_have_struck_lives_on_after_them() {
+    let damaging = |seed: &u64| kind_of(*seed).class() == FaultClass::Damage;
+    let mut sum = RunStats::default();
+    let (mut struck, mut healed_before) = (0, 0);
+    for seed in (0..200).filter(damaging) {
+        let run = run_plan(&matrix::plan(seed, StoreKind::Engine), StoreKind::Engine.factory());
+        assert_eq!(run.verdict, Ok(()), "seed {seed}");
+        struck += u64::from(run.stats.faults > 0);
+        let healings = run.history.to_string().matches("healed").count() as u64;
+        healed_before += u64::from(healings > run.stats.lived_on);
+        sum += &run.stats;
+    }
+    assert!(struck >= 40 && healed_before >= 10, "{struck} struck, {healed_before} healed before the end");
+    assert!(sum.beyond_repair <= 1, "{sum:?}");
+    assert_eq!(sum.lived_on + sum.beyond_repair, struck);
 }
 
 /// A store that panics when its writer commits or is dropped, and is otherwise empty.

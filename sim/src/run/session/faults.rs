@@ -86,9 +86,9 @@ impl Session<'_> {
         self.record(Event::Healed);
     }
 
-    /// Whether a fault has fired that was not healed.
-    pub(in crate::run) fn is_faulty(&self) -> bool {
-        self.excuses.is_faulty()
+    /// Whether a fault has ever fired, other than a transparent one, be it that it was healed since.
+    pub(in crate::run) fn was_struck(&self) -> bool {
+        self.was_struck
     }
 
     /// Puts on record which announced faults have struck since the last time, and whether all lies are made good.
@@ -101,6 +101,7 @@ impl Session<'_> {
                 continue;
             }
             let class = fired.class();
+            self.was_struck |= class != FaultClass::Transparent;
             self.has_lost_names |= fired.kind == FaultKind::DirectorySyncLost;
             // One event stands for a row of what every call may do.
             let is_repeated = class == FaultClass::Transparent

@@ -2,7 +2,7 @@
 //!
 //! All of it follows from the events before, so that whoever goes on from the same moment many times reads them once.
 
-use proofmark_model::{Event, Excuses};
+use proofmark_model::{Event, Excuses, FaultClass};
 
 /// What is remembered of the events that were taken.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Memory {
     pub(super) is_limited: bool,
     /// Whether the store was ever opened.
     pub(super) was_opened: bool,
+    /// Whether a fault has fired, other than a transparent one.
+    pub(super) was_struck: bool,
     /// What the faults so far excuse.
     pub(super) excuses: Excuses,
 }
@@ -31,6 +33,7 @@ impl Memory {
                 Event::Begin { txn, .. } => self.labels_used = txn.0,
                 Event::Space { bytes } => self.is_limited = bytes.is_some(),
                 Event::Opened { .. } => self.was_opened = true,
+                Event::Fault { class, .. } => self.was_struck |= *class != FaultClass::Transparent,
                 _ => {}
             }
             self.excuses.take(event);

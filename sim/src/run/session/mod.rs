@@ -57,6 +57,8 @@ pub(super) struct Session<'a> {
     was_opened: bool,
     /// Whether a sync of a directory has lost names since the store was opened last, or was tried to be.
     has_lost_names: bool,
+    /// Whether a fault has ever fired, other than a transparent one.
+    was_struck: bool,
     /// What the faults so far excuse.
     excuses: Excuses,
     pub(super) recorder: Recorder,
@@ -109,6 +111,7 @@ impl<'a> Session<'a> {
             is_open: false,
             was_opened: false,
             has_lost_names: false,
+            was_struck: false,
             excuses: Excuses::default(),
             recorder,
             stats: RunStats::default(),
@@ -124,9 +127,9 @@ impl<'a> Session<'a> {
         memory: &Memory,
         is_power_loss: bool,
     ) -> Session<'a> {
-        let Memory { labels_used, is_limited, was_opened, excuses } = memory.clone();
+        let Memory { labels_used, is_limited, was_opened, was_struck, excuses } = memory.clone();
         let fresh = Session::new(factory, config, disk, recorder);
-        let mut session = Session { labels_used, is_limited, was_opened, excuses, ..fresh };
+        let mut session = Session { labels_used, is_limited, was_opened, was_struck, excuses, ..fresh };
         // What struck the call that the power loss cut short was heard of before it.
         session.note_faults();
         session.record(Event::Crash { is_power_loss });
