@@ -1,10 +1,11 @@
 //! Runs on redb, which others have tested well: what goes wrong here is wrong with the runner.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::Arc;
 
 use proofmark_model::{Checker, Key, KeyRange, TxnId, Value};
-use proofmark_vfs::Vfs;
+use proofmark_vfs::{OpenMode, Vfs};
 
 use super::*;
 use crate::matrix::{self, kind_of};
@@ -275,6 +276,59 @@ fn faults_wait_for_a_creation_that_does_not_survive_them() {
     let engine = run_plan(&plan(steps), StoreKind::Engine.factory());
     assert_eq!(engine.verdict, Ok(()));
     assert!(fired(&engine) < engine.history.to_string().find("opened").unwrap(), "{}", engine.history);
+}
+
+/// redb beside files of its own, which are written when they are made and synced at every opening, after a look around.
+#[derive(Debug)]
+struct Cautious {
+    file_count: usize,
+}
+
+impl StoreFactory for Cautious {
+    fn name(&self) -> &str {
+        "cautious"
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { survives_loss_during_creation: true, ..Redb.promises() }
+    }
+
+    fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError> {
+        let sync_all = || {
+            let mut files = Vec::new();
+            for name in ["a", "b", "c"].into_iter().take(self.file_count) {
+                let file = vfs.open(name.as_ref(), OpenMode::Create)?;
+                if file.size()? == 0 {
+                    file.write_at(b"new", 0)?;
+                }
+                files.push(file);
+            }
+            vfs.list("/".as_ref())?;
+            files.iter().try_for_each(|file| file.sync_data())
+        };
+        sync_all().map_err(|error: io::Error| StoreError::Io(error.to_string()))?;
+        Redb.open(vfs, config)
+    }
+}
+
+/// The failures that are found after the healing are those of writes before it, and each is reported once.
+#[test]
+fn what_fails_to_open_after_healing_is_beyond_repair_only_if_it_is_corrupt() {
+    let run = |file_count: usize| {
+        let faults =
+            format!("fault write-back-lost nth=1 count={file_count}\nfault io-error on=list nth=1 count=5\n");
+        run_plan(&plan(&faults), &Cautious { file_count })
+    };
+    for file_count in 1..=2 {
+        let late = run(file_count);
+        assert_eq!(late.verdict, Ok(()), "{}", late.history);
+        assert_eq!(late.stats.given_up, 5 + file_count as u64, "{}", late.history);
+        assert_eq!((late.stats.beyond_repair, late.stats.lived_on), (0, 1));
+    }
+    let stuck = run(3);
+    let violation = stuck.verdict.unwrap_err();
+    assert_eq!((violation.checker, violation.kind), (Checker::Availability, "failed-open"));
+    assert_eq!(stuck.stats.beyond_repair, 0);
 }
 
 /// Healing in the middle of a plan, or of the last recovery, spares no store that.

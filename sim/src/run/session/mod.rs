@@ -84,6 +84,8 @@ struct OpenTicket {
 
 /// So often a store may fail to open before the disk's faults are switched off.
 const OPENING_COUNT_MAX: u32 = 5;
+/// And so often after that: what was lost before may be reported still, but only once, and it is not corruption.
+const HEALED_OPENING_COUNT_MAX: u32 = 3;
 
 /// What [`catch`] returns for a call of the store.
 type Caught<T> = Result<Result<T, StoreError>, String>;
@@ -142,7 +144,7 @@ impl<'a> Session<'a> {
 
     /// Opens the store, and records all that it holds. What keeps it from that is taken away, if it is on record.
     pub(super) fn open(&mut self, activity: Activity) -> Result<(), Interrupt> {
-        let mut is_healed = false;
+        let mut healed_at = None;
         for attempts in 1.. {
             let corruptions = self.stats.corruptions;
             if self.try_open(activity)? {
@@ -155,13 +157,18 @@ impl<'a> Session<'a> {
             let is_corrupt = self.stats.corruptions > corruptions;
             if self.is_limited {
                 self.free_space(None);
-            } else if is_healed {
+            } else if healed_at.is_some() && is_corrupt {
                 // What is left is what a lying sync has made of it: excused, and beyond repair.
                 self.stats.beyond_repair += 1;
                 return Err(Interrupt::Failed);
+            } else if let Some(healed_at) = healed_at {
+                if attempts - healed_at >= HEALED_OPENING_COUNT_MAX {
+                    let error = format!("still failing, {HEALED_OPENING_COUNT_MAX} times after healing");
+                    return Err(self.fail("open", error));
+                }
             } else if is_corrupt || attempts >= OPENING_COUNT_MAX {
                 self.heal();
-                is_healed = true;
+                healed_at = Some(attempts);
             }
         }
         Ok(())
