@@ -95,8 +95,8 @@ pub struct Coverage {
     pub boundaries: Vec<BoundaryReport>,
     /// How many boundaries there are.
     pub boundary_count: usize,
-    /// The first violation, in the order of the boundaries and of the images of each. Whether it is one of the store, its
-    /// [plan](Finding::is_reproduced) has to show.
+    /// The first violation, in the order of the boundaries and of the images of each; of those that were found by then, if
+    /// it was stopped. Whether it is one of the store, its [plan](Finding::is_reproduced) has to show.
     pub finding: Option<Finding>,
     /// Whether it was stopped before its end, other than by a violation.
     pub was_stopped: bool,
@@ -205,7 +205,7 @@ impl Exploration<'_> {
             let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
             merger.take(index, report, progress)
         })?;
-        let Merger { coverage, seen, .. } = merger.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (coverage, seen) = merger.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
         Ok((coverage, moments.last().map(|moment| (moment.event_count, seen))))
     }
 }
@@ -247,5 +247,14 @@ impl Merger {
         }
         let is_over = coverage.finding.is_some() || coverage.was_stopped;
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// What came of all groups, when no more reports come, and what was seen of the latest. Where a group was stopped, those
+    /// behind it are not counted, but what was found in them is not lost.
+    fn finish(self) -> (Coverage, Seen) {
+        let Merger { mut coverage, seen, waiting, .. } = self;
+        coverage.finding =
+            coverage.finding.or_else(|| waiting.into_values().find_map(|report| report.finding));
+        (coverage, seen)
     }
 }

@@ -134,6 +134,37 @@ fn a_stopped_exploration_says_what_it_covered() {
     assert_eq!(coverage.boundaries.len(), 10);
 }
 
+/// Groups are explored at once: one may have found something when an earlier one is told to stop.
+#[test]
+fn what_was_found_behind_a_group_that_was_stopped_is_not_lost() {
+    let mut plan = short(StoreKind::Engine, Profile::PosixWorst);
+    plan.sabotage = vec![Fault::once(FaultKind::IgnoreSync, 4)];
+    let finding = explore(exploration(&plan, 16)).finding.unwrap();
+    let found =
+        |call| GroupReport { finding: Some(Finding { call, ..finding.clone() }), ..GroupReport::default() };
+    let stopped = || GroupReport { was_stopped: true, ..GroupReport::default() };
+    let merged = |reports: Vec<(usize, GroupReport)>| {
+        let mut merger = Merger {
+            coverage: Coverage::default(),
+            seen: Seen::default(),
+            next: 0,
+            waiting: BTreeMap::new(),
+        };
+        for (index, report) in reports {
+            let _ = merger.take(index, report, |_| {});
+        }
+        merger.finish().0
+    };
+    // Others may still report when it is over.
+    let coverage = merged(vec![(3, found(30)), (0, stopped()), (1, stopped()), (2, found(20))]);
+    assert!(coverage.was_stopped);
+    assert_eq!(coverage.finding.unwrap().call, 20);
+    let coverage = merged(vec![(1, stopped()), (0, stopped())]);
+    assert!(coverage.was_stopped && coverage.finding.is_none());
+    // One that ends the exploration by itself is the first.
+    assert_eq!(merged(vec![(1, found(10)), (0, found(5))]).finding.unwrap().call, 5);
+}
+
 #[test]
 fn a_finding_says_what_it_needs() {
     let mut plan = short(StoreKind::Engine, Profile::PosixWorst);
