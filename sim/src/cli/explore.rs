@@ -161,7 +161,7 @@ pub(super) fn explore(arguments: &ExploreArguments, out: &mut impl Write) -> any
     writeln!(out, "{STYLE_GOOD}no violation{STYLE_GOOD:#}")?;
     if coverage.was_stopped {
         let (done, count) = (coverage.boundaries.len(), coverage.boundary_count);
-        writeln!(out, "{STYLE_NOTABLE}stopped{STYLE_NOTABLE:#} after {done} of {count} boundaries")?;
+        writeln!(out, "{STYLE_NOTABLE}stopped{STYLE_NOTABLE:#} with {done} of {count} boundaries begun")?;
     }
     Ok(if interrupt.is_requested() && coverage.was_stopped { Ending::Interrupted } else { Ending::Sound })
 }

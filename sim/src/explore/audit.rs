@@ -110,8 +110,8 @@ struct Subject<'a> {
 }
 
 impl Audit<'_> {
-    /// Audits. `should_stop` is asked before each removal, by every worker; `progress` sees how many removals are done,
-    /// of how many at most. An audit that was stopped says of every site what was found by then.
+    /// Audits. `should_stop` is asked before each image, by every worker; `progress` sees how many removals are done,
+    /// of how many at most. An audit that was stopped says of every site what was found by then, and of a removal that was cut short nothing.
     ///
     /// # Errors
     /// If the run itself is not sound, or not with a power loss in it, or if no thread can be started.
@@ -140,7 +140,7 @@ impl Audit<'_> {
             .collect();
         let trials = self.parallel(removals.len(), &should_stop, &progress, |index| {
             let (run, kind, nth) = removals[index];
-            Some((run, self.removal(&subjects[run]).one(kind, nth)?))
+            Some((run, self.removal(&subjects[run], &should_stop).one(kind, nth)?))
         })?;
         let trials: Vec<(usize, Trial)> = trials.into_iter().flatten().collect();
         let mut calls: BTreeMap<&Site, Vec<(usize, &SyncCall)>> = BTreeMap::new();
@@ -152,7 +152,7 @@ impl Audit<'_> {
         for (site, calls) in &calls {
             let mut of_site = site_report(site, calls, &trials);
             if of_site.necessity.is_none() && of_site.removed > 0 && !should_stop() {
-                self.remove_whole_site(&subjects, &mut of_site, calls, &trials);
+                self.remove_whole_site(&subjects, &mut of_site, calls, &trials, &should_stop);
             }
             report.sites.push(of_site);
         }
@@ -173,8 +173,8 @@ impl Audit<'_> {
         }
     }
 
-    fn removal<'a>(&'a self, subject: &'a Subject<'a>) -> Removal<'a> {
-        Removal { audit: self, plan: subject.plan, syncs: &subject.syncs }
+    fn removal<'a>(&'a self, subject: &'a Subject<'a>, should_stop: &'a dyn Fn() -> bool) -> Removal<'a> {
+        Removal { audit: self, plan: subject.plan, syncs: &subject.syncs, should_stop }
     }
 
     /// Removes all syncs of a site that were removed alone, in one run after the other, until they are missed.
@@ -184,12 +184,13 @@ impl Audit<'_> {
         report: &mut SiteReport,
         calls: &[(usize, &SyncCall)],
         trials: &[(usize, Trial)],
+        should_stop: &dyn Fn() -> bool,
     ) {
         for (run, subject) in subjects.iter().enumerate() {
             let is_of_site = |call: u64| calls.iter().any(|(of, sync)| (*of, sync.call) == (run, call));
             let of_run = trials.iter().filter(|(of, _)| *of == run).map(|(_, trial)| trial.call);
             let removed: Vec<u64> = of_run.filter(|call| is_of_site(*call)).collect();
-            let Some(trial) = self.removal(subject).all(&removed) else { continue };
+            let Some(trial) = self.removal(subject, should_stop).all(&removed) else { continue };
             if report.unreproduced.is_none() {
                 report.unreproduced = trial.unreproduced;
             }

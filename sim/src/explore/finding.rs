@@ -89,8 +89,13 @@ impl Exploration<'_> {
             let moments = recording.moments();
             let exploration = Exploration { plan: &plan, jobs: 1, ..*self };
             let follow_up = FollowUp::new(&plan);
-            let unit = Unit { exploration: &exploration, recording: &recording, follow_up: &follow_up };
-            let found = unit.explore(&moments, Seen::default(), &|| false).finding;
+            let unit = Unit {
+                exploration: &exploration,
+                recording: &recording,
+                follow_up: &follow_up,
+                should_stop: &|| false,
+            };
+            let found = unit.explore(&moments, Seen::default()).finding;
             let found = found.map(|found| found.violation);
             is_same(&found.map_or(Ok(()), Err), &finding.violation)
         };

@@ -91,7 +91,7 @@ pub struct BoundaryReport {
 /// What came of an exploration.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Coverage {
-    /// The boundaries that were explored, in order.
+    /// The boundaries that were explored, in order; the last of them in part, if it was stopped there.
     pub boundaries: Vec<BoundaryReport>,
     /// How many boundaries there are.
     pub boundary_count: usize,
@@ -134,7 +134,7 @@ pub enum ExplorationError {
 }
 
 impl Exploration<'_> {
-    /// Explores. `should_stop` is asked often, by every worker; `progress` sees how many of the boundaries are done, and
+    /// Explores. `should_stop` is asked before each image, by every worker; `progress` sees how many of the boundaries are done, and
     /// how many recoveries were made, in order.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl Exploration<'_> {
             let Some(group) = groups.get(index) else { return ControlFlow::Break(()) };
             let carried = || carried.lock().unwrap_or_else(PoisonError::into_inner).take();
             let seen = if index == 0 { carried().unwrap_or_default() } else { Seen::default() };
-            let report = Unit { exploration: self, recording, follow_up }.explore(group, seen, should_stop);
+            let report = Unit { exploration: self, recording, follow_up, should_stop }.explore(group, seen);
             let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
             merger.take(index, report, progress)
         })?;

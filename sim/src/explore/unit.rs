@@ -19,11 +19,13 @@ use crate::run::{Memory, Resumed, resume};
 const DEPTH_SHARE: usize = 8;
 
 /// What is needed to explore a group of boundaries.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Unit<'a> {
     pub(super) exploration: &'a Exploration<'a>,
     pub(super) recording: &'a Recording,
     pub(super) follow_up: &'a FollowUp,
+    /// Asked before each image: one boundary may have more of them than anybody has time for.
+    pub(super) should_stop: &'a dyn Fn() -> bool,
 }
 
 /// What is known about the images of a group.
@@ -31,6 +33,14 @@ pub(super) struct Known {
     judge: Judge,
     memory: Memory,
     seen: Seen,
+    was_stopped: bool,
+}
+
+impl Known {
+    /// Whether images were left untried because of [`Unit::should_stop`].
+    pub(super) fn was_stopped(&self) -> bool {
+        self.was_stopped
+    }
 }
 
 /// Which images of a group were recovered. It outlives the window, because a group may go on in the next one.
@@ -62,27 +72,22 @@ impl Image<'_> {
 
 impl Unit<'_> {
     /// Explores boundaries between the same two events, of which these images were recovered before.
-    pub(super) fn explore(
-        self,
-        group: &[Moment<'_>],
-        seen: Seen,
-        should_stop: &impl Fn() -> bool,
-    ) -> GroupReport {
+    pub(super) fn explore(self, group: &[Moment<'_>], seen: Seen) -> GroupReport {
         let mut report = GroupReport::default();
         let Some(first) = group.first() else { return report };
         let mut known = Known { seen, ..self.known(first.event_count) };
         for moment in group {
-            if should_stop() {
-                report.was_stopped = true;
+            if self.is_over(&mut known) {
                 break;
             }
             let (boundary, finding) = self.boundary(moment, &mut known, Vec::new());
             report.boundaries.push(boundary);
-            if let Some(finding) = finding {
-                report.finding = Some(finding);
+            report.finding = finding;
+            if report.finding.is_some() {
                 break;
             }
         }
+        report.was_stopped = known.was_stopped && report.finding.is_none();
         report.seen = known.seen;
         report
     }
@@ -90,7 +95,13 @@ impl Unit<'_> {
     /// What is known before anything was tried, after so many events.
     pub(super) fn known(&self, event_count: usize) -> Known {
         let past = &self.recording.events()[..event_count];
-        Known { judge: Judge::new(past), memory: Memory::of(past), seen: Seen::default() }
+        Known { judge: Judge::new(past), memory: Memory::of(past), seen: Seen::default(), was_stopped: false }
+    }
+
+    /// Whether no more images are to be tried. Once over, it stays over.
+    fn is_over(&self, known: &mut Known) -> bool {
+        known.was_stopped = known.was_stopped || (self.should_stop)();
+        known.was_stopped
     }
 
     /// Explores one boundary; these images first.
@@ -121,7 +132,7 @@ impl Unit<'_> {
         for class in [first].into_iter().chain(images.classes(bound)) {
             share += class.share;
             for choice in class.choices {
-                if finding.is_some() || left == 0 || share == 0 {
+                if finding.is_some() || left == 0 || share == 0 || self.is_over(known) {
                     break;
                 }
                 let keep = Keep::Chosen(choice);
@@ -135,6 +146,9 @@ impl Unit<'_> {
                 let in_steps = depth > 1 && bound - left <= bound.div_ceil(DEPTH_SHARE);
                 finding = self.recover(image, &disk, in_steps, known, &mut report);
             }
+        }
+        if known.was_stopped {
+            report.legal = images.legal(0);
         }
         (report, finding)
     }
@@ -176,6 +190,9 @@ impl Unit<'_> {
             let after = recovery.recovery_calls.1;
             let in_recovery = |boundary: &&Boundary| boundary.call.number <= after;
             for boundary in recovery.boundaries.iter().filter(in_recovery) {
+                if self.is_over(known) {
+                    return None;
+                }
                 let found = self.step(image, &recovery, boundary, events, known, report);
                 if found.is_some() {
                     return found;
@@ -226,7 +243,7 @@ impl Unit<'_> {
         for class in images.classes(bound) {
             share += class.share;
             for choice in class.choices {
-                if left == 0 || share == 0 {
+                if left == 0 || share == 0 || self.is_over(known) {
                     break;
                 }
                 let keep = Keep::Chosen(choice);

@@ -60,6 +60,21 @@ fn a_sync_that_is_missed_is_told_from_one_that_is_not_and_from_one_that_may_be_l
 }
 
 #[test]
+fn a_removal_that_was_cut_short_says_nothing() {
+    let (plans, factory) = ([plan()], Batches::<Noting>::new());
+    let audit = Audit { bound: 30, jobs: 1, ..audit(&plans, &factory) };
+    let asked = AtomicUsize::new(0);
+    let ask = || asked.fetch_add(1, Ordering::Relaxed);
+    audit.baseline(&plans[0], &|| ask() == usize::MAX).unwrap();
+    // It may go on for some images of the first removal.
+    let last = asked.swap(0, Ordering::Relaxed) + 8;
+    let report = audit.run(|| ask() >= last, |_, _| {}).unwrap();
+    assert!(!report.baseline[0].was_stopped && !report.sites.is_empty());
+    assert!(report.sites.iter().all(|site| site.removed == 0 && site.necessity.is_none()));
+    assert!(asked.into_inner() <= last + 2, "it went on");
+}
+
+#[test]
 fn a_store_that_fails_with_every_sync_in_place_is_not_audited() {
     let (plans, factory) = ([plan()], Batches::<Hasty>::new());
     let error = audit(&plans, &factory).run(|| false, |_, _| {}).unwrap_err();

@@ -14,12 +14,13 @@ use crate::run::run_plan;
 const SINGLE_EFFECTS_MAX: usize = 24;
 
 /// Removes syncs from a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Removal<'a> {
     pub(super) audit: &'a Audit<'a>,
     pub(super) plan: &'a Plan,
     /// Those of the run as it is.
     pub(super) syncs: &'a [SyncCall],
+    pub(super) should_stop: &'a dyn Fn() -> bool,
 }
 
 /// What came of it.
@@ -36,16 +37,20 @@ pub(super) struct Trial {
 }
 
 impl Removal<'_> {
-    /// Removes the sync at which this lie strikes; none if it strikes nowhere.
+    /// Removes the sync at which this lie strikes; none if it strikes nowhere, or was stopped before its end.
     pub(super) fn one(&self, kind: FaultKind, nth: u64) -> Option<Trial> {
         self.explored(vec![Fault::once(kind, nth)], u64::MAX)
     }
 
-    /// Removes all of these calls, one after the other, and explores what follows each before the next.
+    /// Removes all of these calls, one after the other, and explores what follows each before the next. None if it was stopped
+    /// before its end.
     pub(super) fn all(&self, calls: &[u64]) -> Option<Trial> {
         let mut lies: Vec<Fault> = Vec::new();
         let mut last: Option<Trial> = None;
         for (index, call) in calls.iter().enumerate() {
+            if (self.should_stop)() {
+                return None;
+            }
             lies.extend(self.lie_at(&lies, *call));
             let until = calls.get(index + 1).copied().unwrap_or(u64::MAX);
             let unreproduced = last.and_then(|trial| trial.unreproduced);
@@ -61,7 +66,7 @@ impl Removal<'_> {
     }
 
     /// Runs the plan with lies, and explores from the last of them on, up to the call with the number `until`. None if there
-    /// was none.
+    /// was none, or if it was stopped before something was found.
     ///
     /// A lie that has not been told yet would strike some sync of a recovery: all of them have to be behind.
     fn explored(&self, lies: Vec<Fault>, until: u64) -> Option<Trial> {
@@ -87,7 +92,12 @@ impl Removal<'_> {
         let mut known: Option<(usize, Known)> = None;
         'explored: for window in after.chunks(WINDOW_BOUNDARIES) {
             let recording = Recording::window(&plan, factory, window[0]..=window[window.len() - 1]);
-            let unit = Unit { exploration: &exploration, recording: &recording, follow_up: &follow_up };
+            let unit = Unit {
+                exploration: &exploration,
+                recording: &recording,
+                follow_up: &follow_up,
+                should_stop: self.should_stop,
+            };
             for moment in recording.moments() {
                 if !moment.boundary.disk.has_lied() {
                     break 'explored;
@@ -101,6 +111,9 @@ impl Removal<'_> {
                 trial.is_missed_if_late = moment.boundary.call.number <= late;
                 if trial.take(found) {
                     return Some(trial);
+                }
+                if known.was_stopped() {
+                    return None;
                 }
             }
         }

@@ -127,11 +127,23 @@ fn the_second_power_loss_strikes_recoveries() {
 
 #[test]
 fn a_stopped_exploration_says_what_it_covered() {
-    let plan = short(StoreKind::Engine, Profile::Strict);
-    let asked = AtomicUsize::new(0);
-    let coverage = exploration(&plan, 4).run(|| asked.fetch_add(1, Ordering::Relaxed) >= 10, |_| {}).unwrap();
-    assert!(coverage.was_stopped);
-    assert_eq!(coverage.boundaries.len(), 10);
+    let plan = short(StoreKind::Engine, Profile::PosixWorst);
+    for depth in [1, 2] {
+        // More images than anybody has time for.
+        let endless = Exploration { depth, ..exploration(&plan, 1_000_000) };
+        let asked = AtomicUsize::new(0);
+        let coverage = endless.run(|| asked.fetch_add(1, Ordering::Relaxed) >= 300, |_| {}).unwrap();
+        assert!(coverage.was_stopped && coverage.finding.is_none());
+        assert_eq!(asked.into_inner(), 301, "the first time that it is told to stop is the last");
+        assert!(coverage.boundaries.len() < coverage.boundary_count);
+        assert!((20..=300).contains(&coverage.states()), "{} states", coverage.states());
+        assert_ne!(
+            coverage.boundaries.last().unwrap().legal,
+            Legal::Every,
+            "it was stopped between two images"
+        );
+    }
+    assert!(exploration(&plan, 4).run(|| true, |_| {}).unwrap().boundaries.is_empty());
 }
 
 /// Groups are explored at once: one may have found something when an earlier one is told to stop.
