@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use comfy_table::{Table, presets};
 use proofmark_sim::explore::{
@@ -56,6 +56,9 @@ pub(super) struct AuditArguments {
 pub(super) fn audit(arguments: &AuditArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
     let (plans, name) = arguments.subject.plans(built_in_for_audit)?;
     let plan = plans.first().expect("there is something to audit");
+    if let Some(directory) = &arguments.plans {
+        ensure!(directory.is_dir(), "there is no directory {}", directory.display());
+    }
     let audit = Audit {
         plans: &plans,
         factory: plan.store.factory(),
@@ -77,27 +80,39 @@ pub(super) fn audit(arguments: &AuditArguments, out: &mut impl Write) -> anyhow:
     } else {
         writeln!(out, "{subject}\n{}\n{}", baseline(&report), table(&report))?;
     }
-    if let Some(directory) = &arguments.plans {
-        for (index, site) in report.sites.iter().enumerate() {
-            if let Some(Necessity { finding, .. }) = &site.necessity {
-                plan_file::write_new(&directory.join(format!("site-{}.plan", index + 1)), &finding.plan)?;
-            }
-        }
-    }
     if !arguments.markdown {
         writeln!(out, "{} in {:.1} s", sum(&report), stopwatch.elapsed().as_secs_f64())?;
     }
-    if interrupt.is_requested() {
+    let ending = if interrupt.is_requested() {
         writeln!(out, "{STYLE_NOTABLE}interrupted{STYLE_NOTABLE:#}: not every sync was removed")?;
-        return Ok(Ending::Interrupted);
+        Ending::Interrupted
+    } else {
+        conclude(&report, plan.store == StoreKind::Engine && arguments.subject.is_built_in(), out)?
+    };
+    // Whatever becomes of the plans, what was found is printed.
+    arguments.plans.as_deref().map_or(Ok(()), |directory| save_plans(&report, directory))?;
+    Ok(ending)
+}
+
+/// Writes a plan for each necessary sync.
+fn save_plans(report: &AuditReport, directory: &Path) -> anyhow::Result<()> {
+    for (index, site) in report.sites.iter().enumerate() {
+        if let Some(Necessity { finding, .. }) = &site.necessity {
+            plan_file::write_new(&directory.join(format!("site-{}.plan", index + 1)), &finding.plan)?;
+        }
     }
+    Ok(())
+}
+
+/// Prints what is wrong with the report of an audit that came to its end; reasons are on record for the engine's own run.
+fn conclude(report: &AuditReport, has_reasons: bool, out: &mut impl Write) -> io::Result<Ending> {
     if let Some(finding) = report.sites.iter().find_map(|site| site.unreproduced.as_ref()) {
         let command = violation::command_for_file("found.plan".as_ref(), finding.plan.store);
         write_unreproduced(finding, &command, out)?;
         writeln!(out, "\n# found.plan\n{}", finding.plan)?;
         return Ok(Ending::NotReproduced);
     }
-    if plan.store != StoreKind::Engine || !arguments.subject.is_built_in() {
+    if !has_reasons {
         let is_open = report.sites.iter().any(|site| site.necessity.is_none());
         return Ok(if is_open { Ending::Unsound } else { Ending::Sound });
     }

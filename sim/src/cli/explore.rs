@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::num::{NonZeroU16, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -20,7 +20,7 @@ use super::interrupt::Interrupt;
 use super::meter::Meter;
 use super::output::{Figures, STYLE_BAD, STYLE_GOOD, STYLE_NOTABLE, grouped};
 use super::subject::Subject;
-use super::{Ending, JOBS_MAX, parse_duration, plan_file, processors, store_parser, violation};
+use super::{Ending, JOBS_MAX, complain, parse_duration, plan_file, processors, store_parser, violation};
 
 pub(super) const EXAMPLES: &str = "\
 Before each I/O call that changes what a power loss could leave, the legal images of the disk are enumerated:
@@ -53,7 +53,7 @@ pub(super) struct ExploreArguments {
     /// Print a line for each boundary.
     #[arg(long)]
     boundaries: bool,
-    /// Write the plan of a violation to a new file, instead of printing it.
+    /// Write the plan of a violation to a new file, instead of printing it. Where that fails, it is printed all the same.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 }
@@ -129,6 +129,7 @@ fn granule_parser() -> impl TypedValueParser<Value = Granule> {
 pub(super) fn explore(arguments: &ExploreArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
     let (plans, name) = arguments.subject.plans(|store| vec![built_in(store)])?;
     let plan = plans.first().expect("there is something to explore");
+    arguments.save.as_deref().map_or(Ok(()), plan_file::check_new)?;
     let exploration = Exploration {
         plan,
         factory: plan.store.factory(),
@@ -155,7 +156,7 @@ pub(super) fn explore(arguments: &ExploreArguments, out: &mut impl Write) -> any
     }
     writeln!(out, "{}", figures(&coverage, elapsed).render())?;
     if let Some(finding) = &coverage.finding {
-        report(finding, &exploration, arguments.save.as_ref(), out)?;
+        report(finding, &exploration, arguments.save.as_deref(), out)?;
         return Ok(if finding.is_reproduced() { Ending::Unsound } else { Ending::NotReproduced });
     }
     writeln!(out, "{STYLE_GOOD}no violation{STYLE_GOOD:#}")?;
@@ -241,16 +242,16 @@ fn short(step: &str) -> String {
     super::output::shortened(step, 40)
 }
 
+/// Prints a finding. A plan that cannot be saved is printed, and why not is said after it: it is the finding that matters.
 fn report(
     finding: &Finding,
     exploration: &Exploration<'_>,
-    save: Option<&PathBuf>,
+    save: Option<&Path>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    if let Some(path) = save {
-        plan_file::write_new(path, &finding.plan)?;
-    }
-    let file = save.map_or(OsStr::new("found.plan"), |path| path.as_os_str());
+    let written = save.map(|path| plan_file::write_new(path, &finding.plan).map(|()| path)).transpose();
+    let saved = written.as_ref().ok().copied().flatten();
+    let file = saved.map_or(OsStr::new("found.plan"), Path::as_os_str);
     let command = violation::command_for_file(file, finding.plan.store);
     if finding.is_reproduced() {
         let run = run_plan(&finding.plan, exploration.factory);
@@ -263,8 +264,12 @@ fn report(
     } else {
         write_unreproduced(finding, &command, out)?;
     }
-    if save.is_none() {
+    if saved.is_none() {
         writeln!(out, "\n# found.plan\n{}", finding.plan)?;
+    }
+    if let Err(error) = written {
+        out.flush()?;
+        complain(&error);
     }
     Ok(())
 }

@@ -225,8 +225,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Ending::Interrupted) => process::exit(INTERRUPTED),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
         Err(error) => {
-            // If standard error is gone too, the exit code is all that can be said.
-            let _ = writeln!(anstream::stderr(), "{STYLE_BAD}error:{STYLE_BAD:#} {}", describe(&error));
+            complain(&error);
             ExitCode::from(2)
         }
     }
@@ -251,6 +250,11 @@ fn carry_out(command: Command) -> anyhow::Result<Ending> {
 
 fn default_command() -> Command {
     Arguments::parse_from(["proofmark", "run"]).command.expect("`run` is a command")
+}
+
+/// Says what went wrong. If standard error is gone too, the exit code is all that can be said.
+fn complain(error: &anyhow::Error) {
+    let _ = writeln!(anstream::stderr(), "{STYLE_BAD}error:{STYLE_BAD:#} {}", describe(error));
 }
 
 /// The error and its causes on one line, without those that another one quotes already.

@@ -42,6 +42,14 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Plan> {
     text.parse().map_err(|error| anyhow!("{}", show(path, text, &error)))
 }
 
+/// Refuses a name that is taken, before there is anything to write: what is found in hours is not to end there.
+pub(super) fn check_new(path: &Path) -> anyhow::Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(refusal(path, io::ErrorKind::AlreadyExists.into())),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Writes a plan to a file that does not exist yet, as a whole or not at all: half a plan would be another plan.
 pub(super) fn write_new(path: &Path, plan: &Plan) -> anyhow::Result<()> {
     replace(path, &plan.to_string(), false)

@@ -69,8 +69,23 @@ fn a_violation_is_a_plan_that_shows_it() {
     let violation =
         |answer: &Answer| answer.out.lines().find(|line| line.starts_with("violation:")).map(str::to_owned);
     assert_eq!(violation(&replay), violation(&answer));
+    // A file is never replaced, and nothing is explored in vain.
     let again = proofmark(directory.path(), ["explore", "a.plan", "--save", "found.plan"]);
-    assert_eq!(again.code, 2, "a file is never replaced");
+    again.assert_refused(&["found.plan exists already"]);
+}
+
+#[test]
+fn a_plan_that_cannot_be_saved_is_printed() {
+    let (answer, _directory) = run(
+        &["explore", "a.plan", "--bound", "16", "--save", "absent/found.plan"],
+        &plan("sabotage ignore-sync nth=3"),
+    );
+    assert_eq!(answer.code, 1, "{}{}", answer.out, answer.err);
+    assert!(answer.err.contains("error: cannot write absent/found.plan"), "{}", answer.err);
+    assert!(answer.out.contains("replay 'found.plan'"), "{}", answer.out);
+    let (_, printed) = answer.out.split_once("\n# found.plan\n").expect("the plan is printed");
+    let (replay, _directory) = run(&["replay", "a.plan"], printed);
+    assert_eq!(replay.code, 1, "{}{}", replay.out, replay.err);
 }
 
 #[test]
@@ -108,4 +123,12 @@ fn an_audit_prints_a_row_for_each_site() {
         contents(directory.path()).into_keys().filter(|path| path.ends_with("site-1.plan")).collect();
     let replay = proofmark(directory.path(), ["replay".as_ref(), plans[0].as_os_str()]);
     assert_eq!(replay.code, 1, "{}{}", replay.out, replay.err);
+    // Where plans cannot be written, everything else was said before.
+    let again = proofmark(directory.path(), ["audit", "a.plan", "--bound", "8", "--plans", "."]);
+    assert_eq!(again.code, 2, "{}", again.err);
+    assert!(again.err.contains("site-1.plan exists already"), "{}", again.err);
+    let untimed = |answer: &Answer| answer.out.rsplit_once(" in ").expect("a time comes last").0.to_owned();
+    assert_eq!(untimed(&again), untimed(&answer));
+    let nowhere = proofmark(directory.path(), ["audit", "a.plan", "--plans", "absent"]);
+    nowhere.assert_refused(&["there is no directory absent"]);
 }
