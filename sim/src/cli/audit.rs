@@ -14,7 +14,7 @@ use proofmark_sim::explore::{
 use proofmark_sim::store::StoreKind;
 
 use super::clock::Stopwatch;
-use super::explore::{ExploredArguments, conditions, write_unreproduced};
+use super::explore::{ExploredArguments, bound_parser, conditions, write_unreproduced};
 use super::interrupt::Interrupt;
 use super::meter::Meter;
 use super::output::{STYLE_BAD, STYLE_NOTABLE, counted};
@@ -38,9 +38,9 @@ Examples:
 pub(super) struct AuditArguments {
     #[command(flatten)]
     subject: ExploredArguments,
-    /// The most images of one boundary that are recovered.
-    #[arg(long, value_name = "N", default_value = "40")]
-    bound: NonZeroUsize,
+    /// The most images of one boundary that are recovered, up to 10000000.
+    #[arg(long, value_name = "N", default_value = "40", value_parser = bound_parser())]
+    bound: usize,
     /// The most boundaries after a sync that are explored.
     #[arg(long, value_name = "N", default_value = "60")]
     boundaries: NonZeroUsize,
@@ -62,7 +62,7 @@ pub(super) fn audit(arguments: &AuditArguments, out: &mut impl Write) -> anyhow:
     let audit = Audit {
         plans: &plans,
         factory: plan.store.factory(),
-        bound: arguments.bound.get(),
+        bound: arguments.bound,
         boundaries_max: arguments.boundaries.get(),
         jobs: arguments.subject.jobs(),
     };

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,9 +44,9 @@ pub(super) struct ExploreArguments {
     /// How many power losses follow one another: 2 strikes inside of recoveries as well.
     #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = value_parser!(u8).range(1..=2))]
     depth: u8,
-    /// The most images of one boundary that are recovered.
-    #[arg(long, value_name = "N", default_value = "1000")]
-    bound: NonZeroUsize,
+    /// The most images of one boundary that are recovered, up to 10000000.
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = bound_parser())]
+    bound: usize,
     /// Explore no further after this long, such as 90s, 10m or 1h.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     time: Option<Duration>,
@@ -117,6 +117,14 @@ const PROFILES: [&str; 5] = ["strict", "btrfs", "ext4-ordered", "xfs", "posix-wo
 /// The names of all granules.
 const GRANULES: [&str; 5] = ["1", "8", "64", "512", "4096"];
 
+/// The largest bound: at thousands of recoveries a second, an hour for a single boundary.
+const BOUND_MAX: i64 = 10_000_000;
+
+/// Reads a bound on the images of one boundary.
+pub(super) fn bound_parser() -> impl TypedValueParser<Value = usize> {
+    value_parser!(u32).range(1..=BOUND_MAX).map(|bound| usize::try_from(bound).expect("it is far below 2^32"))
+}
+
 fn profile_parser() -> impl TypedValueParser<Value = Profile> {
     PossibleValuesParser::new(PROFILES).try_map(|name| name.parse::<Profile>())
 }
@@ -134,7 +142,7 @@ pub(super) fn explore(arguments: &ExploreArguments, out: &mut impl Write) -> any
         plan,
         factory: plan.store.factory(),
         depth: arguments.depth,
-        bound: arguments.bound.get(),
+        bound: arguments.bound,
         jobs: arguments.subject.jobs(),
     };
     let interrupt = Interrupt::listen()?;

@@ -88,15 +88,31 @@ fn a_plan_that_cannot_be_saved_is_printed() {
     assert_eq!(replay.code, 1, "{}{}", replay.out, replay.err);
 }
 
+/// Time is up long before a boundary is through, and before a minute has passed all the more.
+#[test]
+fn the_largest_bound_does_not_outlive_its_time() {
+    let arguments = ["explore", "a.plan", "--bound", "10000000", "--time", "500ms"];
+    for depth in ["1", "2"] {
+        let (answer, _directory) = run(&[&arguments[..], &["--depth", depth]].concat(), &plan(""));
+        answer.assert_sound();
+        assert!(answer.out.contains("stopped with "), "{}", answer.out);
+        let seconds: f64 = answer.figure("elapsed").trim_end_matches(" s").parse().unwrap();
+        assert!(seconds < 60.0, "{}", answer.out);
+    }
+}
+
 #[test]
 fn questions_that_make_no_sense() {
     for arguments in [
         &["explore", "missing.plan"][..],
         &["explore", "a.plan", "--depth", "3"],
         &["explore", "a.plan", "--bound", "0"],
+        &["explore", "a.plan", "--bound", "10000001"],
+        &["explore", "a.plan", "--bound", "18446744073709551615"],
         &["explore", "a.plan", "--granule", "7"],
         &["explore", "a.plan", "--profile", "fat"],
         &["audit", "missing.plan"],
+        &["audit", "a.plan", "--bound", "10000001"],
     ] {
         assert_eq!(run(arguments, &plan("")).0.code, 2, "{arguments:?}");
     }
