@@ -100,12 +100,6 @@ struct RedbStore {
     common: Common,
 }
 
-/// The pages that are allocated, and all pairs.
-struct Holdings {
-    pages: u64,
-    pairs: Vec<(Key, Value)>,
-}
-
 impl RedbStore {
     fn writer(&self) -> Result<WriteTransaction, StoreError> {
         let mut transaction = self.database.begin_write().map_err(from_redb)?;
@@ -123,14 +117,10 @@ impl RedbStore {
         !self.transactions.is_zero() || !self.common.savepoints.borrow().is_empty()
     }
 
-    /// What the database holds, and in how many pages.
-    fn holdings(&self) -> Result<Holdings, StoreError> {
-        let transaction = self.writer()?;
-        let pages = transaction.stats().map_err(from_redb)?.allocated_pages();
-        transaction.abort().map_err(from_redb)?;
+    /// All pairs.
+    fn pairs(&self) -> Result<Vec<(Key, Value)>, StoreError> {
         let transaction = self.database.begin_read().map_err(from_redb)?;
-        let mut reader = RedbRead::new(transaction, self.transactions.take());
-        Ok(Holdings { pages, pairs: reader.scan(&KeyRange::all(), usize::MAX, false)? })
+        RedbRead::new(transaction, self.transactions.take()).scan(&KeyRange::all(), usize::MAX, false)
     }
 
     fn has_persistent_savepoints(&self) -> Result<bool, StoreError> {
@@ -186,18 +176,17 @@ impl Store for RedbStore {
                 Err(error) => Err(from_redb(error)),
             };
         }
-        let before = if self.common.has_leaked.take() { Some(self.holdings()?) } else { None };
+        let before = if self.common.has_leaked.take() { Some(self.pairs()?) } else { None };
         if self.database.check_integrity().map_err(from_redb)? {
             return Ok(true);
         }
-        // What a panic leaves allocated is taken back, and that is all that may be found, and changed. Damage that redb mends
+        // What a panic leaves allocated is taken back, and nothing that a reader sees may change with it. Damage that redb mends
         // in the same go without losing anything can't be told from it.
-        if let Some(before) = before {
-            let after = self.holdings()?;
-            let is_leak = after.pages < before.pages && after.pairs == before.pairs;
-            if is_leak && self.database.check_integrity().map_err(from_redb)? {
-                return Ok(true);
-            }
+        if let Some(before) = before
+            && self.pairs()? == before
+            && self.database.check_integrity().map_err(from_redb)?
+        {
+            return Ok(true);
         }
         Err(StoreError::failed("the integrity check found damage and repaired it"))
     }
