@@ -19,7 +19,7 @@ use crate::db::Published;
 use crate::error::{Error, Result};
 use crate::format::{Damage, SegmentHeader};
 use crate::ids::Generation;
-use crate::log::{Log, replay};
+use crate::log::{Log, renew_absence, replay};
 use crate::mvcc::{BaseVersion, View};
 use crate::options::Options;
 use crate::pager::{Allocator, MetaPages, Pager, read_meta_pages};
@@ -98,9 +98,18 @@ fn recover(
         (pager, meta) = renew(&*vfs, directory, options, &pager, meta)?;
         allocator = Allocator::with_pages(meta.page_count);
     }
+    if let Some(fallback) = meta_pages.fallback
+        && !options.read_only
+        && fallback.log_start < meta.log_start
+        && !replay.stale.contains(&fallback.log_start)
+    {
+        // Whoever falls back to the older meta page has to see that its log is gone. Its start may be known to be gone by the
+        // page cache only: who gave it up may have died before that was durable, or a sync have failed.
+        renew_absence(&*vfs, directory, fallback.log_start)?;
+    }
     let pager = Arc::new(pager);
     let base = Arc::new(BaseVersion::new(Arc::clone(&pager), &meta));
-    if replay.has_stale_segments && !options.read_only {
+    if !replay.stale.is_empty() && !options.read_only {
         // They are still there, so that the checkpoint that wrote the meta page may have died before it was durable. Its
         // bytes are written anew, because a sync that failed may have marked them as clean; a power loss that tears
         // them leaves the other meta page and the segments that it starts with. The checkpoint that ends this recovery
@@ -108,7 +117,7 @@ fn recover(
         pager.write_meta(&meta)?;
     }
     // The checkpoint that ends a recovery makes a renewed name durable as well, before it retires anything.
-    let resumable = replay.empty.filter(|_| !replay.has_stale_segments && !is_renewed);
+    let resumable = replay.empty.filter(|_| replay.stale.is_empty() && !is_renewed);
     let (log, needs_checkpoint) = match resumable {
         _ if options.read_only => (None, false),
         Some(header) => (Some(Log::resume(Arc::clone(&vfs), directory, options.log(), header)?), false),

@@ -83,9 +83,9 @@ pub(crate) fn begin_segment(
     header: SegmentHeader,
 ) -> Result<Begun> {
     let path = segment_path(directory, header.segment);
-    let spare = take_spare(vfs, directory, options, header)?;
+    let spare = take_spare(vfs, directory, header)?;
     let is_recycled = spare.is_some();
-    let (file, size) = match spare {
+    let (file, mut size) = match spare {
         Some(spare) => spare,
         // The name may be taken by an earlier attempt that found no space.
         None => (vfs.open(&path, OpenMode::CreateTruncate).map_err(|e| Error::io("create", &path, e))?, 0),
@@ -99,14 +99,26 @@ pub(crate) fn begin_segment(
     }
     file.sync_data().map_err(|source| in_doubt("sync", &path, source))?;
     vfs.sync_directory(directory).map_err(|source| in_doubt("sync", directory, source))?;
+    // Only now: were the header not durable, or the name, a power loss might bring back the old segment without its end.
+    if size > options.segment_limit() && file.set_size(options.segment_limit()).is_ok() {
+        size = options.segment_limit();
+    }
     Ok(Begun { header, file, path, size: size.max(SEGMENT_START as u64), is_recycled })
+}
+
+/// Makes it durable that a segment, which the directory does not show, is not there, even if a sync that failed has dropped
+/// its removal as if it were clean: its name is taken and given up anew.
+pub(crate) fn renew_absence(vfs: &dyn Vfs, directory: &Path, segment: SegmentId) -> Result<()> {
+    let path = segment_path(directory, segment);
+    drop(vfs.open(&path, OpenMode::Create).map_err(|source| Error::io("create", &path, source))?);
+    vfs.remove(&path).map_err(|source| Error::io("remove", &path, source))?;
+    vfs.sync_directory(directory).map_err(|source| Error::sync(directory, source))
 }
 
 /// Renames a spare to what `header` says, and returns the file and its size.
 fn take_spare(
     vfs: &dyn Vfs,
     directory: &Path,
-    options: LogOptions,
     header: SegmentHeader,
 ) -> Result<Option<(Box<dyn VfsFile>, u64)>> {
     let path = segment_path(directory, header.segment);
@@ -114,7 +126,7 @@ fn take_spare(
     let spares = list(vfs, directory).map_or_else(|_| Vec::new(), |(_, spares)| spares);
     for id in spares {
         let spare = spare_path(directory, id);
-        // A spare that can't be opened, read, cut or renamed is of no use; a new file will do. It may also have been removed
+        // A spare that can't be opened, read, measured or renamed is of no use; a new file will do. It may also have been removed
         // meanwhile, by a checkpoint that found too many.
         let Ok(file) = vfs.open(&spare, OpenMode::ReadWrite) else { continue };
         match is_what_it_was(&*file, header.database, id) {
@@ -125,7 +137,7 @@ fn take_spare(
             }
             Err(_) => continue,
         }
-        let Ok(size) = cut(&*file, &spare, options.segment_limit()) else { continue };
+        let Ok(size) = file.size() else { continue };
         if vfs.rename(&spare, &path).is_ok() {
             return Ok(Some((file, size)));
         }
@@ -139,15 +151,6 @@ fn is_worth_its_room(vfs: &dyn Vfs, path: &Path, options: LogOptions) -> Result<
     let file = vfs.open(path, OpenMode::Read).map_err(|source| Error::io("open", path, source))?;
     let size = file.size().map_err(|source| Error::io("measure", path, source))?;
     Ok(size <= options.segment_limit().saturating_mul(2))
-}
-
-/// Cuts a file off that is longer than `limit`, and returns its size.
-fn cut(file: &dyn VfsFile, path: &Path, limit: u64) -> Result<u64> {
-    let size = file.size().map_err(|source| Error::io("measure", path, source))?;
-    if size > limit {
-        file.set_size(limit).map_err(|source| Error::io("cut", path, source))?;
-    }
-    Ok(size.min(limit))
 }
 
 /// Whether a spare holds the segment whose name it bears, so that it is certainly not in use under another name.
@@ -172,7 +175,11 @@ pub(crate) fn retire(
     let (mut segments, spares) = list(vfs, directory)?;
     segments.retain(|segment| retired.contains(segment));
     let count = segments.len();
-    let mut spare_count = spares.len();
+    // First, so that no failure comes between a segment that is given up and what its caller does about it.
+    for spare in spares.iter().take(spares.len().saturating_sub(options.spare_count)) {
+        remove(vfs, &spare_path(directory, *spare))?;
+    }
+    let mut spare_count = spares.len().min(options.spare_count);
     for segment in segments {
         let path = segment_path(directory, segment);
         if spare_count < options.spare_count && is_worth_its_room(vfs, &path, options)? {
@@ -181,12 +188,6 @@ pub(crate) fn retire(
             spare_count += 1;
         } else {
             remove(vfs, &path)?;
-        }
-    }
-    for spare in spares {
-        if spare_count > options.spare_count {
-            remove(vfs, &spare_path(directory, spare))?;
-            spare_count -= 1;
         }
     }
     Ok(count)

@@ -33,7 +33,7 @@ use crate::ids::{SegmentId, TxnId};
 use crate::sync::Arc;
 
 use files::Begun;
-pub(crate) use files::{begin_segment, clear_unused, list_segments, retire, segment_path};
+pub(crate) use files::{begin_segment, clear_unused, list_segments, renew_absence, retire, segment_path};
 pub(crate) use reader::{SegmentReader, Step};
 pub(crate) use replay::replay;
 use segment::Segment;

@@ -30,8 +30,8 @@ pub(crate) struct Replay {
     pub(crate) replayed: u64,
     /// The header of a new segment that goes on here. Its id is higher than that of any segment in the directory.
     pub(crate) next: SegmentHeader,
-    /// Segments from before the log's start are still there.
-    pub(crate) has_stale_segments: bool,
+    /// Segments from before the log's start that are still there, in order.
+    pub(crate) stale: Vec<SegmentId>,
     /// The log consists of nothing but this header, and can be appended to.
     pub(crate) empty: Option<SegmentHeader>,
 }
@@ -80,8 +80,8 @@ pub(crate) fn replay(
         first: chain.latest.next(),
         previous: chain.link.unwrap_or_default(),
     };
-    let has_stale_segments = all.len() > segments.len();
-    Ok(Replay { latest: chain.latest, replayed: chain.replayed, next, has_stale_segments, empty })
+    let stale = all.into_iter().filter(|segment| *segment < log_start).collect();
+    Ok(Replay { latest: chain.latest, replayed: chain.replayed, next, stale, empty })
 }
 
 /// How far the log was followed.

@@ -31,9 +31,16 @@ const SOON_REPLACED: &str = "As after any checkpoint, who falls back to the olde
     that it is gone. A compaction soon puts two meta pages of one state in the place of both, and no run damages a page \
     before that.";
 
+/// No built-in run dies between a rename and the sync behind it.
+const DIED_BEFORE: &str = "It matters only if a process died, or a sync failed, between the rename that gives a segment up and \
+    the sync behind it, and the newest meta page is damaged: `retirement-that-died-before-its-sync.plan` and \
+    `retirement-that-a-failed-sync-dropped.plan` among the regressions show that.";
+
 /// All reasons there are.
 const REASONS: &[Reason] = &[
     reason(Activity::Compaction, "sync directory /db", "retire_log < complete", SOON_REPLACED),
+    reason(Activity::Reopening, "sync directory /db", "renew_absence < recover", DIED_BEFORE),
+    reason(Activity::Recovery, "sync directory /db", "renew_absence < recover", DIED_BEFORE),
     reason(Activity::Backup, "sync data /backup-*/data.new", "sync < create_database", COPY),
     reason(Activity::Backup, "sync data /backup-*/log-*", "begin_segment < create_database", COPY),
     reason(Activity::Backup, "sync directory /", "make_names_durable < backup", COPY),
