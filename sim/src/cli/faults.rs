@@ -189,7 +189,7 @@ mod tests {
     fn matrix() -> Matrix {
         let campaign = Campaign { store: StoreKind::Engine, first_seed: 0, seed_count: 3, jobs: 1 };
         let mut matrix = campaign.run(|| false, |_, _| {}).unwrap();
-        let silent = Row { turns: 4, runs: 4, ..Row::default() };
+        let silent = Row { turns: 40, runs: 4, ..Row::default() };
         matrix.rows.insert(FaultKind::LostWrite, silent);
         matrix
     }
