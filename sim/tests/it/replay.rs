@@ -206,7 +206,7 @@ fn what_is_neither_seed_nor_file_is_refused() {
     replay("absent.plan").assert_refused(&["there is no file absent.plan"]);
     replay("").assert_refused(&["there is no file "]);
     replay("0x10").assert_refused(&["there is no file 0x10"]);
-    replay("./7").assert_refused(&["./7 is no regular file", "directory"]);
+    replay("./7").assert_refused(&["error: ./7 is no regular file, so it is no plan"]);
     replay("18446744073709551616").assert_refused(&["too large for a seed", "18446744073709551615"]);
     assert_eq!(contents(directory.path()), before);
 }
