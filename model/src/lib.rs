@@ -12,6 +12,7 @@
 //!   state.
 //! - **The verdict**: [`check`] runs every checker that judges one history; [`check_commutes`] and [`check_batches`]
 //!   compare two. A [`Violation`] names the [`Checker`], a stable kind, and the first event that is wrong.
+//!   [`linearizable`] judges histories of another sort: those of concurrent clients of one ordered map.
 //!
 //! ```
 //! use proofmark_model::{Checker, History, check};
@@ -47,6 +48,7 @@ mod value;
 
 pub use check::{
     Allowed, Checker, Excuses, UnknownChecker, Violation, check, check_batches, check_commutes, judge,
+    linearizable,
 };
 pub use digest::{Digest, digest_pairs};
 pub use fault::{FailedCall, Failure, FaultClass};

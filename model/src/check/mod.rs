@@ -7,6 +7,8 @@
 //! commits, and what it copies. *Marks* looks at which earlier states it can be taken back to, *structure* and *availability* look at the store's own failures.
 //! [`check_commutes`] and [`check_batches`] compare two histories that should come to the same.
 //!
+//! [`linearizable`] stands apart: it judges what concurrent clients of one ordered map were answered.
+//!
 //! Every verdict follows from the history alone. What a store does not reveal is never guessed: where several answers
 //! would be right, all of them are accepted until a later event rules them out.
 
@@ -18,6 +20,7 @@ mod commutativity;
 mod crash_prefix;
 mod durable;
 mod excuses;
+pub mod linearizable;
 mod marks;
 mod pair;
 #[cfg(test)]
