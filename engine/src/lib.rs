@@ -89,6 +89,7 @@
 
 mod backup;
 mod btree;
+pub mod bwtree;
 mod bytes;
 mod changes;
 mod checkpoint;

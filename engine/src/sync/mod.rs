@@ -5,10 +5,15 @@
 //! differ from the standard library's in one way: a lock whose holder panicked is never entered again, because what it
 //! guards may be half changed.
 
+pub(crate) mod cell;
+pub(crate) mod epoch;
+pub(crate) mod memory;
+
 use std::sync as imp;
 
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-pub(crate) use imp::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+pub(crate) use crossbeam_utils::{Backoff, CachePadded};
+pub(crate) use imp::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub(crate) use imp::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 const PANICKED: &str = "no thread panicked while it held this lock";

@@ -1,0 +1,113 @@
+//! What a tree consists of, counted by a walk over all its pages.
+
+use super::key::{Key, Place};
+use super::view::total;
+use super::visit::{Spot, Visit};
+use super::{BwTree, Value};
+
+/// What a tree consists of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Levels of pages; 1 if the root is a leaf.
+    pub levels: usize,
+    /// Leaves.
+    pub leaves: usize,
+    /// Pages above the leaves.
+    pub inner_pages: usize,
+    /// Keys in leaves.
+    pub keys: usize,
+    /// Deltas that wait for consolidation.
+    pub deltas: usize,
+    /// Bytes of pages and of the mapping table. What was replaced and isn't freed yet is not counted, nor is what keys and
+    /// values own elsewhere.
+    pub bytes: usize,
+}
+
+impl<K: Key, V: Value> BwTree<K, V> {
+    /// Bytes of memory, as [`Stats::bytes`] counts them. Takes time in proportion to the number of pages.
+    #[must_use]
+    pub fn memory_use(&self) -> usize {
+        self.stats().bytes
+    }
+
+    /// Counts what the tree consists of, while others may change it.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let visit = self.visit();
+        let mut stats = Stats { bytes: self.mapping.bytes(), ..Stats::default() };
+        while visit.count_level(&mut stats).is_some() {
+            stats.levels += 1;
+        }
+        stats
+    }
+}
+
+impl<K: Key, V: Value> Visit<'_, K, V> {
+    /// Adds the next level above those that are counted.
+    fn count_level(&self, stats: &mut Stats) -> Option<usize> {
+        let level = u8::try_from(stats.levels).expect("a tree has far less than 256 levels");
+        self.each_page(level, |spot| {
+            stats.deltas += spot.word.newest();
+            if level == 0 {
+                let leaf = self.leaf(spot.word);
+                stats.leaves += 1;
+                stats.keys += total(&leaf.pieces());
+                stats.bytes += leaf.page.bytes();
+            } else {
+                stats.inner_pages += 1;
+                stats.bytes += self.inner(spot.word).page.bytes();
+            }
+        })
+    }
+
+    /// Consolidates the pages of a level that have deltas, and merges those that hold little. Returns how many pages there
+    /// were.
+    pub(super) fn maintain_level(&self, level: u8) -> Option<usize> {
+        self.each_page(level, |spot| {
+            if spot.word.newest() > 0 {
+                if level == 0 { self.consolidate_leaf(spot) } else { self.make_room(spot) }
+            } else if self.fences(spot.word).page.count() <= self.tree.limits.few(level) {
+                self.start_merge(spot.id, self.fences(spot.word).page.low(), level);
+            }
+        })
+    }
+
+    /// Visits the pages of a level from left to right, and returns how many; `None` if the tree isn't that high.
+    fn each_page(&self, level: u8, mut visit: impl FnMut(&Spot<K>)) -> Option<usize> {
+        let mut next = Some(self.find(&Place::<K>::Lowest, level)?);
+        let mut pages = 0;
+        while let Some(spot) = next {
+            pages += 1;
+            let high = self.fences(spot.word).page.high();
+            visit(&spot);
+            next = high.and_then(|high| self.find(high, level));
+        }
+        Some(pages)
+    }
+}
+
+#[cfg(test)]
+impl<K: Key + std::fmt::Debug, V: Value> BwTree<K, V> {
+    /// Asserts the invariants of the structure. Nobody changes the tree meanwhile.
+    pub(crate) fn check(&self) {
+        let visit = self.visit();
+        let mut level = 0;
+        loop {
+            let mut fence: Option<Option<K>> = Some(None);
+            let is_there = visit.each_page(level, |spot| {
+                let page = visit.fences(spot.word).page;
+                assert_eq!(page.low(), fence.take().flatten().as_ref(), "pages adjoin");
+                assert_eq!(page.high().is_none(), page.right().is_none(), "the last page has no upper fence");
+                if let Some(right) = page.right() {
+                    assert!(!visit.load(right).is_removed(), "no merge is half done");
+                }
+                fence = Some(page.high().cloned());
+            });
+            if is_there.is_none() {
+                return;
+            }
+            assert_eq!(fence, Some(None), "pages cover all keys");
+            level += 1;
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What a page holds in one of its states: its entries, as its chain of deltas changed them.
+
+use std::cmp::Ordering;
+
+use arrayvec::ArrayVec;
+
+use super::key::{Key, Place, Probe};
+use super::mapping::PageId;
+use super::page::{Builder, Delta, MAX_DELTAS, Page, Word};
+use super::retire::Superseded;
+
+/// One state of a page. It never changes, whatever happens to the page.
+pub(super) struct View<'g, K, T> {
+    pub(super) page: Page<'g, K, T>,
+    pub(super) word: Word<K>,
+}
+
+impl<K, T> Clone for View<'_, K, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, T> Copy for View<'_, K, T> {}
+
+/// The newest delta of each key, by key.
+pub(super) type Overlay = ArrayVec<u8, MAX_DELTAS>;
+
+/// A part of the entries of a view: some of the page itself, or the one of a delta.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Piece {
+    Run { start: u32, end: u32 },
+    Delta { slot: u8 },
+}
+
+/// The entries of a view in their order: runs of the page, and deltas before, between and after them.
+pub(super) type Pieces = ArrayVec<Piece, { 2 * MAX_DELTAS + 1 }>;
+
+/// How many entries the pieces are.
+pub(super) fn total(pieces: &Pieces) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
+}
+
+impl Piece {
+    pub(super) fn len(self) -> usize {
+        match self {
+            Piece::Run { start, end } => (end - start) as usize,
+            Piece::Delta { .. } => 1,
+        }
+    }
+}
+
+impl<'g, K: Key, T: 'static> View<'g, K, T> {
+    /// A view of a state of a page.
+    ///
+    /// # Safety
+    /// - As for [`Page::of`].
+    /// - The state was read from the mapping table, so that its chain is complete.
+    #[inline]
+    pub(super) unsafe fn of(word: Word<K>) -> View<'g, K, T> {
+        // SAFETY: the caller's promise.
+        View { page: unsafe { Page::of(word) }, word }
+    }
+
+    #[inline]
+    fn chain(&self) -> impl Iterator<Item = (usize, &'g Delta<K, T>)> {
+        // SAFETY: the word is of a state that was read from the mapping table, by the promise of `View::of`.
+        unsafe { self.page.chain(self.word.newest()) }
+    }
+
+    #[inline]
+    pub(super) fn delta(&self, slot: u8) -> &'g Delta<K, T> {
+        // SAFETY: overlays and pieces name slots of the chain only.
+        unsafe { self.page.delta(usize::from(slot)) }
+    }
+
+    /// The value at a key.
+    #[inline]
+    pub(super) fn find<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> Option<&'g T> {
+        for (_, delta) in self.chain() {
+            if delta.key().is_some_and(|key| probe.compare(key) == Ordering::Equal) {
+                return delta.entry().map(|(_, value)| value);
+            }
+        }
+        let (index, is_exact) = self.page.rank(probe);
+        is_exact.then(|| self.page.value(index))
+    }
+
+    /// The key that is at a probe, if it has a value.
+    pub(super) fn find_key<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> Option<K> {
+        for (_, delta) in self.chain() {
+            if let Some(key) = delta.key().filter(|key| probe.compare(key) == Ordering::Equal) {
+                return delta.entry().is_some().then(|| key.clone());
+            }
+        }
+        let (index, is_exact) = self.page.rank(probe);
+        is_exact.then(|| self.page.key(index))
+    }
+
+    /// The newest delta of each key, in the order of the keys.
+    pub(super) fn overlay(&self) -> Overlay {
+        let mut overlay = Overlay::new();
+        for (slot, delta) in self.chain() {
+            let Some(key) = delta.key() else { continue };
+            let compare =
+                |other: &u8| self.delta(*other).key().map_or(Ordering::Less, |other| other.cmp(key));
+            if let Err(place) = overlay.binary_search_by(compare) {
+                overlay.insert(place, slot as u8);
+            }
+        }
+        overlay
+    }
+
+    /// The entries, in their order.
+    pub(super) fn pieces(&self) -> Pieces {
+        let mut pieces = Pieces::new();
+        self.pieces_between(Place::<K>::Lowest, Place::<K>::Highest, &mut pieces);
+        pieces
+    }
+
+    /// The entries between two places, in their order. A place that isn't an end of all keys lies between the fences.
+    pub(super) fn pieces_between<P, Q>(&self, lower: Place<'_, P>, upper: Place<'_, Q>, pieces: &mut Pieces)
+    where
+        P: Probe<K> + ?Sized,
+        Q: Probe<K> + ?Sized,
+    {
+        let end = match upper {
+            Place::Highest => self.page.count(),
+            upper => self.page.rank(&upper).0,
+        };
+        let mut start = match lower {
+            Place::Lowest => 0,
+            lower => self.page.rank(&lower).0.min(end),
+        };
+        let run = |start: usize, end: usize| Piece::Run { start: start as u32, end: end as u32 };
+        pieces.clear();
+        for slot in self.overlay() {
+            let delta = self.delta(slot);
+            let key = delta.key().expect("an overlay is of deltas with keys");
+            if lower.compare(key) == Ordering::Greater || upper.compare(key) == Ordering::Less {
+                continue;
+            }
+            let (index, is_exact) = self.page.rank(key);
+            // The order of keys is the word of the type; a false one makes a strange map, but no entry comes twice.
+            let index = index.clamp(start, end);
+            if start < index {
+                pieces.push(run(start, index));
+            }
+            if delta.entry().is_some() {
+                pieces.push(Piece::Delta { slot });
+            }
+            start = if is_exact { (index + 1).min(end) } else { index };
+        }
+        if start < end {
+            pieces.push(run(start, end));
+        }
+    }
+
+    /// The entry at an index of the pieces.
+    pub(super) fn entry(&self, pieces: &Pieces, index: usize) -> (K, &'g T) {
+        let mut before = 0;
+        for piece in pieces {
+            if index < before + piece.len() {
+                return self.entry_of(*piece, index - before);
+            }
+            before += piece.len();
+        }
+        panic!("the index is below the number of entries");
+    }
+
+    /// The key at an index of the pieces, where the page keeps it.
+    pub(super) fn key_in_place(&self, pieces: &Pieces, index: usize) -> &'g K {
+        let mut before = 0;
+        for piece in pieces {
+            if index < before + piece.len() {
+                return match *piece {
+                    Piece::Run { start, .. } => self.page.key_in_place(start as usize + index - before),
+                    Piece::Delta { slot } => self.delta(slot).key().expect("a piece is an entry"),
+                };
+            }
+            before += piece.len();
+        }
+        panic!("the index is below the number of entries");
+    }
+
+    /// The entry at an index of a piece.
+    #[inline]
+    pub(super) fn entry_of(&self, piece: Piece, index: usize) -> (K, &'g T) {
+        match piece {
+            Piece::Run { start, .. } => {
+                let index = start as usize + index;
+                (self.page.key(index), self.page.value(index))
+            }
+            Piece::Delta { slot } => {
+                let (key, value) = self.delta(slot).entry().expect("a piece is an entry");
+                (key.clone(), value)
+            }
+        }
+    }
+
+    /// Copies the entries from index `start` to before `end` of the pieces into a new page, as bits.
+    pub(super) fn copy(&self, pieces: &Pieces, start: usize, end: usize, into: &mut Builder<K, T>) {
+        let mut before = 0;
+        for piece in pieces {
+            let (from, to) = (start.max(before), end.min(before + piece.len()));
+            if from < to {
+                match *piece {
+                    Piece::Run { start, .. } => {
+                        let start = start as usize;
+                        into.push_run(self.page, start + from - before, start + to - before);
+                    }
+                    Piece::Delta { slot } => {
+                        let (key, value) = self.delta(slot).entry().expect("a piece is an entry");
+                        into.push(key, value);
+                    }
+                }
+            }
+            before += piece.len();
+        }
+    }
+
+    /// Which deltas of the chain no newer page takes over when this state is consolidated, and which entries of the page.
+    pub(super) fn superseded(&self) -> Superseded {
+        let overlay = self.overlay();
+        let pending = self.pending_slot();
+        let is_superseded = |&(slot, delta): &(usize, &Delta<K, T>)| {
+            let is_newest = overlay.iter().any(|&newest| usize::from(newest) == slot);
+            !(is_newest && delta.entry().is_some()) && Some(slot) != pending
+        };
+        let deltas = self.chain().filter(is_superseded).map(|(slot, _)| slot).collect();
+        let overwritten = |slot: &u8| {
+            let (index, is_exact) = self.page.rank(self.delta(*slot).key()?);
+            is_exact.then_some(index)
+        };
+        Superseded { deltas, entries: overlay.iter().filter_map(overwritten).collect() }
+    }
+
+    /// The slots of the chain.
+    pub(super) fn chain_slots(&self) -> Vec<usize> {
+        self.chain().map(|(slot, _)| slot).collect()
+    }
+
+    /// The merge that was announced here and isn't done: of the child at a separator into its left sibling, or, if there is
+    /// none, of the only child into this page.
+    #[expect(clippy::option_option, reason = "the inner one is the delta's own")]
+    pub(super) fn pending_merge(&self) -> Option<Option<&'g K>> {
+        let slot = self.pending_slot()?;
+        match self.delta(slot as u8) {
+            Delta::Merge { at } => Some(at.as_ref()),
+            _ => None,
+        }
+    }
+
+    fn pending_slot(&self) -> Option<usize> {
+        let mut gone: Option<&K> = None;
+        for (slot, delta) in self.chain() {
+            match delta {
+                // Separators go only by merges, one after the other.
+                Delta::Delete { key } if gone.is_none() => gone = Some(key),
+                Delta::Merge { at } => return (gone.is_none() || at.as_ref() != gone).then_some(slot),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+impl<'g, K: Key> View<'g, K, PageId> {
+    /// The child in which a probe lies.
+    #[inline]
+    pub(super) fn child<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> PageId {
+        let mut nearest: Option<(&K, PageId)> = None;
+        for (_, delta) in self.chain() {
+            match delta {
+                Delta::Separator { at, child } => {
+                    let is_nearer = nearest.is_none_or(|(other, _)| other < at);
+                    if is_nearer && probe.compare(at) != Ordering::Less {
+                        nearest = Some((at, *child));
+                    }
+                }
+                Delta::Merge { .. } => {}
+                Delta::Put { .. } | Delta::Delete { .. } => return self.child_by_pieces(probe),
+            }
+        }
+        let (index, is_exact) = self.page.rank(probe);
+        let in_page = index + usize::from(is_exact);
+        match nearest {
+            Some((at, child)) if in_page == 0 || self.page.compare(at, in_page - 1) == Ordering::Greater => {
+                child
+            }
+            _ if in_page > 0 => *self.page.value(in_page - 1),
+            _ => self.first(),
+        }
+    }
+
+    /// The same where separators were deleted.
+    #[cold]
+    fn child_by_pieces<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> PageId {
+        let mut child = self.first();
+        for piece in self.pieces() {
+            for index in 0..piece.len() {
+                let (at, candidate) = self.entry_of(piece, index);
+                if probe.compare(&at) == Ordering::Less {
+                    return child;
+                }
+                child = *candidate;
+            }
+        }
+        child
+    }
+
+    /// The child below the first separator.
+    pub(super) fn first(&self) -> PageId {
+        self.page.first().expect("inner pages have a first child")
+    }
+}
