@@ -10,10 +10,11 @@ use std::str::FromStr;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Error};
 
+use crate::clock::Clock;
 use crate::maps::{self, MapKind, OrderedMap};
 use crate::memory::bytes_of;
 use crate::workload::{Action, Distribution, Key, KeyKind, STEPS, Step, Workload, mix};
@@ -34,6 +35,7 @@ pub(crate) struct Scale {
     pub(crate) keys: u64,
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
+    pub(crate) clock: Clock,
     /// Steps are drawn anew for each.
     pub(crate) round: u64,
 }
@@ -98,7 +100,7 @@ fn measure<K: Key, M: OrderedMap<K>>(row: &Row, scale: &Scale) -> Found {
     }
     let map = M::new();
     if row.workload.is_load() {
-        let elapsed = load(&map, in_order, row.threads);
+        let elapsed = load(&map, in_order, row.threads, scale.clock);
         check_all(&map, &sorted);
         return Found { figure: scale.keys as f64 / elapsed.as_secs_f64() / 1e6, ..Found::default() };
     }
@@ -125,11 +127,11 @@ fn numbered_pairs<K: Key>(keys: u64) -> (Pairs<K>, Pairs<K>) {
 }
 
 /// Inserts the pairs, thread by thread in turns, and says how long the slowest took.
-fn load<K: Key, M: OrderedMap<K>>(map: &M, pairs: &[(K, u64)], threads: usize) -> Duration {
+fn load<K: Key, M: OrderedMap<K>>(map: &M, pairs: &[(K, u64)], threads: usize, clock: Clock) -> Duration {
     let barrier = Barrier::new(threads);
     let insert_share = |map: M, first: usize| {
         barrier.wait();
-        let start = Instant::now();
+        let start = clock.start();
         pairs[first..].iter().step_by(threads).for_each(|(key, value)| map.insert(*key, *value));
         start.elapsed()
     };
@@ -158,7 +160,7 @@ fn drive<K: Key, M: OrderedMap<K>>(map: &M, row: &Row, scale: &Scale) -> Found {
         worker.run_while(&phase, WARMING_UP);
         barrier.wait();
         (worker.reads, worker.misses) = (0, 0);
-        let start = Instant::now();
+        let start = scale.clock.start();
         let taken = worker.run_while(&phase, MEASURING);
         let figure = taken as f64 / start.elapsed().as_secs_f64() / 1e6;
         Found { figure, reads: worker.reads, misses: worker.misses }

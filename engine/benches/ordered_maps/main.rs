@@ -16,6 +16,7 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "it is the clock that is asked here")]
 
 mod cells;
+mod clock;
 mod maps;
 mod memory;
 mod rounds;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::cells::{Row, Scale};
+use crate::clock::Clock;
 use crate::maps::MapKind;
 use crate::workload::{Distribution, KeyKind, Workload};
 
@@ -61,6 +63,9 @@ struct Arguments {
     /// How many keys are loaded
     #[arg(long, default_value_t = 1_000_000)]
     size: u64,
+    /// Count the time for which threads were running, for a machine that is busy; it flatters locks
+    #[arg(long)]
+    running_time: bool,
     /// A table in Markdown, the best figure of a row in bold
     #[arg(long)]
     markdown: bool,
@@ -87,6 +92,7 @@ fn main() -> ExitCode {
             keys: arguments.size,
             warm_up: Duration::from_secs_f64(arguments.warm_up),
             measured: Duration::from_secs_f64(arguments.seconds),
+            clock: if arguments.running_time { Clock::Running } else { Clock::Wall },
             round,
         };
         println!("{}", cells::run(arguments.maps[0], &rows[0], &scale));
@@ -130,6 +136,7 @@ impl Arguments {
             format!("--warm-up={}", self.warm_up),
             format!("--size={}", self.size),
         ];
+        words.extend(self.running_time.then(|| "--running-time".to_owned()));
         if [Distribution::Uniform, Distribution::Zipfian].contains(&row.distribution) {
             words.push(format!("--dist={}", name_of(&row.distribution)));
         }

@@ -45,10 +45,11 @@ pub(crate) fn render(arguments: &Arguments, rows: &[Row], measured: &Measured) -
 }
 
 fn heading(arguments: &Arguments) -> String {
-    let Arguments { size, rounds, seconds, .. } = arguments;
+    let Arguments { size, rounds, seconds, running_time, .. } = arguments;
     let rounds = if *rounds == 1 { "one round".to_owned() } else { format!("medians of {rounds} rounds") };
+    let second = if *running_time { "second that a thread was running" } else { "second" };
     format!(
-        "{size} keys, values of 8 bytes. Million operations a second, but bytes where the row says so; \
+        "{size} keys, values of 8 bytes. Million operations a {second}, but bytes where the row says so; \
          {rounds} of {seconds} s."
     )
 }
