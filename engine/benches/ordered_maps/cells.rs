@@ -73,6 +73,7 @@ pub(crate) fn run(map: MapKind, row: &Row, scale: &Scale) -> Found {
 
 fn run_any<K: Key>(map: MapKind, row: &Row, scale: &Scale) -> Found {
     match map {
+        MapKind::Bwtree => measure::<K, maps::BwTree<K>>(row, scale),
         MapKind::Skiplist => measure::<K, maps::SkipList<K>>(row, scale),
         MapKind::Scc => measure::<K, maps::SccTreeIndex<K>>(row, scale),
         MapKind::ConcurrentMap => measure::<K, maps::ConcurrentMap<K>>(row, scale),

@@ -10,6 +10,7 @@ use std::fmt::Debug;
 
 use clap::ValueEnum;
 use concurrent_map::Minimum;
+use proofmark_engine::bwtree;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rand_distr::{Distribution as _, Zipf};
@@ -70,7 +71,7 @@ pub(crate) enum KeyKind {
 }
 
 /// A key that every map takes.
-pub(crate) trait Key: Minimum + Copy + Ord + Debug + Send + Sync + 'static {
+pub(crate) trait Key: Minimum + bwtree::Key + Copy + Debug {
     /// For maps that know keys as bytes, which sort as the keys do.
     type Bytes: AsRef<[u8]>;
     /// Less than every key that has a number, and greater than every one.

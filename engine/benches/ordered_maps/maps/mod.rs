@@ -6,6 +6,7 @@
 
 mod bf_tree;
 mod bplustree;
+mod bwtree;
 mod concurrent_map;
 mod congee;
 mod nothing;
@@ -19,6 +20,7 @@ use crate::workload::{Key, KeyKind};
 
 pub(crate) use self::bf_tree::BfTree;
 pub(crate) use self::bplustree::BPlusTree;
+pub(crate) use self::bwtree::BwTree;
 pub(crate) use self::concurrent_map::ConcurrentMap;
 pub(crate) use self::congee::Congee;
 pub(crate) use self::nothing::Nothing;
@@ -41,6 +43,7 @@ pub(crate) trait OrderedMap<K: Key>: Clone + Send {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MapKind {
+    Bwtree,
     Skiplist,
     Scc,
     ConcurrentMap,
@@ -56,6 +59,7 @@ pub(crate) enum MapKind {
 impl MapKind {
     pub(crate) fn title(self) -> &'static str {
         match self {
+            MapKind::Bwtree => "BwTree",
             MapKind::Skiplist => "crossbeam-skiplist",
             MapKind::Scc => "scc TreeIndex",
             MapKind::ConcurrentMap => "concurrent-map",
