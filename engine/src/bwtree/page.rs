@@ -220,6 +220,22 @@ pub(super) struct Shape<K> {
     pub(super) high: Option<K>,
 }
 
+/// Asks for what a look-up in a page of so many slots and so many entries reads, so that it arrives together, and not one
+/// cache line after the other: the header, the used slots, and the heads.
+#[inline]
+pub(super) fn prefetch<K: Key, T>(word: Word<K>, slots: usize, entries: usize) {
+    let parts = Parts::of::<K, T>(slots, entries);
+    let line = |offset: usize| memory::prefetch(word.header().wrapping_byte_add(offset));
+    line(0);
+    if word.newest() > 0 {
+        let end = parts.slots + word.newest() * size_of::<Slot<K, T>>();
+        (parts.slots..end).step_by(CACHE_LINE).for_each(line);
+    }
+    (parts.heads..parts.keys).step_by(CACHE_LINE).for_each(line);
+}
+
+const CACHE_LINE: usize = 64;
+
 /// The level of the page that a state points to.
 ///
 /// # Safety

@@ -24,9 +24,10 @@ pub fn lower_bound(heads: &[u64], head: u64) -> usize {
         rest = if is_above { high } else { low };
     }
     let (groups, last) = rest.as_chunks::<GROUP>();
-    let before = groups.iter().map(|group| usize::from(group[GROUP - 1] < head)).sum::<usize>();
+    let count = |count: usize, is_below: bool| count.wrapping_add(usize::from(is_below));
+    let before = groups.iter().map(|group| group[GROUP - 1] < head).fold(0, count);
     let group = groups.get(before).map_or(last, <[u64; GROUP]>::as_slice);
-    skipped + before * GROUP + group.iter().map(|&other| usize::from(other < head)).sum::<usize>()
+    skipped + before * GROUP + group.iter().map(|&other| other < head).fold(0, count)
 }
 
 /// The same by the textbook, for comparison.

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use super::generation::Generation;
 use super::key::{Key, Place, Probe};
 use super::mapping::PageId;
-use super::page::{Delta, Word, level};
+use super::page::{Delta, Word, level, prefetch};
 use super::retire::Retired;
 use super::view::View;
 use super::{BwTree, Value};
@@ -122,6 +122,10 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
             let child = self.inner(spot.word).child(probe);
             spot = Spot { id: child, word: self.load(child) };
             level -= 1;
+            if level == 0 {
+                let limits = self.tree.limits;
+                prefetch::<K, V>(spot.word, limits.leaf_deltas, limits.leaf);
+            }
         }
     }
 
