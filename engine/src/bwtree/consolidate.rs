@@ -193,7 +193,9 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         loop {
             let Some(parent) = self.find(at, left.level() + 1) else { return };
             let view = self.inner(parent.word);
-            if view.find(at).is_some() || self.load(right).is_removed() {
+            // A parent that begins at the separator was split there: it has the right half as its first child.
+            let is_known = view.page.low() == Some(at) || view.find(at).is_some();
+            if is_known || self.load(right).is_removed() {
                 return;
             }
             match self.post(parent.id, view, Delta::Separator { at: at.clone(), child: right }) {

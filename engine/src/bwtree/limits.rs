@@ -9,9 +9,9 @@ pub struct Limits {
     pub leaf: usize,
     /// An inner page with more separators than this is split.
     pub inner: usize,
-    /// A leaf gets this many changes before it is consolidated, at most 31.
+    /// A leaf gets this many changes before it is consolidated, from 1 to 31.
     pub leaf_deltas: usize,
-    /// An inner page gets this many changes before it is consolidated, at most 31.
+    /// An inner page gets this many changes before it is consolidated, from 2 to 31.
     pub inner_deltas: usize,
     /// The first segment of the mapping table has two to the power of this many slots, from 1 to 16; each that follows is
     /// twice as large.
@@ -29,7 +29,8 @@ impl Limits {
         assert!((2..=1 << 16).contains(&self.leaf), "a leaf has 2 to 65,536 entries");
         assert!((2..=1 << 16).contains(&self.inner), "an inner page has 2 to 65,536 separators");
         assert!((1..=MAX_DELTAS).contains(&self.leaf_deltas), "a leaf has 1 to 31 deltas");
-        assert!((1..=MAX_DELTAS).contains(&self.inner_deltas), "an inner page has 1 to 31 deltas");
+        // One for the merge that was announced, and one for what ends it.
+        assert!((2..=MAX_DELTAS).contains(&self.inner_deltas), "an inner page has 2 to 31 deltas");
         self
     }
 

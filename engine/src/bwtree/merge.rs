@@ -69,6 +69,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         } else {
             return None;
         };
+        assert_ne!(left, right, "a page is its parent's child once");
         let level = view.page.level() - 1;
         (self.size(left) + self.size(right) <= self.tree.limits.merged(level)).then_some(Some(at))
     }

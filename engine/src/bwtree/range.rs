@@ -46,8 +46,12 @@ impl<'t, K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Range<'
             entries_done: 0,
             pages: 0,
         };
+        let spot = match start {
+            Bound::Included(start) => range.visit.find_leaf(start),
+            Bound::Excluded(_) | Bound::Unbounded if DESCENDING => range.visit.find_leaf(&upper(start)),
+            Bound::Excluded(_) | Bound::Unbounded => range.visit.find_leaf(&lower(start)),
+        };
         let start = if DESCENDING { upper(start) } else { lower(start) };
-        let spot = range.visit.find_leaf(&start);
         let page = range.visit.leaf(spot.word).page;
         // Bounds the wrong way round select nothing. Within a page that shows by itself.
         let is_in_order = if DESCENDING {
@@ -103,9 +107,10 @@ impl<'t, K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Range<'
         if self.pages.is_multiple_of(PAGES_PINNED) {
             self.visit.renew();
         }
-        // By descending keys what follows ends right before the fence; by ascending keys it begins there.
+        // By descending keys what follows ends right before the fence. By ascending keys it begins there: the page that is
+        // looked for is the one that holds the fence, and not the one that ends there.
         let start = Place::Before(&fence);
-        let spot = self.visit.find_leaf(&start);
+        let spot = if DESCENDING { self.visit.find_leaf(&start) } else { self.visit.find_leaf(&fence) };
         self.enter(spot.word, start);
         Some(())
     }
