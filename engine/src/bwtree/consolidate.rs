@@ -194,11 +194,12 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
             let Some(parent) = self.find(at, left.level() + 1) else { return };
             let view = self.inner(parent.word);
             // A parent that begins at the separator was split there: it has the right half as its first child.
-            let is_known = view.page.low() == Some(at) || view.find(at).is_some();
-            if is_known || self.load(right).is_removed() {
+            let (child, position) = view.locate(at);
+            if view.page.low() == Some(at) || child.is_some() || self.load(right).is_removed() {
                 return;
             }
-            match self.post(parent.id, view, Delta::Separator { at: at.clone(), child: right }) {
+            let separator = Delta::Separator { at: at.clone(), child: right };
+            match self.post(parent.id, view, separator, position) {
                 Ok(()) => return,
                 Err(Refusal::Full(_)) => self.make_room(&parent),
                 Err(Refusal::Changed(_)) => {}

@@ -22,7 +22,7 @@ use std::mem::ManuallyDrop;
 use super::Value;
 use super::key::{Key, Place};
 use super::mapping::PageId;
-use super::page::{Builder, Delta, Shape, Word};
+use super::page::{Builder, Delta, Position, Shape, Word};
 use super::view::{View, total};
 use super::visit::{Refusal, Spot, Visit};
 use crate::sync::Arc;
@@ -38,7 +38,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
                 return self.finish_merge(parent.id);
             }
             let Some(at) = self.victim(&parent, view, id, low) else { return };
-            match self.post(parent.id, view, Delta::Merge { at }) {
+            match self.post(parent.id, view, Delta::Merge { at }, Position::NONE) {
                 Ok(()) => return self.finish_merge(parent.id),
                 Err(Refusal::Full(_)) => self.make_room(&parent),
                 Err(Refusal::Changed(_)) => {}
@@ -101,10 +101,11 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
                 None => return,
                 Some(None) => self.collapse(&spot),
                 Some(Some(at)) => {
-                    let victim = *view.find(at).expect("a separator stays while its merge is pending");
+                    let (victim, position) = view.locate(at);
+                    let victim = *victim.expect("a separator stays while its merge is pending");
                     let last = self.remove(victim);
                     self.take_in(view, at, victim, last);
-                    match self.post(parent, view, Delta::Delete { key: at.clone() }) {
+                    match self.post(parent, view, Delta::Delete { key: at.clone() }, position) {
                         Ok(()) => {
                             self.retire_removed(victim, last);
                             return self.shrunk(parent);

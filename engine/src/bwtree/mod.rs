@@ -302,12 +302,12 @@ impl<K: Key, V: Value> BwTree<K, V> {
             let key = delta.key().expect("changes of leaves have a key");
             let spot = visit.find_leaf(key);
             let leaf = visit.leaf(spot.word);
-            let present = leaf.find(key);
+            let (present, position) = leaf.locate(key);
             if !is_due(present) {
                 return Err(Declined { delta, present: present.cloned() });
             }
             let added = isize::from(delta.entry().is_some()) - isize::from(present.is_some());
-            match visit.post(spot.id, leaf, delta) {
+            match visit.post(spot.id, leaf, delta, position) {
                 Ok(()) => {
                     if added != 0 {
                         visit.generation().count(spot.id, added);

@@ -164,10 +164,33 @@ impl<K, T> Delta<K, T> {
     }
 }
 
+/// Where a key lies among the entries of a page itself, whatever its deltas say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    /// How many keys are below it.
+    pub(super) index: u32,
+    /// Whether the next key is this one.
+    pub(super) is_exact: bool,
+}
+
+impl Position {
+    /// For deltas that are about no key.
+    pub(super) const NONE: Position = Position { index: 0, is_exact: false };
+}
+
+/// A delta's place in its chain and in its page.
+#[derive(Clone, Copy)]
+struct Link {
+    /// The parts of its [`Position`], side by side with what follows.
+    index: u32,
+    is_exact: bool,
+    /// The slot of the delta before this one, counted from 1; 0 if there is none.
+    next: u8,
+}
+
 #[repr(C)]
 struct Slot<K, T> {
-    /// The index of the delta before this one, counted from 1; 0 if there is none.
-    next: UnsafeCell<u8>,
+    link: UnsafeCell<Link>,
     delta: UnsafeCell<MaybeUninit<Delta<K, T>>>,
 }
 
@@ -367,12 +390,13 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
 
     /// How many keys of entries are below the probe, and whether the next one is at it. The probe lies between the fences.
     #[inline]
-    pub(super) fn rank<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> (usize, bool) {
+    pub(super) fn rank<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> Position {
+        let position = |index: usize, is_exact| Position { index: index as u32, is_exact };
         let heads = self.heads();
         let head = probe.head(self.header().skip as usize);
         let mut low = lower_bound(heads, head);
         if heads.get(low) != Some(&head) {
-            return (low, false);
+            return position(low, false);
         }
         // Keys with the same head are told apart by the whole key. Most often there is one.
         let mut high = low + 1;
@@ -382,12 +406,12 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
         while low < high {
             let middle = low + (high - low) / 2;
             match self.compare(probe, middle) {
-                Ordering::Equal => return (middle, true),
+                Ordering::Equal => return position(middle, true),
                 Ordering::Greater => low = middle + 1,
                 Ordering::Less => high = middle,
             }
         }
-        (low, false)
+        position(low, false)
     }
 
     #[inline]
@@ -415,7 +439,7 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
                 let at = next;
                 let slot = self.slot(at);
                 // SAFETY: a delta that is part of a chain was written before it became so, and never changes.
-                next = slot.next.with(|next| usize::from(unsafe { *next }));
+                next = slot.link.with(|link| usize::from(unsafe { (*link).next }));
                 // SAFETY: as above.
                 (at, slot.delta.with(|delta| unsafe { (*delta).assume_init_ref() }))
             })
@@ -430,6 +454,17 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
     pub(super) unsafe fn delta(self, slot: usize) -> &'g Delta<K, T> {
         // SAFETY: the caller's promise: it was written, and never changes.
         self.slot(slot).delta.with(|delta| unsafe { (*delta).assume_init_ref() })
+    }
+
+    /// The position of the delta in a slot.
+    ///
+    /// # Safety
+    /// The slot is part of a chain.
+    #[inline]
+    pub(super) unsafe fn position(self, slot: usize) -> Position {
+        // SAFETY: the caller's promise: it was written, and never changes.
+        let Link { index, is_exact, .. } = self.slot(slot).link.with(|link| unsafe { *link });
+        Position { index, is_exact }
     }
 
     /// A slot of the caller's own, or none if all were claimed.
@@ -447,11 +482,12 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
     ///
     /// # Safety
     /// The caller claimed the slot, which is empty and no part of a chain.
-    pub(super) unsafe fn write(&self, slot: usize, delta: Delta<K, T>, newest: usize) {
+    pub(super) unsafe fn write(&self, slot: usize, delta: Delta<K, T>, position: Position, newest: usize) {
         let slot = self.slot(slot);
-        let newest = u8::try_from(newest).expect("a page has at most 31 slots");
+        let next = u8::try_from(newest).expect("a page has at most 31 slots");
+        let Position { index, is_exact } = position;
         // SAFETY: nobody else uses a slot that the caller claimed and that is no part of a chain.
-        slot.next.with_mut(|next| unsafe { *next = newest });
+        slot.link.with_mut(|link| unsafe { *link = Link { index, is_exact, next } });
         // SAFETY: as above; nothing is overwritten that had to be dropped.
         slot.delta.with_mut(|place| unsafe { (*place).write(delta) });
     }
@@ -543,7 +579,8 @@ impl<K: Key, T: 'static> Builder<K, T> {
             let slots = page.at::<Slot<K, T>>(parts.slots);
             for slot in 0..shape.slots {
                 let empty = UnsafeCell::new(MaybeUninit::uninit());
-                slots.add(slot).write(Slot { next: UnsafeCell::new(0), delta: empty });
+                let link = UnsafeCell::new(Link { index: 0, is_exact: false, next: 0 });
+                slots.add(slot).write(Slot { link, delta: empty });
             }
         }
         Builder { page, written: 0 }
@@ -604,7 +641,7 @@ impl<K: Key, T: 'static> Builder<K, T> {
             Some(delta) => {
                 let slot = page.claim().expect("a page has a delta slot");
                 // SAFETY: the slot was claimed right here.
-                unsafe { page.write(slot, delta, 0) };
+                unsafe { page.write(slot, delta, Position::NONE, 0) };
                 word.with_newest(slot)
             }
         }

@@ -76,6 +76,9 @@ impl<'t, K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Range<'
             let is_last = view.page.high().is_none_or(|high| self.end.compare(high) == Ordering::Less);
             view.pieces_between(start, if is_last { self.end } else { Place::Highest }, &mut self.pieces);
         }
+        if !DESCENDING && let Some(right) = view.page.right() {
+            self.visit.prefetch_leaf(self.visit.load(right));
+        }
         self.word = Some(word);
         self.pieces_done = 0;
         self.entries_done = 0;

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 
 use super::key::{Key, Place, Probe};
 use super::mapping::PageId;
-use super::page::{Builder, Delta, MAX_DELTAS, Page, Word};
+use super::page::{Builder, Delta, MAX_DELTAS, Page, Position, Word};
 use super::retire::Superseded;
 
 /// One state of a page. It never changes, whatever happens to the page.
@@ -82,8 +82,26 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
                 return delta.entry().map(|(_, value)| value);
             }
         }
-        let (index, is_exact) = self.page.rank(probe);
-        is_exact.then(|| self.page.value(index))
+        let position = self.page.rank(probe);
+        position.is_exact.then(|| self.page.value(position.index as usize))
+    }
+
+    /// The value at a key, and where the key lies in the page itself.
+    #[inline]
+    pub(super) fn locate<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> (Option<&'g T>, Position) {
+        for (slot, delta) in self.chain() {
+            if delta.key().is_some_and(|key| probe.compare(key) == Ordering::Equal) {
+                return (delta.entry().map(|(_, value)| value), self.position(slot as u8));
+            }
+        }
+        let position = self.page.rank(probe);
+        (position.is_exact.then(|| self.page.value(position.index as usize)), position)
+    }
+
+    #[inline]
+    fn position(&self, slot: u8) -> Position {
+        // SAFETY: overlays and pieces name slots of the chain only.
+        unsafe { self.page.position(usize::from(slot)) }
     }
 
     /// The key that is at a probe, if it has a value.
@@ -93,8 +111,8 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
                 return delta.entry().is_some().then(|| key.clone());
             }
         }
-        let (index, is_exact) = self.page.rank(probe);
-        is_exact.then(|| self.page.key(index))
+        let position = self.page.rank(probe);
+        position.is_exact.then(|| self.page.key(position.index as usize))
     }
 
     /// The newest delta of each key, in the order of the keys.
@@ -126,11 +144,11 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
     {
         let end = match upper {
             Place::Highest => self.page.count(),
-            upper => self.page.rank(&upper).0,
+            upper => self.page.rank(&upper).index as usize,
         };
         let mut start = match lower {
             Place::Lowest => 0,
-            lower => self.page.rank(&lower).0.min(end),
+            lower => (self.page.rank(&lower).index as usize).min(end),
         };
         let run = |start: usize, end: usize| Piece::Run { start: start as u32, end: end as u32 };
         pieces.clear();
@@ -140,9 +158,9 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
             if lower.compare(key) == Ordering::Greater || upper.compare(key) == Ordering::Less {
                 continue;
             }
-            let (index, is_exact) = self.page.rank(key);
+            let Position { index, is_exact } = self.position(slot);
             // The order of keys is the word of the type; a false one makes a strange map, but no entry comes twice.
-            let index = index.clamp(start, end);
+            let index = (index as usize).clamp(start, end);
             if start < index {
                 pieces.push(run(start, index));
             }
@@ -229,8 +247,8 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
         };
         let deltas = self.chain().filter(is_superseded).map(|(slot, _)| slot).collect();
         let overwritten = |slot: &u8| {
-            let (index, is_exact) = self.page.rank(self.delta(*slot).key()?);
-            is_exact.then_some(index)
+            let Position { index, is_exact } = self.position(*slot);
+            is_exact.then_some(index as usize)
         };
         Superseded { deltas, entries: overlay.iter().filter_map(overwritten).collect() }
     }
@@ -282,8 +300,8 @@ impl<'g, K: Key> View<'g, K, PageId> {
                 Delta::Put { .. } | Delta::Delete { .. } => return self.child_by_pieces(probe),
             }
         }
-        let (index, is_exact) = self.page.rank(probe);
-        let in_page = index + usize::from(is_exact);
+        let Position { index, is_exact } = self.page.rank(probe);
+        let in_page = index as usize + usize::from(is_exact);
         match nearest {
             Some((at, child)) if in_page == 0 || self.page.compare(at, in_page - 1) == Ordering::Greater => {
                 child

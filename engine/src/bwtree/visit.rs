@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use super::generation::Generation;
 use super::key::{Key, Place, Probe};
 use super::mapping::PageId;
-use super::page::{Delta, Word, level, prefetch};
+use super::page::{Delta, Position, Word, level, prefetch};
 use super::retire::Retired;
 use super::view::View;
 use super::{BwTree, Value};
@@ -123,10 +123,15 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
             spot = Spot { id: child, word: self.load(child) };
             level -= 1;
             if level == 0 {
-                let limits = self.tree.limits;
-                prefetch::<K, V>(spot.word, limits.leaf_deltas, limits.leaf);
+                self.prefetch_leaf(spot.word);
             }
         }
+    }
+
+    #[inline]
+    pub(super) fn prefetch_leaf(&self, word: Word<K>) {
+        let limits = self.tree.limits;
+        prefetch::<K, V>(word, limits.leaf_deltas, limits.leaf);
     }
 
     /// The sibling of a page that isn't the last of its level.
@@ -142,17 +147,18 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
     }
 
-    /// Posts a delta to a page that is in a known state.
+    /// Posts a delta to a page that is in a known state. `position` is where its key lies in the page itself.
     #[inline]
     pub(super) fn post<T: 'static>(
         &self,
         id: PageId,
         view: View<'_, K, T>,
         delta: Delta<K, T>,
+        position: Position,
     ) -> Result<(), Refusal<K, T>> {
         let Some(slot) = view.page.claim() else { return Err(Refusal::Full(delta)) };
         // SAFETY: the slot was claimed right here.
-        unsafe { view.page.write(slot, delta, view.word.newest()) };
+        unsafe { view.page.write(slot, delta, position, view.word.newest()) };
         if self.replace(id, view.word, view.word.with_newest(slot)) {
             return Ok(());
         }
