@@ -21,7 +21,12 @@ enum Pages {
     FarMoreThanCaches,
 }
 
-fn search(bencher: Bencher<'_, '_>, pages: Pages, length: usize, search: impl Fn(&[u64], u64) -> usize + Sync) {
+fn search(
+    bencher: Bencher<'_, '_>,
+    pages: Pages,
+    length: usize,
+    search: impl Fn(&[u64], u64) -> usize + Sync,
+) {
     let count = match pages {
         Pages::One => 1,
         Pages::FarMoreThanCaches => (64 << 20) / 8 / length,

@@ -1,6 +1,6 @@
 //! Consolidation: a new page in place of a page and its chain, or two if it got too large.
 
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
 
 use super::Value;
 use super::key::Key;
@@ -12,7 +12,7 @@ use super::visit::{Refusal, Spot, Visit};
 impl<K: Key, V: Value> Visit<'_, K, V> {
     /// Consolidates a leaf that is in this state. Does nothing if it no longer is.
     pub(super) fn consolidate_leaf(&self, spot: &Spot<K>) {
-        self.consolidate(spot.id, self.leaf(spot.word), None, |_| None);
+        self.consolidate(spot.id, self.leaf(spot.word), |_| None);
     }
 
     /// Makes room for a delta in an inner page that is in this state. Does nothing if it no longer is.
@@ -29,26 +29,19 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
     /// Consolidates an inner page that is in this state. Does nothing if it no longer is.
     pub(super) fn consolidate_inner(&self, spot: &Spot<K>) {
         let view = self.inner(spot.word);
-        self.consolidate(spot.id, view, view.pending_merge(), |child| Some(*child));
+        self.consolidate(spot.id, view, |child| Some(*child));
     }
 
     fn most<T: 'static>(&self, view: View<'_, K, T>) -> usize {
         self.tree.limits.most(view.page.level())
     }
 
-    /// `pending` is the merge that the new page announces in turn; until it is done the page isn't split. `child` is the child that an entry names, above the leaves.
-    #[expect(clippy::option_option, reason = "the inner one is the delta's own")]
-    fn consolidate<T: 'static>(
-        &self,
-        id: PageId,
-        view: View<'_, K, T>,
-        pending: Option<Option<&K>>,
-        child: fn(&T) -> Option<PageId>,
-    ) {
+    /// `child` is the child that an entry names, above the leaves. While a merge is pending, the page isn't split.
+    fn consolidate<T: 'static>(&self, id: PageId, view: View<'_, K, T>, child: fn(&T) -> Option<PageId>) {
         let pieces = view.pieces();
         let count = total(&pieces);
         let level = view.page.level();
-        if count > self.most(view) && pending.is_none() {
+        if count > self.most(view) && view.pending_slot().is_none() {
             let split = Split::new(view, pieces, child);
             if id == self.generation().root {
                 self.grow(&split);
@@ -59,7 +52,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
         let mut builder = Builder::new(self.shape(view), count);
         view.copy(&pieces, 0, count, &mut builder);
-        if self.install(id, view, builder, pending) && count <= self.tree.limits.few(level) {
+        if self.install(id, view, builder, view.pending_slot()) && count <= self.tree.limits.few(level) {
             self.start_merge(id, view.page.low(), level);
         }
     }
@@ -77,22 +70,16 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
     }
 
-    /// Installs a new page in place of one that is in this state, which is retired.
-    #[expect(clippy::option_option, reason = "the inner one is the delta's own")]
+    /// Installs a new page in place of one that is in this state, which is retired. `pending` is the slot of a merge that
+    /// the new page announces in turn.
     pub(super) fn install<T: 'static>(
         &self,
         id: PageId,
         from: View<'_, K, T>,
         builder: Builder<K, T>,
-        pending: Option<Option<&K>>,
+        pending: Option<usize>,
     ) -> bool {
-        // The bits of the separator move with the delta.
-        let delta = pending.map(|at| {
-            // SAFETY: if the exchange succeeds, the old page doesn't drop the delta of a pending merge. If it fails, the
-            // new page is freed without dropping it.
-            Delta::Merge { at: at.map(|at| unsafe { std::ptr::read(at) }) }
-        });
-        let word = builder.finish(delta);
+        let word = builder.finish(pending.map(|slot| (from.page, slot)));
         if self.replace(id, from.word, word) {
             self.retire(from);
             return true;
@@ -172,11 +159,13 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
 
     /// Retires a page that was split. Above the leaves one separator is in neither half.
     fn retire_split<T: 'static>(&self, split: &Split<'_, K, T>) {
-        if split.child.is_some() && std::mem::needs_drop::<K>() {
-            // SAFETY: the page was unlinked by this thread, its halves own its other entries, and this one is read here
-            // only. It is dropped when nobody can read the page any more.
-            let separator = unsafe { std::ptr::read(split.view.key_in_place(&split.pieces, split.at)) };
-            self.guard.defer(move || drop(separator));
+        if split.child.is_some() && needs_drop::<K>() {
+            let separator = std::ptr::from_ref(split.view.key_in_place(&split.pieces, split.at));
+            // SAFETY: the page was unlinked by this thread, its halves own its other entries, and the bits of this one are
+            // read here only. They are a key again when nobody can read the page any more.
+            let mut separator = unsafe { separator.cast::<MaybeUninit<K>>().read() };
+            // SAFETY: as above.
+            self.guard.defer(move || unsafe { separator.assume_init_drop() });
         }
         self.retire(split.view);
     }

@@ -6,12 +6,13 @@
 
 use std::cmp::Ordering;
 
+use super::Frozen;
 use crate::sync::Arc;
 
 /// A key of the tree.
 ///
 /// The defaults are right for every ordered type, and slow: all heads are the same.
-pub trait Key: Ord + Clone + Send + Sync + 'static {
+pub trait Key: Ord + Clone + Frozen + Send + Sync + 'static {
     /// Whether the head is the whole key, so that [`Key::from_head`] gives it back.
     const IS_HEAD: bool = false;
 

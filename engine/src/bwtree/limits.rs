@@ -20,7 +20,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { leaf: 96, inner: 256, leaf_deltas: 8, inner_deltas: 8, table_bits: 10 }
+        Limits { leaf: 128, inner: 256, leaf_deltas: 8, inner_deltas: 8, table_bits: 10 }
     }
 }
 

@@ -23,7 +23,7 @@ use super::Value;
 use super::key::{Key, Place};
 use super::mapping::PageId;
 use super::page::{Builder, Delta, Position, Shape, Word};
-use super::view::{View, total};
+use super::view::{Pending, View, total};
 use super::visit::{Refusal, Spot, Visit};
 use crate::sync::Arc;
 
@@ -99,8 +99,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
             let view = self.inner(spot.word);
             match view.pending_merge() {
                 None => return,
-                Some(None) => self.collapse(&spot),
-                Some(Some(at)) => {
+                Some(Pending::Root) => self.collapse(&spot),
+                Some(Pending::Sibling(at)) => {
                     let (victim, position) = view.locate(at);
                     let victim = *victim.expect("a separator stays while its merge is pending");
                     let last = self.remove(victim);
@@ -185,7 +185,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
             builder.push(&middle.0, &middle.1);
         }
         right.copy(&right_pieces, 0, right_count, &mut builder);
-        let is_done = self.install(id, left, builder, left.pending_merge());
+        let is_done = self.install(id, left, builder, left.pending_slot());
         if let Some(middle) = middle.filter(|_| !is_done) {
             drop(ManuallyDrop::into_inner(middle));
         }

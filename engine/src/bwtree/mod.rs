@@ -25,6 +25,7 @@
 //! concurrent operations on B-trees", TODS 1981: right siblings.
 
 mod consolidate;
+mod frozen;
 mod generation;
 mod key;
 mod limits;
@@ -46,6 +47,7 @@ use std::mem::needs_drop;
 use std::ops::Bound;
 use std::ptr::NonNull;
 
+pub use frozen::Frozen;
 pub use key::{Key, Probe};
 pub use limits::Limits;
 pub use range::Range;
@@ -59,10 +61,10 @@ use self::visit::{Refusal, Visit};
 use crate::sync::epoch::Collector;
 use crate::sync::{Arc, AtomicPtr, Backoff, Ordering};
 
-/// A value of the tree: any type that can be cloned and sent.
-pub trait Value: Clone + Send + Sync + 'static {}
+/// A value of the tree: any [`Frozen`] type that can be cloned, shared and sent.
+pub trait Value: Clone + Frozen + Send + Sync + 'static {}
 
-impl<V: Clone + Send + Sync + 'static> Value for V {}
+impl<V: Clone + Frozen + Send + Sync + 'static> Value for V {}
 
 /// A concurrent ordered map from `K` to `V`. No operation waits for another one.
 ///

@@ -627,24 +627,23 @@ impl<K: Key, T: 'static> Builder<K, T> {
         self.written += 1;
     }
 
-    /// The state of the finished page, for the mapping table. `delta`, if any, is its only one.
+    /// The state of the finished page, for the mapping table. A delta of another page, given by its slot, moves along, by
+    /// its bits, and is the only one.
     ///
     /// From now on the page is the caller's: to publish, or to free by [`Page::free`].
-    pub(super) fn finish(self, delta: Option<Delta<K, T>>) -> Word<K> {
+    pub(super) fn finish(self, delta: Option<(Page<'_, K, T>, usize)>) -> Word<K> {
         assert_eq!(self.written, self.page.count(), "a finished page has its entries");
         let page = self.page;
         std::mem::forget(self);
         page.header().content.with_mut(|_| ());
         let word = Word(page.header.as_ptr());
-        match delta {
-            None => word,
-            Some(delta) => {
-                let slot = page.claim().expect("a page has a delta slot");
-                // SAFETY: the slot was claimed right here.
-                unsafe { page.write(slot, delta, Position::NONE, 0) };
-                word.with_newest(slot)
-            }
-        }
+        let Some((from, slot)) = delta else { return word };
+        let to = page.claim().expect("a page has a delta slot");
+        // SAFETY: both are slots, and this one was claimed right here. Bits are copied: who owns them is for the caller.
+        from.slot(slot)
+            .delta
+            .with(|from| page.slot(to).delta.with_mut(|to| unsafe { ptr::copy(from, to, 1) }));
+        word.with_newest(to)
     }
 }
 

@@ -126,6 +126,8 @@ fn one_thread_sees_a_sorted_map_of_bytes() {
 fn keys_without_heads_work_too() {
     #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
     struct Pair(u64, String);
+    // SAFETY: a number and a string.
+    unsafe impl Frozen for Pair {}
     impl Key for Pair {}
     check(TINY, 5000, 3, |number| Pair(number % 7, number.to_string()));
 }

@@ -36,6 +36,14 @@ pub(super) enum Piece {
 /// The entries of a view in their order: runs of the page, and deltas before, between and after them.
 pub(super) type Pieces = ArrayVec<Piece, { 2 * MAX_DELTAS + 1 }>;
 
+/// A merge that was announced and isn't done.
+pub(super) enum Pending<'g, K> {
+    /// Of the child at a separator into its left sibling.
+    Sibling(&'g K),
+    /// Of the root's only child into the root.
+    Root,
+}
+
 /// How many entries the pieces are.
 pub(super) fn total(pieces: &Pieces) -> usize {
     pieces.iter().map(|piece| piece.len()).sum()
@@ -258,18 +266,17 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
         self.chain().map(|(slot, _)| slot).collect()
     }
 
-    /// The merge that was announced here and isn't done: of the child at a separator into its left sibling, or, if there is
-    /// none, of the only child into this page.
-    #[expect(clippy::option_option, reason = "the inner one is the delta's own")]
-    pub(super) fn pending_merge(&self) -> Option<Option<&'g K>> {
-        let slot = self.pending_slot()?;
-        match self.delta(slot as u8) {
-            Delta::Merge { at } => Some(at.as_ref()),
-            _ => None,
+    /// The merge that was announced here and isn't done.
+    pub(super) fn pending_merge(&self) -> Option<Pending<'g, K>> {
+        match self.delta(self.pending_slot()? as u8) {
+            Delta::Merge { at: Some(at) } => Some(Pending::Sibling(at)),
+            Delta::Merge { at: None } => Some(Pending::Root),
+            _ => panic!("a pending merge is a merge"),
         }
     }
 
-    fn pending_slot(&self) -> Option<usize> {
+    /// The slot of that merge.
+    pub(super) fn pending_slot(&self) -> Option<usize> {
         let mut gone: Option<&K> = None;
         for (slot, delta) in self.chain() {
             match delta {
