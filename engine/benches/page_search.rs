@@ -1,9 +1,9 @@
 //! Search among the heads of a page, three ways: `cargo bench -p proofmark-engine --bench page_search`.
 //!
-//! *counting* is what the tree does, *binary* the textbook's loop, *partition_point* the standard library's. Pages of 64, 96
-//! and 256 heads: one page, which stays in the nearest cache, and 64 MiB of pages, each of which has to come from memory.
-//! A figure is the time of one search. The address of a search depends on what the one before it found, so that searches
-//! don't overlap.
+//! *counting* is what the tree does, *binary* the textbook's loop, *partition_point* the standard library's. Pages of
+//! 64, 96 and 256 heads: one page, which stays in the nearest cache, and 64 MiB of pages, each of which has to come
+//! from memory. A figure is the time of one search. The address of a search depends on what the one before it found, so
+//! that searches don't overlap.
 
 use divan::{Bencher, black_box};
 use proofmark_engine::bwtree::search::{lower_bound, lower_bound_scalar};

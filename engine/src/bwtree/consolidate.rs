@@ -3,11 +3,14 @@
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
 
 use super::Value;
+use super::builder::{Builder, Shape};
+use super::delta::Delta;
 use super::key::Key;
 use super::mapping::PageId;
-use super::page::{Builder, Delta, Page, Shape, Word};
+use super::page::Page;
 use super::view::{Pieces, View, total};
 use super::visit::{Refusal, Spot, Visit};
+use super::word::Word;
 
 impl<K: Key, V: Value> Visit<'_, K, V> {
     /// Consolidates a leaf that is in this state. Does nothing if it no longer is.
@@ -70,8 +73,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
     }
 
-    /// Installs a new page in place of one that is in this state, which is retired. `pending` is the slot of a merge that
-    /// the new page announces in turn.
+    /// Installs a new page in place of one that is in this state, which is retired. `pending` is the slot of a merge
+    /// that the new page announces in turn.
     pub(super) fn install<T: 'static>(
         &self,
         id: PageId,
@@ -114,8 +117,9 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         builder.finish(None)
     }
 
-    /// Splits a page: publishes the right half under an id of its own, which nobody knows, and installs the left half, which
-    /// knows it, by one exchange. From then on the right half is reached through the left one. The separator follows.
+    /// Splits a page: publishes the right half under an id of its own, which nobody knows, and installs the left half,
+    /// which knows it, by one exchange. From then on the right half is reached through the left one. The separator
+    /// follows.
     fn split<T: 'static>(&self, id: PageId, split: &Split<'_, K, T>) {
         let right_word = self.right_half(split);
         let right = self.tree.mapping.publish(right_word);
@@ -161,8 +165,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
     fn retire_split<T: 'static>(&self, split: &Split<'_, K, T>) {
         if split.child.is_some() && needs_drop::<K>() {
             let separator = std::ptr::from_ref(split.view.key_in_place(&split.pieces, split.at));
-            // SAFETY: the page was unlinked by this thread, its halves own its other entries, and the bits of this one are
-            // read here only. They are a key again when nobody can read the page any more.
+            // SAFETY: the page was unlinked by this thread, its halves own its other entries, and the bits of this one
+            // are read here only. They are a key again when nobody can read the page any more.
             let mut separator = unsafe { separator.cast::<MaybeUninit<K>>().read() };
             // SAFETY: as above.
             self.guard.defer(move || unsafe { separator.assume_init_drop() });
@@ -174,8 +178,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
     /// doesn't know does this.
     ///
     /// The right half may have been merged away meanwhile, and the news be old. So the order matters: the state of the
-    /// parent first, then whether the right half is still there, then the exchange from that state. A merge of the right
-    /// half needs its separator in the parent, so if the exchange succeeds, no merge can have begun.
+    /// parent first, then whether the right half is still there, then the exchange from that state. A merge of the
+    /// right half needs its separator in the parent, so if the exchange succeeds, no merge can have begun.
     pub(super) fn post_separator(&self, left: Word<K>, right: PageId) {
         let left = self.fences(left).page;
         let at = left.high().expect("a page that was split has an upper fence");

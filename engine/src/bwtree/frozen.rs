@@ -7,9 +7,9 @@ use crate::sync::Arc;
 
 /// A type whose values never change through a shared reference, as far as they are not behind a pointer.
 ///
-/// Consolidation moves keys and values, by their bits, from a page that others still read to a page that yet others read
-/// already. A lock or an atomic would then exist twice. Behind a pointer it exists once: an `Arc<Mutex<T>>` is frozen, a
-/// `Mutex<T>` is not.
+/// Consolidation moves keys and values, by their bits, from a page that others still read to a page that yet others
+/// read already. A lock or an atomic would then exist twice. Behind a pointer it exists once: an `Arc<Mutex<T>>` is
+/// frozen, a `Mutex<T>` is not.
 ///
 /// # Safety
 /// No byte of a value changes while there is a shared reference to it.

@@ -16,8 +16,8 @@ pub trait Key: Ord + Clone + Frozen + Send + Sync + 'static {
     /// Whether the head is the whole key, so that [`Key::from_head`] gives it back.
     const IS_HEAD: bool = false;
 
-    /// Eight bytes that order like the keys do, among keys that share their first `skip` units: if `a < b`, then the head
-    /// of `a` is not above that of `b`.
+    /// Eight bytes that order like the keys do, among keys that share their first `skip` units: if `a < b`, then the
+    /// head of `a` is not above that of `b`.
     #[inline]
     fn head(&self, skip: usize) -> u64 {
         let _ = skip;

@@ -1,6 +1,6 @@
 //! How large pages get.
 
-use super::page::MAX_DELTAS;
+use super::word::MAX_DELTAS;
 
 /// How large the pages of a tree get, in entries. The defaults are for speed; small ones make splits and merges common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub struct Limits {
     pub leaf_deltas: usize,
     /// An inner page gets this many changes before it is consolidated, from 2 to 31.
     pub inner_deltas: usize,
-    /// The first segment of the mapping table has two to the power of this many slots, from 1 to 16; each that follows is
-    /// twice as large.
+    /// The first segment of the mapping table has two to the power of this many slots, from 1 to 16; each that follows
+    /// is twice as large.
     pub table_bits: u32,
 }
 
@@ -44,8 +44,8 @@ impl Limits {
         self.most(level) / 4
     }
 
-    /// Two siblings of this level are merged if they have at most so many entries together: far from what is split, so that
-    /// pages don't go back and forth.
+    /// Two siblings of this level are merged if they have at most so many entries together: far from what is split, so
+    /// that pages don't go back and forth.
     pub(super) fn merged(self, level: u8) -> usize {
         self.most(level) * 3 / 4
     }

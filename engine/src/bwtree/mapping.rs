@@ -10,7 +10,8 @@
 
 use std::num::NonZeroU32;
 
-use super::page::Word;
+use super::page::Header;
+use super::word::Word;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// A page of the tree, whatever its state.
@@ -40,7 +41,7 @@ pub(super) struct Mapping<K> {
     free: AtomicU64,
 }
 
-type Slot<K> = AtomicPtr<super::page::Header<K>>;
+type Slot<K> = AtomicPtr<Header<K>>;
 
 impl<K> Mapping<K> {
     pub(super) fn new(first_bits: u32) -> Mapping<K> {
@@ -142,8 +143,8 @@ impl<K> Mapping<K> {
         let (segment, offset) = self.locate(id);
         // Acquire: pairs with the release of `ensure_segment`.
         let slots = self.segments[segment].load(Ordering::Acquire);
-        // SAFETY: an id comes from `fresh_id`, which makes its segment before anybody learns of it; `locate` stays within
-        // it, and segments live as long as the table.
+        // SAFETY: an id comes from `fresh_id`, which makes its segment before anybody learns of it; `locate` stays
+        // within it, and segments live as long as the table.
         unsafe { &*slots.add(offset) }
     }
 

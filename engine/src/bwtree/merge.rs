@@ -9,22 +9,24 @@
 //! 4. The parent *drops* the separator ([`Delta::Delete`]). Whoever succeeds in this retires the child and its id.
 //!
 //! A thread that comes across a removed page finishes its merge and starts over. The announcement is what makes that
-//! possible: it keeps the separator and both children under one parent, and serializes the merges there. (The paper leaves
-//! the merge of inner pages open; "Building a Bw-Tree" blocks the parent meanwhile, section 2.4. The announcement does what
-//! that lock does, and nobody waits for it.)
+//! possible: it keeps the separator and both children under one parent, and serializes the merges there. (The paper
+//! leaves the merge of inner pages open; "Building a Bw-Tree" blocks the parent meanwhile, section 2.4. The
+//! announcement does what that lock does, and nobody waits for it.)
 //!
-//! The root collapses in the same way: it announces that its only child goes into it, the child is removed, and the root
-//! is replaced by a copy of the child. A child that has been split meanwhile takes the announcement back.
+//! The root collapses in the same way: it announces that its only child goes into it, the child is removed, and the
+//! root is replaced by a copy of the child. A child that has been split meanwhile takes the announcement back.
 
 use std::cmp::Ordering;
 use std::mem::ManuallyDrop;
 
 use super::Value;
+use super::builder::{Builder, Shape};
+use super::delta::{Delta, Position};
 use super::key::{Key, Place};
 use super::mapping::PageId;
-use super::page::{Builder, Delta, Position, Shape, Word};
 use super::view::{Pending, View, total};
 use super::visit::{Refusal, Spot, Visit};
+use super::word::Word;
 use crate::sync::Arc;
 
 impl<K: Key, V: Value> Visit<'_, K, V> {
@@ -46,8 +48,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
     }
 
-    /// Which child goes into its left sibling so that a page gets company: the page itself or, if it is the first child of
-    /// its parent, the next one. `Some(None)` is an only child that goes into the root.
+    /// Which child goes into its left sibling so that a page gets company: the page itself or, if it is the first child
+    /// of its parent, the next one. `Some(None)` is an only child that goes into the root.
     #[expect(clippy::option_option, reason = "the inner one is the delta's own")]
     fn victim(
         &self,
@@ -120,8 +122,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
 
     /// Removes a child whose merge was announced, and returns its last state.
     ///
-    /// The announcement may be out of date. Then the child has been removed already, and its id is not in use again before
-    /// this visit ends.
+    /// The announcement may be out of date. Then the child has been removed already, and its id is not in use again
+    /// before this visit ends.
     fn remove(&self, victim: PageId) -> Word<K> {
         loop {
             let word = self.load(victim);
@@ -163,8 +165,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
     }
 
-    /// Installs the entries of two siblings in place of the left one. Above the leaves the first child of the right one gets
-    /// the separator between them.
+    /// Installs the entries of two siblings in place of the left one. Above the leaves the first child of the right one
+    /// gets the separator between them.
     fn join<T: 'static>(
         &self,
         id: PageId,
@@ -192,8 +194,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         is_done
     }
 
-    /// Frees a removed page and its id when nobody can come across them any more: neither a sibling nor a parent leads to it
-    /// since its separator was dropped, which this thread did. Its left sibling, or the root, owns its entries.
+    /// Frees a removed page and its id when nobody can come across them any more: neither a sibling nor a parent leads
+    /// to it since its separator was dropped, which this thread did. Its left sibling, or the root, owns its entries.
     fn retire_removed(&self, id: PageId, last: Word<K>) {
         if self.level(last) == 0 {
             self.retire(self.leaf(last));
@@ -204,7 +206,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         self.guard.defer(move || mapping.give_up(id));
     }
 
-    /// An inner page has lost a separator: if it holds little now, it is merged in turn, or collapses if it is the root.
+    /// An inner page has lost a separator: if it holds little now, it is merged in turn, or collapses if it is the
+    /// root.
     fn shrunk(&self, id: PageId) {
         let word = self.load(id);
         if word.is_removed() || self.level(word) == 0 {
@@ -224,9 +227,10 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
 
     /// The next step of the root's collapse.
     ///
-    /// Either the child is removed, or the announcement is taken back; never both. It is taken back only after the child
-    /// was seen to have a right sibling. It is removed only from a state without one that was read before the announcement
-    /// was seen to stand: so if it was taken back since, the child has left that state, and the exchange fails.
+    /// Either the child is removed, or the announcement is taken back; never both. It is taken back only after the
+    /// child was seen to have a right sibling. It is removed only from a state without one that was read before the
+    /// announcement was seen to stand: so if it was taken back since, the child has left that state, and the exchange
+    /// fails.
     fn collapse(&self, root: &Spot<K>) {
         let view = self.inner(root.word);
         let child = view.first();

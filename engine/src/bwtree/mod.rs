@@ -2,29 +2,32 @@
 //!
 //! # The idea
 //! Pages know each other by id, and a *mapping table* says what an id stands for. Every change of a page is one
-//! compare-and-swap of its entry there: it puts a *delta* before the page's chain of deltas, or a new page in the place of
-//! page and chain, which is *consolidation*. A page is never changed where it lies, so readers need no lock and no retry. A
-//! page that gets too large is split: its right half gets an id, the left half takes the page's place and knows the
-//! right one as its sibling, as in a B-link tree, and the parent learns of it afterwards. A page that holds little is
-//! merged into its left sibling (see `merge`). Whoever comes across a change of structure that is half done
+//! compare-and-swap of its entry there: it puts a *delta* before the page's chain of deltas, or a new page in the place
+//! of page and chain, which is *consolidation*. A page is never changed where it lies, so readers need no lock and no
+//! retry. A page that gets too large is split: its right half gets an id, the left half takes the page's place and
+//! knows the right one as its sibling, as in a B-link tree, and the parent learns of it afterwards. A page that holds
+//! little is merged into its left sibling (see `merge`). Whoever comes across a change of structure that is half done
 //! completes it, so nobody waits for anybody. What was replaced is freed when no thread can be reading it.
 //!
 //! # Invariants
-//! - The pages of a level that are not removed divide all keys among them: page by page, `high` is the `low` of the right
-//!   sibling. A page that was removed is the exception until its left sibling has taken it in; nothing changes there meanwhile.
+//! - The pages of a level that are not removed divide all keys among them: page by page, `high` is the `low` of the
+//!   right sibling. A page that was removed is the exception until its left sibling has taken it in; nothing changes
+//!   there meanwhile.
 //! - A page is at the level it was made for, and begins at the key it was made for, as long as its id is in use. The
 //!   root is the exception: its id stays, its level changes.
-//! - A state that was replaced never comes back while a thread may hold it: pages are not freed before, and a slot for a
-//!   delta is used once.
+//! - A state that was replaced never comes back while a thread may hold it: pages are not freed before, and a slot for
+//!   a delta is used once.
 //! - A thread never waits: a failed exchange means that another one succeeded.
 //!
 //! # Sources
 //! Levandoski, Lomet, Sengupta, "The Bw-Tree: A B-tree for New Hardware Platforms", ICDE 2013: mapping table, deltas,
-//! structure modifications. Wang, Pavlo, Lim, Leis, Zhang, Kaminsky, Andersen, "Building a Bw-Tree Takes More Than Just Buzz
-//! Words", SIGMOD 2018: deltas preallocated beside their page, what is hard about merges. Lehman, Yao, "Efficient locking for
-//! concurrent operations on B-trees", TODS 1981: right siblings.
+//! structure modifications. Wang, Pavlo, Lim, Leis, Zhang, Kaminsky, Andersen, "Building a Bw-Tree Takes More Than Just
+//! Buzz Words", SIGMOD 2018: deltas preallocated beside their page, what is hard about merges. Lehman, Yao, "Efficient
+//! locking for concurrent operations on B-trees", TODS 1981: right siblings.
 
+mod builder;
 mod consolidate;
+mod delta;
 mod frozen;
 mod generation;
 mod key;
@@ -40,6 +43,7 @@ mod stats;
 mod tests;
 mod view;
 mod visit;
+mod word;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -53,11 +57,13 @@ pub use limits::Limits;
 pub use range::Range;
 pub use stats::Stats;
 
+use self::builder::{Builder, Shape};
+use self::delta::Delta;
 use self::generation::Generation;
 use self::mapping::Mapping;
-use self::page::{Builder, Delta, Shape, Word};
 use self::retire::free_all;
 use self::visit::{Refusal, Visit};
+use self::word::Word;
 use crate::sync::epoch::Collector;
 use crate::sync::{Arc, AtomicPtr, Backoff, Ordering};
 
@@ -68,9 +74,9 @@ impl<V: Clone + Frozen + Send + Sync + 'static> Value for V {}
 
 /// A concurrent ordered map from `K` to `V`. No operation waits for another one.
 ///
-/// Operations on one key are linearizable: each takes effect at one moment between its call and its return. A scan shows
-/// each key at most once, in order, and misses none that is there from its beginning to its end; values are those of some
-/// moment meanwhile.
+/// Operations on one key are linearizable: each takes effect at one moment between its call and its return. A scan
+/// shows each key at most once, in order, and misses none that is there from its beginning to its end; values are those
+/// of some moment meanwhile.
 ///
 /// ```
 /// use std::ops::Bound::{Excluded, Unbounded};
@@ -212,8 +218,8 @@ impl<K: Key, V: Value> BwTree<K, V> {
 
     /// The entries from `start` to `end`, by ascending keys.
     ///
-    /// The tree may change meanwhile: no key comes twice, none is missed that is there all the time, and a value is one that
-    /// the key had at some moment since the scan began.
+    /// The tree may change meanwhile: no key comes twice, none is missed that is there all the time, and a value is one
+    /// that the key had at some moment since the scan began.
     pub fn range<'t, Q>(&'t self, start: Bound<&Q>, end: Bound<&'t Q>) -> Range<'t, K, V, Q, false>
     where
         Q: Probe<K> + ?Sized,
@@ -230,8 +236,8 @@ impl<K: Key, V: Value> BwTree<K, V> {
         Range::new(self, start, end)
     }
 
-    /// The number of keys. It is exact: whatever returned before this was called is counted, and whatever is under way may
-    /// or may not be.
+    /// The number of keys. It is exact: whatever returned before this was called is counted, and whatever is under way
+    /// may or may not be.
     #[must_use]
     pub fn len(&self) -> usize {
         self.visit().generation().len()
@@ -252,7 +258,8 @@ impl<K: Key, V: Value> BwTree<K, V> {
         let mapping = Arc::clone(&self.mapping);
         visit.guard.defer(move || {
             let Cleared(old) = { old };
-            // SAFETY: the generation was unlinked by this exchange alone, and whoever had come across it has ended its visit.
+            // SAFETY: the generation was unlinked by this exchange alone, and whoever had come across it has ended its
+            // visit.
             unsafe { free_generation::<K, V>(&mapping, old) };
         });
         drop(visit);
@@ -291,8 +298,8 @@ impl<K: Key, V: Value> BwTree<K, V> {
         NonNull::new(self.generation.load(Ordering::Acquire)).expect("a tree has a generation")
     }
 
-    /// Posts a delta to its leaf if what is at its key is as it has to be. Returns what was there, or gives the delta back
-    /// with what is there.
+    /// Posts a delta to its leaf if what is at its key is as it has to be. Returns what was there, or gives the delta
+    /// back with what is there.
     fn change(
         &self,
         mut delta: Delta<K, V>,

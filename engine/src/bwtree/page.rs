@@ -6,13 +6,13 @@
 //!
 //! Header and entries never change after the page is published. The delta slots are the chain of the paper, next to the
 //! page that it changes ("OpenBw-Tree", section 4.1: Wang, Pavlo, Lim, Leis, Zhang, Kaminsky, Andersen, "Building a
-//! Bw-Tree Takes More Than Just Buzz Words", SIGMOD 2018): a thread claims a slot, writes its delta and the index of the
-//! newest delta before it, and makes it the newest by a compare-and-swap of the page's [`Word`]. A claimed slot that never
-//! became part of the chain is empty again, and lost until the page is consolidated.
+//! Bw-Tree Takes More Than Just Buzz Words", SIGMOD 2018): a thread claims a slot, writes its delta and the index of
+//! the newest delta before it, and makes it the newest by a compare-and-swap of the page's [`Word`]. A claimed slot
+//! that never became part of the chain is empty again, and lost until the page is consolidated.
 //!
-//! Who owns what: a page owns its fences, `low` and `high`. Keys and values of entries and deltas move, as bits, into the
-//! page that replaces this one; what is superseded is dropped, and the memory freed, when nobody can read the old page
-//! any more ([`Page::free`]). So no key or value is cloned by consolidation.
+//! Who owns what: a page owns its fences, `low` and `high`. Keys and values of entries and deltas move, as bits, into
+//! the page that replaces this one; what is superseded is dropped, and the memory freed, when nobody can read the old
+//! page any more ([`Page::free`]). So no key or value is cloned by consolidation.
 
 use std::alloc::Layout;
 use std::cmp::Ordering;
@@ -20,192 +20,77 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
+use super::delta::{Delta, Position};
 use super::key::{Key, Probe};
 use super::mapping::PageId;
 use super::search::lower_bound;
+use super::word::{ALIGNMENT, Word};
 use crate::sync::cell::UnsafeCell;
 use crate::sync::{AtomicU32, Ordering as MemoryOrdering, memory};
-
-/// The state of a page: a pointer to it, the index of its newest delta, and whether the page was removed.
-///
-/// The three share one word, because a compare-and-swap has to see them all. Removing is the `remove-node` delta of the
-/// paper: it says nothing but that it is there, so that one bit holds it, and a page can always be removed, whether it
-/// has room for a delta or not. A removed page never changes again.
-pub(super) struct Word<K>(*mut Header<K>);
-
-/// Pages are aligned so that their addresses leave these bits free.
-const ALIGNMENT: usize = 64;
-const REMOVED: usize = 32;
-/// The index of the newest delta, counted from 1; 0 if there is none.
-const NEWEST: usize = 31;
-/// How many delta slots a page can have.
-pub(super) const MAX_DELTAS: usize = NEWEST;
-
-impl<K> Clone for Word<K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K> Copy for Word<K> {}
-
-impl<K> PartialEq for Word<K> {
-    fn eq(&self, other: &Self) -> bool {
-        ptr::eq(self.0, other.0)
-    }
-}
-
-impl<K> Word<K> {
-    #[inline]
-    pub(super) fn from_raw(raw: *mut Header<K>) -> Word<K> {
-        Word(raw)
-    }
-
-    #[inline]
-    pub(super) fn into_raw(self) -> *mut Header<K> {
-        self.0
-    }
-
-    #[inline]
-    pub(super) fn is_removed(self) -> bool {
-        self.0.addr() & REMOVED != 0
-    }
-
-    #[inline]
-    pub(super) fn newest(self) -> usize {
-        self.0.addr() & NEWEST
-    }
-
-    pub(super) fn with_newest(self, slot: usize) -> Word<K> {
-        assert!(!self.is_removed(), "a removed page doesn't change");
-        Word(self.0.map_addr(|address| address & !NEWEST | slot))
-    }
-
-    pub(super) fn removed(self) -> Word<K> {
-        Word(self.0.map_addr(|address| address | REMOVED))
-    }
-
-    #[inline]
-    fn header(self) -> *mut Header<K> {
-        self.0.map_addr(|address| address & !(ALIGNMENT - 1))
-    }
-}
 
 /// What a page is, whether it has values or children.
 #[repr(C, align(64))]
 pub(super) struct Header<K> {
-    life: u32,
+    pub(super) life: u32,
     /// Entries, without those in deltas.
-    count: u32,
+    pub(super) count: u32,
     /// How many first units of a key all keys between the fences share.
-    skip: u32,
+    pub(super) skip: u32,
     /// 0 for leaves.
-    level: u8,
+    pub(super) level: u8,
     /// Delta slots.
-    slots: u8,
+    pub(super) slots: u8,
     /// The next page of this level, which begins at `high`.
-    right: Option<PageId>,
+    pub(super) right: Option<PageId>,
     /// In inner pages the child below the first separator.
-    first: Option<PageId>,
+    pub(super) first: Option<PageId>,
     /// The page holds keys from here on; from the lowest, if none.
-    low: Option<K>,
+    pub(super) low: Option<K>,
     /// The page holds keys below this.
-    high: Option<K>,
+    pub(super) high: Option<K>,
     /// Tells a checker of memory models who writes and reads the part that never changes.
-    content: UnsafeCell<()>,
+    pub(super) content: UnsafeCell<()>,
 }
 
 /// What comes right behind the header, in memory that writers share.
 #[repr(C)]
-struct Claims {
+pub(super) struct Claims {
     /// How many slots were claimed; more than there are, when threads found none left.
-    claimed: AtomicU32,
+    pub(super) claimed: AtomicU32,
 }
 
 /// A page in memory that is in use says so: a freed one that is read is found out before what it points to is followed.
-const ALIVE: u32 = 0x6c69_7665;
+pub(super) const ALIVE: u32 = 0x6c69_7665;
 const FREED: u32 = 0x6672_6565;
-
-/// A change of a page.
-///
-/// The paper's split delta is missing: a page is split when it is consolidated, because that is when it is known to be too
-/// large, so that one compare-and-swap installs the left half as the new page. So is the delta of a merge on the page that
-/// takes the other in: that page is consolidated with it. Removing a page is a bit of its [`Word`].
-#[derive(Debug)]
-pub(super) enum Delta<K, T> {
-    /// In leaves: the key has this value now.
-    Put { key: K, value: T },
-    /// In leaves: the key is gone. In inner pages: the separator is gone, and so is the child that began there.
-    Delete { key: K },
-    /// In inner pages: the child begins at the separator.
-    Separator { at: K, child: T },
-    /// In inner pages: the child that begins here goes into its left sibling; the only child into the page itself, if there
-    /// is no separator. Done when there is a newer [`Delta::Delete`] of that separator.
-    Merge { at: Option<K> },
-}
-
-impl<K, T> Delta<K, T> {
-    /// The key that this is about.
-    #[inline]
-    pub(super) fn key(&self) -> Option<&K> {
-        match self {
-            Delta::Put { key, .. } | Delta::Delete { key } | Delta::Separator { at: key, .. } => Some(key),
-            Delta::Merge { .. } => None,
-        }
-    }
-
-    /// The entry that this adds or overwrites.
-    #[inline]
-    pub(super) fn entry(&self) -> Option<(&K, &T)> {
-        match self {
-            Delta::Put { key, value } | Delta::Separator { at: key, child: value } => Some((key, value)),
-            Delta::Delete { .. } | Delta::Merge { .. } => None,
-        }
-    }
-}
-
-/// Where a key lies among the entries of a page itself, whatever its deltas say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
-    /// How many keys are below it.
-    pub(super) index: u32,
-    /// Whether the next key is this one.
-    pub(super) is_exact: bool,
-}
-
-impl Position {
-    /// For deltas that are about no key.
-    pub(super) const NONE: Position = Position { index: 0, is_exact: false };
-}
 
 /// A delta's place in its chain and in its page.
 #[derive(Clone, Copy)]
-struct Link {
+pub(super) struct Link {
     /// The parts of its [`Position`], side by side with what follows.
-    index: u32,
-    is_exact: bool,
+    pub(super) index: u32,
+    pub(super) is_exact: bool,
     /// The slot of the delta before this one, counted from 1; 0 if there is none.
-    next: u8,
+    pub(super) next: u8,
 }
 
 #[repr(C)]
-struct Slot<K, T> {
-    link: UnsafeCell<Link>,
-    delta: UnsafeCell<MaybeUninit<Delta<K, T>>>,
+pub(super) struct Slot<K, T> {
+    pub(super) link: UnsafeCell<Link>,
+    pub(super) delta: UnsafeCell<MaybeUninit<Delta<K, T>>>,
 }
 
 /// Where the parts of a page lie, in bytes from its start.
-struct Parts {
-    slots: usize,
-    heads: usize,
-    keys: usize,
-    values: usize,
-    layout: Layout,
+pub(super) struct Parts {
+    pub(super) slots: usize,
+    pub(super) heads: usize,
+    pub(super) keys: usize,
+    pub(super) values: usize,
+    pub(super) layout: Layout,
 }
 
 impl Parts {
     #[inline]
-    fn of<K: Key, T>(slots: usize, count: usize) -> Parts {
+    pub(super) fn of<K: Key, T>(slots: usize, count: usize) -> Parts {
         let behind = |at: usize, size: usize, align: usize| (at + size).next_multiple_of(align);
         let claims = size_of::<Header<K>>();
         let first = behind(claims, size_of::<Claims>(), align_of::<Slot<K, T>>());
@@ -219,10 +104,11 @@ impl Parts {
     }
 }
 
-/// A page with entries from `K` to `T`, which can be read for as long as `'g`: values in leaves, children in inner pages.
+/// A page with entries from `K` to `T`, which can be read for as long as `'g`: values in leaves, children in inner
+/// pages.
 pub(super) struct Page<'g, K, T> {
-    header: NonNull<Header<K>>,
-    _guard: PhantomData<(&'g (), *const T)>,
+    pub(super) header: NonNull<Header<K>>,
+    pub(super) _guard: PhantomData<(&'g (), *const T)>,
 }
 
 impl<K, T> Clone for Page<'_, K, T> {
@@ -233,18 +119,8 @@ impl<K, T> Clone for Page<'_, K, T> {
 
 impl<K, T> Copy for Page<'_, K, T> {}
 
-/// What a new page is made of, but for its entries.
-pub(super) struct Shape<K> {
-    pub(super) level: u8,
-    pub(super) slots: usize,
-    pub(super) right: Option<PageId>,
-    pub(super) first: Option<PageId>,
-    pub(super) low: Option<K>,
-    pub(super) high: Option<K>,
-}
-
-/// Asks for what a look-up in a page of so many slots and so many entries reads, so that it arrives together, and not one
-/// cache line after the other: the header, the used slots, and the heads.
+/// Asks for what a look-up in a page of so many slots and so many entries reads, so that it arrives together, and not
+/// one cache line after the other: the header, the used slots, and the heads.
 #[inline]
 pub(super) fn prefetch<K: Key, T>(word: Word<K>, slots: usize, entries: usize) {
     let parts = Parts::of::<K, T>(slots, entries);
@@ -285,19 +161,19 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
     }
 
     #[inline]
-    fn header(&self) -> &'g Header<K> {
+    pub(super) fn header(&self) -> &'g Header<K> {
         // SAFETY: the page isn't freed within `'g`, and a header doesn't change once there is a `Page` to read it by.
         unsafe { self.header.as_ref() }
     }
 
     #[inline]
-    fn at<U>(&self, offset: usize) -> *mut U {
+    pub(super) fn at<U>(&self, offset: usize) -> *mut U {
         // SAFETY: the offset is of `Parts`, which the allocation was made for.
         unsafe { self.header.as_ptr().byte_add(offset).cast() }
     }
 
     #[inline]
-    fn parts(&self) -> Parts {
+    pub(super) fn parts(&self) -> Parts {
         Parts::of::<K, T>(self.slots(), self.count())
     }
 
@@ -349,7 +225,7 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
 
     /// The keys, unless they are their heads.
     #[inline]
-    fn keys(&self) -> &'g [K] {
+    pub(super) fn keys(&self) -> &'g [K] {
         assert!(!K::IS_HEAD, "keys that are heads are not kept twice");
         let keys = self.at(self.parts().keys);
         // SAFETY: so many keys were written there, and never change.
@@ -388,7 +264,8 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
         }
     }
 
-    /// How many keys of entries are below the probe, and whether the next one is at it. The probe lies between the fences.
+    /// How many keys of entries are below the probe, and whether the next one is at it. The probe lies between the
+    /// fences.
     #[inline]
     pub(super) fn rank<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> Position {
         let position = |index: usize, is_exact| Position { index: index as u32, is_exact };
@@ -415,7 +292,7 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
     }
 
     #[inline]
-    fn slot(&self, slot: usize) -> &'g Slot<K, T> {
+    pub(super) fn slot(&self, slot: usize) -> &'g Slot<K, T> {
         assert!((1..=self.slots()).contains(&slot), "a delta lies in a slot of its page");
         let slots: *mut Slot<K, T> = self.at(self.parts().slots);
         // SAFETY: the page has so many slots, which are made with it.
@@ -536,120 +413,5 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
             ptr::drop_in_place(self.header.as_ptr());
             memory::release(self.header.cast(), layout);
         }
-    }
-}
-
-/// A page under construction. It isn't published, so its entries belong to it only when it is [finished](Builder::finish):
-/// one that is dropped before frees its memory and its fences.
-pub(super) struct Builder<K: Key, T: 'static> {
-    page: Page<'static, K, T>,
-    written: usize,
-}
-
-impl<K: Key, T: 'static> Builder<K, T> {
-    pub(super) fn new(shape: Shape<K>, count: usize) -> Builder<K, T> {
-        assert!(shape.slots <= MAX_DELTAS, "the index of a delta fits its state");
-        assert_eq!(
-            shape.level > 0,
-            shape.first.is_some(),
-            "inner pages have a first child, leaves have none"
-        );
-        let parts = Parts::of::<K, T>(shape.slots, count);
-        let header = memory::allocate(parts.layout).cast::<Header<K>>();
-        let skip = match (&shape.low, &shape.high) {
-            (Some(low), Some(high)) => low.shared(high),
-            _ => 0,
-        };
-        let page = Page { header, _guard: PhantomData };
-        // SAFETY: the memory is new and has room for a header, for claims behind it, and for so many slots.
-        unsafe {
-            header.write(Header {
-                life: ALIVE,
-                count: u32::try_from(count).expect("a page has far less than 2^32 entries"),
-                skip: u32::try_from(skip).expect("keys are far shorter than 2^32"),
-                level: shape.level,
-                slots: shape.slots as u8,
-                right: shape.right,
-                first: shape.first,
-                low: shape.low,
-                high: shape.high,
-                content: UnsafeCell::new(()),
-            });
-            page.at::<Claims>(size_of::<Header<K>>()).write(Claims { claimed: AtomicU32::new(0) });
-            let slots = page.at::<Slot<K, T>>(parts.slots);
-            for slot in 0..shape.slots {
-                let empty = UnsafeCell::new(MaybeUninit::uninit());
-                let link = UnsafeCell::new(Link { index: 0, is_exact: false, next: 0 });
-                slots.add(slot).write(Slot { link, delta: empty });
-            }
-        }
-        Builder { page, written: 0 }
-    }
-
-    /// Appends entries of another page, by their bits.
-    pub(super) fn push_run(&mut self, from: Page<'_, K, T>, start: usize, end: usize) {
-        let count = end - start;
-        let (into, parts) = (self.page.parts(), from.parts());
-        assert!(end <= from.count() && self.written + count <= self.page.count(), "runs fit both pages");
-        let to = self.written;
-        // SAFETY: both ranges lie within their pages, by the assertion; the page under construction is nobody else's.
-        unsafe {
-            let values: *mut T = self.page.at(into.values);
-            ptr::copy_nonoverlapping(from.at::<T>(parts.values).add(start), values.add(to), count);
-            if !K::IS_HEAD {
-                let keys: *mut K = self.page.at(into.keys);
-                ptr::copy_nonoverlapping(from.at::<K>(parts.keys).add(start), keys.add(to), count);
-            }
-            let heads: *mut u64 = self.page.at(into.heads);
-            if K::IS_HEAD || self.page.header().skip == from.header().skip {
-                ptr::copy_nonoverlapping(from.at::<u64>(parts.heads).add(start), heads.add(to), count);
-            } else {
-                for (index, key) in from.keys()[start..end].iter().enumerate() {
-                    heads.add(to + index).write(Key::head(key, self.page.header().skip as usize));
-                }
-            }
-        }
-        self.written += count;
-    }
-
-    /// Appends the entry of a delta, by its bits.
-    pub(super) fn push(&mut self, key: &K, value: &T) {
-        assert!(self.written < self.page.count(), "the entry fits the page");
-        let (into, at) = (self.page.parts(), self.written);
-        // SAFETY: the place lies within the page, which is nobody else's.
-        unsafe {
-            self.page.at::<u64>(into.heads).add(at).write(Key::head(key, self.page.header().skip as usize));
-            if !K::IS_HEAD {
-                ptr::copy_nonoverlapping(key, self.page.at::<K>(into.keys).add(at), 1);
-            }
-            ptr::copy_nonoverlapping(value, self.page.at::<T>(into.values).add(at), 1);
-        }
-        self.written += 1;
-    }
-
-    /// The state of the finished page, for the mapping table. A delta of another page, given by its slot, moves along, by
-    /// its bits, and is the only one.
-    ///
-    /// From now on the page is the caller's: to publish, or to free by [`Page::free`].
-    pub(super) fn finish(self, delta: Option<(Page<'_, K, T>, usize)>) -> Word<K> {
-        assert_eq!(self.written, self.page.count(), "a finished page has its entries");
-        let page = self.page;
-        std::mem::forget(self);
-        page.header().content.with_mut(|_| ());
-        let word = Word(page.header.as_ptr());
-        let Some((from, slot)) = delta else { return word };
-        let to = page.claim().expect("a page has a delta slot");
-        // SAFETY: both are slots, and this one was claimed right here. Bits are copied: who owns them is for the caller.
-        from.slot(slot)
-            .delta
-            .with(|from| page.slot(to).delta.with_mut(|to| unsafe { ptr::copy(from, to, 1) }));
-        word.with_newest(to)
-    }
-}
-
-impl<K: Key, T: 'static> Drop for Builder<K, T> {
-    fn drop(&mut self) {
-        // SAFETY: nobody saw the page. What was written into it belongs to the pages that it came from.
-        unsafe { self.page.free() };
     }
 }

@@ -11,9 +11,9 @@ use std::iter::FusedIterator;
 use std::ops::Bound;
 
 use super::key::{Key, Place, Probe};
-use super::page::Word;
 use super::view::Pieces;
 use super::visit::Visit;
+use super::word::Word;
 use super::{BwTree, Value};
 
 /// After so many pages a scan lets go of what it held in memory.
@@ -110,8 +110,8 @@ impl<'t, K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Range<'
         if self.pages.is_multiple_of(PAGES_PINNED) {
             self.visit.renew();
         }
-        // By descending keys what follows ends right before the fence. By ascending keys it begins there: the page that is
-        // looked for is the one that holds the fence, and not the one that ends there.
+        // By descending keys what follows ends right before the fence. By ascending keys it begins there: the page that
+        // is looked for is the one that holds the fence, and not the one that ends there.
         let start = Place::Before(&fence);
         let spot = if DESCENDING { self.visit.find_leaf(&start) } else { self.visit.find_leaf(&fence) };
         self.enter(spot.word, start);

@@ -6,13 +6,14 @@ use std::ptr;
 
 use super::key::{Key, Place};
 use super::mapping::{Mapping, PageId};
-use super::page::{Page, Word, level};
+use super::page::{Page, level};
 use super::view::View;
+use super::word::Word;
 
 /// A page that was unlinked, on its way to the thread that frees it.
 ///
-/// Its entries moved to another page, whose owner may drop them before this page is freed. So what is dropped with this one
-/// is found out when it is unlinked: later its keys may no longer be looked at.
+/// Its entries moved to another page, whose owner may drop them before this page is freed. So what is dropped with this
+/// one is found out when it is unlinked: later its keys may no longer be looked at.
 pub(super) struct Retired<K> {
     word: Word<K>,
     superseded: Option<Box<Superseded>>,

@@ -1,10 +1,10 @@
 //! Search among the heads of a page.
 //!
 //! Not a binary search: that reads one cache line after the other, each of which is known only when the one before has
-//! arrived. Here the last head of each group of eight, which is a line, is compared with what is looked for, all of them
-//! independently of each other, so that the lines of a page arrive together; their count is the group. Then the same
-//! within the group. There is no branch that depends on a key. (Counting instead of branching: Schlegel, Gemulla, Lehner,
-//! "k-ary search on modern processors", DaMoN 2009.)
+//! arrived. Here the last head of each group of eight, which is a line, is compared with what is looked for, all of
+//! them independently of each other, so that the lines of a page arrive together; their count is the group. Then the
+//! same within the group. There is no branch that depends on a key. (Counting instead of branching: Schlegel, Gemulla,
+//! Lehner, "k-ary search on modern processors", DaMoN 2009.)
 
 /// Heads in a cache line.
 const GROUP: usize = 8;

@@ -18,8 +18,8 @@ pub struct Stats {
     pub keys: usize,
     /// Deltas that wait for consolidation.
     pub deltas: usize,
-    /// Bytes of pages and of the mapping table. What was replaced and isn't freed yet is not counted, nor is what keys and
-    /// values own elsewhere.
+    /// Bytes of pages and of the mapping table. What was replaced and isn't freed yet is not counted, nor is what keys
+    /// and values own elsewhere.
     pub bytes: usize,
 }
 
@@ -60,8 +60,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         })
     }
 
-    /// Consolidates the pages of a level that have deltas, and merges those that hold little. Returns how many pages there
-    /// were.
+    /// Consolidates the pages of a level that have deltas, and merges those that hold little. Returns how many pages
+    /// there were.
     pub(super) fn maintain_level(&self, level: u8) -> Option<usize> {
         self.each_page(level, |spot| {
             if spot.word.newest() > 0 {

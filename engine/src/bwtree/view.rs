@@ -4,10 +4,13 @@ use std::cmp::Ordering;
 
 use arrayvec::ArrayVec;
 
+use super::builder::Builder;
+use super::delta::{Delta, Position};
 use super::key::{Key, Place, Probe};
 use super::mapping::PageId;
-use super::page::{Builder, Delta, MAX_DELTAS, Page, Position, Word};
+use super::page::Page;
 use super::retire::Superseded;
+use super::word::{MAX_DELTAS, Word};
 
 /// One state of a page. It never changes, whatever happens to the page.
 pub(super) struct View<'g, K, T> {
@@ -245,7 +248,8 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
         }
     }
 
-    /// Which deltas of the chain no newer page takes over when this state is consolidated, and which entries of the page.
+    /// Which deltas of the chain no newer page takes over when this state is consolidated, and which entries of the
+    /// page.
     pub(super) fn superseded(&self) -> Superseded {
         let overlay = self.overlay();
         let pending = self.pending_slot();

@@ -1,17 +1,19 @@
 //! One visit of a thread to the tree: the way down to a page, and a change of it.
 //!
-//! A visit is pinned, so that every page it comes across stays in memory, and no page id that it comes across gets another
-//! meaning, until it ends.
+//! A visit is pinned, so that every page it comes across stays in memory, and no page id that it comes across gets
+//! another meaning, until it ends.
 
 use std::cmp::Ordering;
 use std::ptr::NonNull;
 
+use super::delta::{Delta, Position};
 use super::generation::Generation;
 use super::key::{Key, Place, Probe};
 use super::mapping::PageId;
-use super::page::{Delta, Position, Word, level, prefetch};
+use super::page::{level, prefetch};
 use super::retire::Retired;
 use super::view::View;
+use super::word::Word;
 use super::{BwTree, Value};
 use crate::sync::epoch::Guard;
 

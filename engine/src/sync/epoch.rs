@@ -1,9 +1,9 @@
 //! Epoch-based reclamation: memory that was unlinked is freed once nobody can hold a pointer to it any more.
 //!
 //! A thread that is *pinned* may hold pointers to what was reachable since it was pinned. What is unlinked is handed to
-//! [`Guard::defer`], and freed when every thread that was pinned at that time has let go. Each structure has a collector
-//! of its own, so that what one of them does never depends on others in the process (Fraser, "Practical lock-freedom",
-//! section 5.2.3; the implementation is crossbeam's).
+//! [`Guard::defer`], and freed when every thread that was pinned at that time has let go. Each structure has a
+//! collector of its own, so that what one of them does never depends on others in the process (Fraser, "Practical
+//! lock-freedom", section 5.2.3; the implementation is crossbeam's).
 
 use std::cell::RefCell;
 
@@ -51,8 +51,9 @@ impl Collector {
     fn register_and_pin(&self) -> crossbeam_epoch::Guard {
         let handle = self.inner.register();
         let guard = handle.pin();
-        // What is dropped here may run deferred functions, which may pin again: not while the list is borrowed. Where the
-        // list can't be had, the thread is ending or in the middle of such a function, and the guard keeps the handle.
+        // What is dropped here may run deferred functions, which may pin again: not while the list is borrowed. Where
+        // the list can't be had, the thread is ending or in the middle of such a function, and the guard keeps the
+        // handle.
         let _dropped = LOCALS.try_with(|locals| {
             let mut locals = locals.try_borrow_mut().ok()?;
             let (mut kept, mut dropped): (Vec<_>, Vec<_>) =

@@ -1,7 +1,8 @@
 //! Raw memory for pages, from the global allocator.
 //!
-//! Allocators are slow and wasteful at alignments above their own: they cut what they find to fit, and keep the cuttings.
-//! So more is asked for at an ordinary alignment, and the byte before what is handed out says how far the two are apart.
+//! Allocators are slow and wasteful at alignments above their own: they cut what they find to fit, and keep the
+//! cuttings. So more is asked for at an ordinary alignment, and the byte before what is handed out says how far the two
+//! are apart.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
