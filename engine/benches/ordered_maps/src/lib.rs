@@ -1,10 +1,10 @@
 //! Ordered maps for many threads beside one another, on the workloads of YCSB.
 //!
 //! ```text
-//! cargo bench -p proofmark-engine --bench ordered_maps                        everything: more than an hour
-//! cargo bench -p proofmark-engine --bench ordered_maps -- --keys u64 --dist zipfian --threads 1,2
-//! cargo bench -p proofmark-engine --bench ordered_maps -- --workloads a,c,scan --maps scc,bf-tree --rounds 1
-//! cargo bench -p proofmark-engine --bench ordered_maps -- --markdown
+//! cargo bench -p proofmark-ordered-maps                        everything: more than an hour
+//! cargo bench -p proofmark-ordered-maps -- --keys u64 --dist zipfian --threads 1,2
+//! cargo bench -p proofmark-ordered-maps -- --workloads a,c,scan --maps scc,bf-tree --rounds 1
+//! cargo bench -p proofmark-ordered-maps -- --markdown
 //! ```
 //!
 //! Each cell of the table is a process of its own, in which a million keys are loaded, the map is checked and warmed
@@ -77,7 +77,8 @@ struct Arguments {
     bench: bool,
 }
 
-fn main() -> ExitCode {
+/// Measures what the arguments of this process ask for, and prints a table.
+pub fn run() -> ExitCode {
     let mut arguments = Arguments::parse();
     fill_if_empty(&mut arguments.maps);
     arguments.maps.retain(|map| arguments.child.is_some() || *map != MapKind::Nothing);
