@@ -12,7 +12,12 @@ use crate::sync::Arc;
 /// A key of the tree.
 ///
 /// The defaults are right for every ordered type, and slow: all heads are the same.
-pub trait Key: Ord + Clone + Frozen + Send + Sync + 'static {
+///
+/// # Safety
+/// Pages are divided, merged and freed by the order of keys, so a wrong order is not only a wrong answer:
+/// - `Ord` is a total order, the same at every call, on every thread.
+/// - [`Key::head`], [`Key::from_head`] and [`Key::shared`] do what they say here.
+pub unsafe trait Key: Ord + Clone + Frozen + Send + Sync + 'static {
     /// Whether the head is the whole key, so that [`Key::from_head`] gives it back.
     const IS_HEAD: bool = false;
 
@@ -43,7 +48,8 @@ pub trait Key: Ord + Clone + Frozen + Send + Sync + 'static {
 
 /// What a key of type `K` can be looked up by: the key itself, or a borrowed form of it.
 ///
-/// It has a place in the order of the keys. That need not be the place of a key.
+/// It has a place in the order of the keys. That need not be the place of a key. A probe that says now this and now that
+/// finds anything or nothing, or ends in a panic.
 pub trait Probe<K> {
     /// As [`Key::head`].
     fn head(&self, skip: usize) -> u64;
@@ -67,7 +73,8 @@ impl<K: Key> Probe<K> for K {
 /// Keys that are their heads, by a mapping that keeps the order and can be undone.
 macro_rules! integer_keys {
     ($($integer:ty, $unsigned:ty, $flip:expr;)*) => {$(
-        impl Key for $integer {
+        // SAFETY: the order of numbers; flipping the sign bit, if there is one, and widening keep it.
+        unsafe impl Key for $integer {
             const IS_HEAD: bool = true;
 
             #[inline]
@@ -113,7 +120,8 @@ pub(crate) fn shared_bytes(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
-impl<const N: usize> Key for [u8; N] {
+// SAFETY: bytes are ordered byte by byte, and heads are bytes in the same order.
+unsafe impl<const N: usize> Key for [u8; N] {
     #[inline]
     fn head(&self, skip: usize) -> u64 {
         head_of_bytes(self, skip)
@@ -127,7 +135,8 @@ impl<const N: usize> Key for [u8; N] {
 /// Owned strings of bytes, looked up by borrowed ones.
 macro_rules! byte_keys {
     ($($owned:ty, $borrowed:ty, $bytes:ident;)*) => {$(
-        impl Key for $owned {
+        // SAFETY: as for arrays of bytes; padding with zeros keeps the order, though not strictly.
+        unsafe impl Key for $owned {
             #[inline]
             fn head(&self, skip: usize) -> u64 {
                 head_of_bytes(self.$bytes(), skip)

@@ -45,6 +45,7 @@ mod view;
 mod visit;
 mod word;
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::needs_drop;
@@ -63,7 +64,7 @@ use self::generation::Generation;
 use self::mapping::Mapping;
 use self::retire::free_all;
 use self::visit::{Refusal, Visit};
-use self::word::Word;
+use self::word::{ALIGNMENT, Word};
 use crate::sync::epoch::Collector;
 use crate::sync::{Arc, AtomicPtr, Backoff, Ordering};
 
@@ -99,7 +100,8 @@ pub struct BwTree<K: Key, V: Value> {
     generation: AtomicPtr<Generation>,
     collector: Collector,
     limits: Limits,
-    _values: PhantomData<V>,
+    /// The tree owns values, and what can be put into it can't be of another type than what is read from it.
+    _values: PhantomData<Cell<V>>,
 }
 
 // SAFETY: the tree owns keys and values, shares them between threads, and drops them on any of them.
@@ -132,7 +134,11 @@ impl<K: Key, V: Value> BwTree<K, V> {
     /// If a limit is out of its range.
     #[must_use]
     pub fn with_limits(limits: Limits) -> BwTree<K, V> {
-        const { assert!(!K::IS_HEAD || !needs_drop::<K>(), "a key that is its head owns nothing") };
+        const {
+            assert!(!K::IS_HEAD || !needs_drop::<K>(), "a key that is its head owns nothing");
+            let is_aligned = align_of::<K>() <= ALIGNMENT && align_of::<V>() <= ALIGNMENT;
+            assert!(is_aligned, "keys and values are aligned to 64 bytes at most");
+        }
         let limits = limits.check();
         let mapping = Arc::new(Mapping::new(limits.table_bits));
         let generation = new_generation::<K, V>(&mapping, limits);
@@ -206,12 +212,13 @@ impl<K: Key, V: Value> BwTree<K, V> {
         self.get_with(probe, |_| ()).is_some()
     }
 
-    /// The entry with the lowest key.
+    /// The entry with the lowest key. While others change the tree this is the first entry that a scan comes to: none, if
+    /// keys appear only where it has been and disappear before it is there.
     pub fn first(&self) -> Option<(K, V)> {
         self.range::<K>(Bound::Unbounded, Bound::Unbounded).next()
     }
 
-    /// The entry with the highest key.
+    /// The entry with the highest key. While others change the tree: as [`BwTree::first`], from the other side.
     pub fn last(&self) -> Option<(K, V)> {
         self.range_reverse::<K>(Bound::Unbounded, Bound::Unbounded).next()
     }

@@ -295,24 +295,29 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
 }
 
 impl<'g, K: Key> View<'g, K, PageId> {
-    /// The child in which a probe lies.
+    /// The child in which a probe lies: the one at the highest separator that is not above it.
     #[inline]
     pub(super) fn child<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> PageId {
         let mut nearest: Option<(&K, PageId)> = None;
+        let mut gone: ArrayVec<&K, MAX_DELTAS> = ArrayVec::new();
         for (_, delta) in self.chain() {
             match delta {
                 Delta::Separator { at, child } => {
                     let is_nearer = nearest.is_none_or(|(other, _)| other < at);
-                    if is_nearer && probe.compare(at) != Ordering::Less {
+                    if is_nearer && probe.compare(at) != Ordering::Less && !gone.contains(&at) {
                         nearest = Some((at, *child));
                     }
                 }
+                Delta::Delete { key } => gone.push(key),
                 Delta::Merge { .. } => {}
-                Delta::Put { .. } | Delta::Delete { .. } => return self.child_by_pieces(probe),
+                Delta::Put { .. } => panic!("values are put into leaves only"),
             }
         }
         let Position { index, is_exact } = self.page.rank(probe);
-        let in_page = index as usize + usize::from(is_exact);
+        let mut in_page = index as usize + usize::from(is_exact);
+        while in_page > 0 && gone.iter().any(|key| self.page.compare(*key, in_page - 1) == Ordering::Equal) {
+            in_page -= 1;
+        }
         match nearest {
             Some((at, child)) if in_page == 0 || self.page.compare(at, in_page - 1) == Ordering::Greater => {
                 child
@@ -320,22 +325,6 @@ impl<'g, K: Key> View<'g, K, PageId> {
             _ if in_page > 0 => *self.page.value(in_page - 1),
             _ => self.first(),
         }
-    }
-
-    /// The same where separators were deleted.
-    #[cold]
-    fn child_by_pieces<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> PageId {
-        let mut child = self.first();
-        for piece in self.pieces() {
-            for index in 0..piece.len() {
-                let (at, candidate) = self.entry_of(piece, index);
-                if probe.compare(&at) == Ordering::Less {
-                    return child;
-                }
-                child = *candidate;
-            }
-        }
-        child
     }
 
     /// The child below the first separator.
