@@ -34,6 +34,7 @@ mod key;
 mod limits;
 mod mapping;
 mod merge;
+mod neighbour;
 mod page;
 mod range;
 mod retire;
@@ -134,6 +135,17 @@ impl<K: Key, V: Value> BwTree<K, V> {
     /// If a limit is out of its range.
     #[must_use]
     pub fn with_limits(limits: Limits) -> BwTree<K, V> {
+        BwTree::with_collector(limits, Collector::new())
+    }
+
+    /// An empty map with the same limits that shares its epochs with this one: what the one replaced is freed by the
+    /// operations of the other, too. For maps that follow each other.
+    #[must_use]
+    pub fn successor(&self) -> BwTree<K, V> {
+        BwTree::with_collector(self.limits, self.collector.clone())
+    }
+
+    fn with_collector(limits: Limits, collector: Collector) -> BwTree<K, V> {
         const {
             assert!(!K::IS_HEAD || !needs_drop::<K>(), "a key that is its head owns nothing");
             let is_aligned = align_of::<K>() <= ALIGNMENT && align_of::<V>() <= ALIGNMENT;
@@ -142,13 +154,7 @@ impl<K: Key, V: Value> BwTree<K, V> {
         let limits = limits.check();
         let mapping = Arc::new(Mapping::new(limits.table_bits));
         let generation = new_generation::<K, V>(&mapping, limits);
-        BwTree {
-            mapping,
-            generation: AtomicPtr::new(generation),
-            collector: Collector::new(),
-            limits,
-            _values: PhantomData,
-        }
+        BwTree { mapping, generation: AtomicPtr::new(generation), collector, limits, _values: PhantomData }
     }
 
     /// Puts a value at a key that has none.
@@ -243,8 +249,24 @@ impl<K: Key, V: Value> BwTree<K, V> {
         Range::new(self, start, end)
     }
 
-    /// The number of keys. It is exact: whatever returned before this was called is counted, and whatever is under way
-    /// may or may not be.
+    /// The entries from `start` on, by ascending keys. Otherwise as [`BwTree::range`].
+    pub fn range_from<P>(&self, start: Bound<&P>) -> Range<'_, K, V, K, false>
+    where
+        P: Probe<K> + ?Sized,
+    {
+        Range::new(self, start, Bound::Unbounded)
+    }
+
+    /// The entries from `start` down, by descending keys. Otherwise as [`BwTree::range`].
+    pub fn range_down_from<P>(&self, start: Bound<&P>) -> Range<'_, K, V, K, true>
+    where
+        P: Probe<K> + ?Sized,
+    {
+        Range::new(self, start, Bound::Unbounded)
+    }
+
+    /// The number of keys. It is exact: whatever returned before this was called is counted, and whatever is under way may
+    /// or may not be.
     #[must_use]
     pub fn len(&self) -> usize {
         self.visit().generation().len()

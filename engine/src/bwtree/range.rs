@@ -36,7 +36,10 @@ pub struct Range<'t, K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: b
 }
 
 impl<'t, K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Range<'t, K, V, Q, DESCENDING> {
-    pub(super) fn new(tree: &'t BwTree<K, V>, start: Bound<&Q>, end: Bound<&'t Q>) -> Self {
+    pub(super) fn new<P>(tree: &'t BwTree<K, V>, start: Bound<&P>, end: Bound<&'t Q>) -> Self
+    where
+        P: Probe<K> + ?Sized,
+    {
         let mut range = Range {
             visit: tree.visit(),
             end: if DESCENDING { lower(end) } else { upper(end) },
@@ -117,15 +120,10 @@ impl<'t, K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Range<'
         self.enter(spot.word, start);
         Some(())
     }
-}
 
-impl<K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Iterator
-    for Range<'_, K, V, Q, DESCENDING>
-{
-    type Item = (K, V);
-
+    /// What a function makes of the next entry, without clones of it.
     #[inline]
-    fn next(&mut self) -> Option<(K, V)> {
+    pub fn next_with<R>(&mut self, read: impl FnOnce(&K, &V) -> R) -> Option<R> {
         loop {
             let word = self.word?;
             if self.pieces_done == self.pieces.len() {
@@ -140,9 +138,19 @@ impl<K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Iterator
                 self.entries_done = 0;
                 self.pieces_done += 1;
             }
-            let (key, value) = self.visit.leaf(word).entry_of(piece, index);
-            return Some((key, value.clone()));
+            return Some(self.visit.leaf(word).with_entry_of(piece, index, read));
         }
+    }
+}
+
+impl<K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> Iterator
+    for Range<'_, K, V, Q, DESCENDING>
+{
+    type Item = (K, V);
+
+    #[inline]
+    fn next(&mut self) -> Option<(K, V)> {
+        self.next_with(|key, value| (key.clone(), value.clone()))
     }
 }
 

@@ -89,6 +89,8 @@ fn check<K: Key + Debug>(limits: Limits, steps: usize, seed: u64, key: impl Fn(u
                 let owned = |(key, value): (&K, &String)| (key.clone(), value.clone());
                 assert_eq!(tree.first(), map.first_key_value().map(owned));
                 assert_eq!(tree.last(), map.last_key_value().map(owned));
+                let clones = |key: &K, value: &String| (key.clone(), value.clone());
+                assert_eq!(tree.first_from_with(&at, clones), map.range(&at..).next().map(owned));
             }
             _ if numbers.below(100) == 0 => {
                 tree.clear();

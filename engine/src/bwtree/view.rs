@@ -74,7 +74,7 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
     }
 
     #[inline]
-    fn chain(&self) -> impl Iterator<Item = (usize, &'g Delta<K, T>)> {
+    pub(super) fn chain(&self) -> impl Iterator<Item = (usize, &'g Delta<K, T>)> {
         // SAFETY: the word is of a state that was read from the mapping table, by the promise of `View::of`.
         unsafe { self.page.chain(self.word.newest()) }
     }
@@ -110,7 +110,7 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
     }
 
     #[inline]
-    fn position(&self, slot: u8) -> Position {
+    pub(super) fn position(&self, slot: u8) -> Position {
         // SAFETY: overlays and pieces name slots of the chain only.
         unsafe { self.page.position(usize::from(slot)) }
     }
