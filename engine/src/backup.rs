@@ -6,15 +6,13 @@ use proofmark_vfs::Vfs;
 
 use crate::btree::{Builder, for_each_version};
 use crate::create::{Contents, NEW_DATA_FILE, NewDataFile, create_database, make_names_durable};
-use crate::db::Database;
+use crate::db::{Database, Published};
 use crate::error::{Error, Result};
 use crate::format::VersionKey;
 use crate::ids::{Generation, SegmentId, TxnId};
 use crate::log::{clear_unused, segment_path};
-use crate::mvcc::View;
 use crate::pager::Pager;
-use crate::sync::Arc;
-use crate::write_tier::TierValue;
+use crate::write_tier::TierVersion;
 
 /// What a backup holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,22 +37,22 @@ impl Database {
     pub fn backup(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
         let shared = &self.shared;
         let (vfs, target) = (&*shared.vfs, target.as_ref());
-        let (latest, view) = {
-            let published = shared.published.load();
-            (published.latest, Arc::clone(&published.view))
-        };
+        // Held for as long as it is copied, so that nothing of it is pruned meanwhile.
+        let published = shared.published.load_full();
+        let Published { latest, oldest, .. } = *published;
         vfs.create_directory(target).map_err(|source| Error::io("create", target, source))?;
         refuse_foreign_files(vfs, target)?;
         let new = NewDataFile::create(vfs, target)?;
         let new_path = new.path().to_owned();
         let mut bytes = 0;
-        let page_size = u32::try_from(view.base.pager.page_size()).expect("a page has at most 65536 bytes");
+        let page_size =
+            u32::try_from(published.view.base.pager.page_size()).expect("a page has at most 65536 bytes");
         let create = || {
             // Once more under the lock: somebody may have made a database of the directory meanwhile.
             refuse_foreign_files(vfs, target)?;
             clear_unused(vfs, target)?;
             create_database(vfs, target, new, &shared.options, page_size, |pager| {
-                let contents = copy(&view, latest, pager)?;
+                let contents = copy(&published, pager)?;
                 bytes = contents.page_count * u64::from(page_size);
                 Ok(contents)
             })
@@ -65,7 +63,7 @@ impl Database {
             return Err(error);
         }
         make_names_durable(vfs, target)?;
-        Ok(BackupReport { through: latest, oldest: view.base.oldest, bytes })
+        Ok(BackupReport { through: latest, oldest, bytes })
     }
 }
 
@@ -80,12 +78,9 @@ fn refuse_foreign_files(vfs: &dyn Vfs, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A version of a write tier.
-type TierVersion = (Arc<[u8]>, TxnId, TierValue);
-
-/// Copies every version that the view retains, up to `latest`.
-fn copy(view: &View, latest: TxnId, target: &Pager) -> Result<Contents> {
-    let oldest = view.base.oldest;
+/// Copies every version that snapshots of what was published need.
+fn copy(published: &Published, target: &Pager) -> Result<Contents> {
+    let Published { oldest, latest, ref view } = *published;
     let mut recent: Vec<TierVersion> = view.tiers().flat_map(|tier| tier.versions()).collect();
     recent.retain(|(_, txn, _)| *txn <= latest);
     recent.sort_by(|a, b| version_key(a).cmp(&version_key(b)));

@@ -17,7 +17,6 @@ use crate::db::{Database, Published, Shared};
 use crate::error::{Error, Result};
 use crate::format::Damage;
 use crate::ids::{PageId, TxnId};
-use crate::mvcc::View;
 use crate::sync::Arc;
 
 /// What an operation of the stream costs in the buffer beyond its key and value, roughly.
@@ -37,10 +36,9 @@ pub struct Change {
 pub struct Changes {
     /// Keeps the database open.
     shared: Arc<Shared>,
-    view: Arc<View>,
+    published: Arc<Published>,
     /// The transaction that comes next.
     next: TxnId,
-    latest: TxnId,
     /// Transactions from the base tree that were gathered and not handed out yet.
     gathered: BTreeMap<TxnId, Vec<Gathered>>,
     has_failed: bool,
@@ -95,9 +93,8 @@ impl Database {
         let published = self.check_retained(from)?;
         Ok(Changes {
             shared: Arc::clone(&self.shared),
-            view: Arc::clone(&published.view),
+            published,
             next: from,
-            latest: published.latest,
             gathered: BTreeMap::new(),
             has_failed: false,
         })
@@ -106,7 +103,7 @@ impl Database {
     /// What there is to be read now, if the changes of `from` are part of it, or the next to come.
     fn check_retained(&self, from: TxnId) -> Result<Arc<Published>> {
         let published = self.shared.published.load_full();
-        let (oldest, latest) = (published.view.base.oldest, published.latest);
+        let Published { oldest, latest, .. } = *published;
         if from <= oldest {
             return Err(Error::ChangesNotRetained { requested: from, oldest: oldest.next() });
         }
@@ -120,17 +117,17 @@ impl Database {
 impl Changes {
     fn step(&mut self) -> Result<Option<Change>> {
         let txn = self.next;
-        if txn > self.latest {
+        if txn > self.published.latest {
             return Ok(None);
         }
         let operations =
-            if txn <= self.view.base.checkpoint { self.in_base(txn)? } else { self.in_tiers(txn) };
+            if txn <= self.published.view.base.checkpoint { self.in_base(txn)? } else { self.in_tiers(txn) };
         self.next = txn.next();
         Ok(Some(Change { txn, operations }))
     }
 
     fn in_tiers(&self, txn: TxnId) -> Vec<(Bytes, Option<Bytes>)> {
-        let entries = self.view.tiers().find_map(|tier| tier.transaction(txn));
+        let entries = self.published.view.tiers().find_map(|tier| tier.transaction(txn));
         let entries = entries.expect("what was committed since the checkpoint is in a tier");
         entries.into_iter().map(|(key, value)| (Bytes::shared(key), value.map(Bytes::shared))).collect()
     }
@@ -139,7 +136,7 @@ impl Changes {
         if self.gathered.is_empty() {
             self.gather()?;
         }
-        let pager = &self.view.base.pager;
+        let pager = &self.published.view.base.pager;
         let operations = self.gathered.remove(&txn);
         let damage = Damage("the tree holds no version of a transaction that is retained");
         let operations = operations.ok_or_else(|| pager.corruption(PageId(0), damage))?;
@@ -156,9 +153,9 @@ impl Changes {
 
     /// Gathers the next transactions from the base tree: as many as fit into the buffer, and at least one.
     fn gather(&mut self) -> Result<()> {
-        let base = &self.view.base;
+        let base = &self.published.view.base;
         let mut walk = changed_since(base.root, TxnId(self.next.0 - 1));
-        let mut last = base.checkpoint.min(self.latest);
+        let mut last = base.checkpoint.min(self.published.latest);
         let mut bytes = 0;
         while let Some(StoredVersion { key, txn, value }) = walk.next(&base.pager)? {
             if txn > last {

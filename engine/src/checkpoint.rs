@@ -161,15 +161,15 @@ impl Shared {
         let Some(log_start) = outcome.inspect_err(|error| self.poison_unless_out_of_space(error))? else {
             return Ok(false);
         };
-        let published = self.published.load();
-        assert_eq!(published.latest, commits.installed, "everything is durable, and so visible");
-        let tier = Arc::clone(&published.view.active);
-        let active: Arc<WriteTier> = Arc::default();
+        let Published { latest, ref view, .. } = *self.published.load_full();
+        let through = commits.installed;
+        assert_eq!(latest, through, "everything is durable, and so visible");
+        let tier = Arc::clone(&view.active);
+        let active = Arc::new(tier.successor());
         commits.era = commits.era.begin_next(Arc::clone(&active));
-        let base = Arc::clone(&published.view.base);
-        let view = Arc::new(View { active, frozen: Some(Arc::clone(&tier)), base });
-        self.published.store(Arc::new(Published { latest: published.latest, view }));
-        state.frozen = Some(Frozen { tier, through: commits.installed, log_start });
+        let view = View { active, frozen: Some(Arc::clone(&tier)), base: Arc::clone(&view.base) };
+        self.show(&mut commits, latest, Arc::new(view));
+        state.frozen = Some(Frozen { tier, through, log_start });
         Ok(true)
     }
 
@@ -268,10 +268,10 @@ impl Shared {
     /// Shows new snapshots the new base, in place of the old one and the frozen tier.
     pub(crate) fn publish_base(&self, state: &mut CheckpointState, base: Arc<BaseVersion>) {
         state.versions.push((base.generation, Arc::downgrade(&base)));
-        let _commits = self.commits.lock();
-        let published = self.published.load();
-        let view = Arc::new(View { active: Arc::clone(&published.view.active), frozen: None, base });
-        self.published.store(Arc::new(Published { latest: published.latest, view }));
+        let mut commits = self.commits.lock();
+        let latest = self.published.load().latest;
+        let active = Arc::clone(&self.published.load().view.active);
+        self.show(&mut commits, latest, Arc::new(View { active, frozen: None, base }));
     }
 
     /// A full disk leaves everything as it was; after any other failure nobody knows.

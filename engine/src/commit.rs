@@ -17,9 +17,10 @@ use crate::db::{Published, Shared};
 use crate::error::{Error, Result};
 use crate::ids::TxnId;
 use crate::log::Log;
-use crate::mvcc::{Commit, Era, Mutations, WriterKind};
+use crate::mvcc::{Commit, Era, Mutations, View, WriterKind};
 use crate::options::Durability;
 use crate::sync::{Arc, MutexGuard, Ordering};
+use crate::write_tier::prune::{Pruner, Snapshots};
 
 /// What commits change, under one lock.
 #[derive(Debug)]
@@ -35,12 +36,21 @@ pub(crate) struct CommitState {
     /// So many wait for that to end.
     waiting_count: usize,
     pub(crate) era: Arc<Era>,
+    /// What was superseded in the active tier, if it is to be pruned.
+    pub(crate) pruner: Option<Pruner<Published>>,
 }
 
 impl CommitState {
-    pub(crate) fn new(log: Option<Log>, latest: TxnId, era: Arc<Era>) -> CommitState {
-        let unsynced = VecDeque::new();
-        CommitState { log, installed: latest, unsynced, is_syncing: false, waiting_count: 0, era }
+    pub(crate) fn new(log: Option<Log>, latest: TxnId, era: Arc<Era>, prune: bool) -> CommitState {
+        CommitState {
+            log,
+            installed: latest,
+            unsynced: VecDeque::new(),
+            is_syncing: false,
+            waiting_count: 0,
+            era,
+            pruner: prune.then(Pruner::default),
+        }
     }
 
     pub(crate) fn log_mut(&mut self) -> Result<&mut Log> {
@@ -159,7 +169,11 @@ impl Shared {
             log.flush().inspect_err(|error| self.poison(error))?;
         }
         // A checkpoint swaps tiers under the commit lock, so that this is the tier the transaction belongs to.
-        self.published.load().view.active.install(txn, mutations);
+        let tier = Arc::clone(&self.published.load().view.active);
+        match &mut state.pruner {
+            Some(pruner) => tier.install_noting(txn, mutations, |superseded| pruner.note(superseded)),
+            None => tier.install(txn, mutations),
+        }
         state.installed = txn;
         if durability == Durability::Sync {
             state.unsynced.push_back(txn);
@@ -239,12 +253,27 @@ impl Shared {
     }
 
     /// Makes the longest run of commits visible of which none is waiting to be durable.
-    fn publish(&self, state: &CommitState) {
+    fn publish(&self, state: &mut CommitState) {
         let through = state.unsynced.front().map_or(state.installed, |first| TxnId(first.0 - 1));
-        let published = self.published.load();
-        if through > published.latest {
-            let view = Arc::clone(&published.view);
-            self.published.store(Arc::new(Published { latest: through, view }));
+        if through > self.published.load().latest {
+            let view = Arc::clone(&self.published.load().view);
+            self.show(state, through, view);
+        }
+    }
+
+    /// Shows new snapshots a view, up to the transaction `latest`. Prunes what nobody can see any more from then on.
+    pub(crate) fn show(&self, state: &mut CommitState, latest: TxnId, view: Arc<View>) {
+        let oldest = self.options.oldest(view.base.oldest, latest);
+        let tier = Arc::clone(&view.active);
+        // Nobody can come across the old one from here on: who loaded it before has been counted by now.
+        let old = self.published.swap(Arc::new(Published { oldest, latest, view }));
+        if let Some(pruner) = &mut state.pruner {
+            if Arc::ptr_eq(&old.view.active, &tier) {
+                let snapshots = Snapshots { oldest: old.oldest, latest: old.latest };
+                pruner.replaced(&tier, old, snapshots, oldest);
+            } else {
+                pruner.begin_tier();
+            }
         }
     }
 }

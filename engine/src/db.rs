@@ -1,8 +1,10 @@
 //! The database: what its handles share, and where its transactions begin.
 //!
 //! Locks, in the order in which they are taken: `checkpoint` (one checkpoint at a time), `commits` (one at a time into the
-//! log and the write tier). Below them, each for the length of one look-up, lie the locks of the write tier and of the
-//! page cache. What a snapshot sees is published through one atomic pointer: beginning to read takes no lock.
+//! log and the write tier). Below them, each for the length of one look-up, lie those of the page cache and of the write tier's
+//! record of who wrote what, which only the commit stream asks. What a snapshot sees is published through one atomic
+//! pointer, and the write tier is latch-free: neither beginning to read nor reading what was committed since the last
+//! checkpoint takes a lock.
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,8 @@ pub(crate) struct Shared {
 /// What a new snapshot sees.
 #[derive(Debug)]
 pub(crate) struct Published {
+    /// The oldest snapshot that can be taken.
+    pub(crate) oldest: TxnId,
     pub(crate) latest: TxnId,
     pub(crate) view: Arc<View>,
 }
@@ -77,7 +81,8 @@ pub struct Stats {
     pub latest: TxnId,
     /// The oldest snapshot that can be read.
     pub oldest: TxnId,
-    /// Bytes in the write tier, roughly: keys, values, and what it takes to keep them.
+    /// Bytes of what was committed to the write tier, roughly: keys, values, and what it takes to keep them. What was pruned
+    /// counts, too, because it is still in the log.
     pub write_tier_bytes: u64,
     /// How often the page cache had a page that was to be kept, since the data file was opened. A page that was only
     /// looked at in passing, as in a look-up, counts if it was not there.
@@ -116,12 +121,13 @@ impl Database {
         options.validate()?;
         let opened = recovery::open(vfs, path, options)?;
         let era = Era::new(Arc::clone(&opened.published.view.active));
+        let prunes = options.prune && !options.read_only;
         let shared = Shared {
             options: options.clone(),
             vfs: opened.vfs,
             directory: path.to_owned(),
             checkpoint: Mutex::new(opened.checkpoint),
-            commits: Mutex::new(CommitState::new(opened.log, opened.published.latest, era)),
+            commits: Mutex::new(CommitState::new(opened.log, opened.published.latest, era, prunes)),
             progressed: Condvar::default(),
             published: ArcSwap::from_pointee(opened.published),
             writer_open: AtomicBool::new(false),
@@ -139,9 +145,9 @@ impl Database {
     /// # Errors
     /// None at present; the signature leaves room for a limit on readers.
     pub fn begin_read(&self) -> Result<ReadTransaction> {
-        let published = self.shared.published.load();
-        let view = Arc::clone(&published.view);
-        Ok(ReadTransaction::new(Arc::clone(&self.shared), view, published.latest))
+        let published = self.shared.published.load_full();
+        let latest = published.latest;
+        Ok(ReadTransaction::new(Arc::clone(&self.shared), published, latest))
     }
 
     /// A snapshot of the state right after transaction `txn`.
@@ -149,12 +155,12 @@ impl Database {
     /// # Errors
     /// `SnapshotNotFound` if `txn` is no longer retained or lies in the future.
     pub fn begin_read_at(&self, txn: TxnId) -> Result<ReadTransaction> {
-        let published = self.shared.published.load();
-        let (oldest, latest) = (published.view.base.oldest, published.latest);
+        let published = self.shared.published.load_full();
+        let Published { oldest, latest, .. } = *published;
         if txn < oldest || txn > latest {
             return Err(Error::SnapshotNotFound { requested: txn, oldest, latest });
         }
-        Ok(ReadTransaction::new(Arc::clone(&self.shared), Arc::clone(&published.view), txn))
+        Ok(ReadTransaction::new(Arc::clone(&self.shared), published, txn))
     }
 
     /// The exclusive writer: it never conflicts. While it is open, optimistic transactions can begin and work, but not
@@ -166,9 +172,9 @@ impl Database {
         // Under the lock, so that no optimistic transaction commits between the look at the slot and the snapshot.
         let state = self.shared.lock_commits()?;
         let slot = WriterSlot::take(&self.shared)?;
-        let view = Arc::clone(&self.shared.published.load().view);
+        let published = self.shared.published.load_full();
         let kind = WriterKind::Exclusive(slot);
-        Ok(WriteTransaction::new(Arc::clone(&self.shared), view, state.installed, kind))
+        Ok(WriteTransaction::new(Arc::clone(&self.shared), published, state.installed, kind))
     }
 
     /// A writer beside others. If a key that it writes is committed by another transaction before it commits itself, its
@@ -200,10 +206,10 @@ impl Database {
     pub fn begin_optimistic(&self) -> Result<WriteTransaction> {
         // Under the lock, so that the era is the one of the snapshot.
         let state = self.shared.lock_commits()?;
-        let published = self.shared.published.load();
+        let published = self.shared.published.load_full();
         let kind = WriterKind::Optimistic(Arc::clone(&state.era));
-        let view = Arc::clone(&published.view);
-        Ok(WriteTransaction::new(Arc::clone(&self.shared), view, published.latest, kind))
+        let latest = published.latest;
+        Ok(WriteTransaction::new(Arc::clone(&self.shared), published, latest, kind))
     }
 
     /// Makes every commit so far durable, and visible if it was only submitted.
@@ -236,7 +242,7 @@ impl Database {
     /// The oldest transaction as of which can be read.
     #[must_use]
     pub fn oldest_retained(&self) -> TxnId {
-        self.shared.published.load().view.base.oldest
+        self.shared.published.load().oldest
     }
 
     /// Some figures. Waits for a checkpoint that is under way.
@@ -256,7 +262,7 @@ impl Database {
             generation: checkpoint.meta.generation,
             checkpoint: checkpoint.meta.checkpoint,
             latest: published.latest,
-            oldest: view.base.oldest,
+            oldest: published.oldest,
             write_tier_bytes: view.tiers().map(|tier| tier.bytes()).sum(),
             cache_hits: hits,
             cache_misses: misses,

@@ -62,7 +62,8 @@
 //!
 //! **History.** [`Retention`] says how many past states are kept. Each of them can be read with
 //! [`Database::begin_read_at`], and [`Database::changes`] says what each transaction changed, one after the other, for
-//! replicas, indexes and caches that follow the database and come back with the last [`TxnId`] they have seen.
+//! replicas, indexes and caches that follow the database and come back with the last [`TxnId`] they have seen. What is
+//! newer than the last checkpoint is there whatever the retention, unless [`Options::prune`] trades it for memory.
 //!
 //! **Maintenance** happens when it is asked for, or when the write tier is full, on the thread of the commit that filled
 //! it. [`Database::checkpoint`] moves commits from log and memory into the data file, [`Database::compact`] gives back free
@@ -76,9 +77,10 @@
 //!
 //! # Inside
 //!
-//! A commit is ordered, logged and published in `commit`; its versions go into the `write_tier`, an ordered map in memory. A
-//! `checkpoint` merges the write tier into the base tree (`btree`), a copy-on-write B+tree in pages of the data file
-//! (`pager`), flips the meta page, and retires the `log`. `recovery` is the way back: the newest valid meta page, and the
+//! A commit is ordered, logged and published in `commit`; its versions go into the `write_tier`, a Bw-tree (`bwtree`) in
+//! memory, which readers and commits share without waiting for each other. A `checkpoint` merges the write tier into the
+//! base tree (`btree`), a copy-on-write B+tree in pages of the data file (`pager`), flips the meta page, and retires the
+//! `log`. `recovery` is the way back: the newest valid meta page, and the
 //! log on top of it. A snapshot (`mvcc`) reads the write tier first and the base tree second, at one TxnId. How
 //! everything looks on disk is `format`'s alone, and `FORMAT.md`'s.
 //!

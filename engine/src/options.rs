@@ -15,7 +15,8 @@ pub enum Durability {
     Buffered,
 }
 
-/// How much history a checkpoint keeps. What is newer than the last checkpoint is always there.
+/// How much history a checkpoint keeps. What is newer than the last checkpoint is always there, unless
+/// [`Options::prune`] says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Retention {
     /// The latest state only.
@@ -55,6 +56,7 @@ pub struct Options {
     pub(crate) write_tier_bytes: usize,
     pub(crate) stream_bytes: usize,
     pub(crate) retention: Retention,
+    pub(crate) prune: bool,
     pub(crate) create: bool,
     pub(crate) read_only: bool,
 }
@@ -70,6 +72,7 @@ impl Default for Options {
             write_tier_bytes: 64 << 20,
             stream_bytes: 16 << 20,
             retention: Retention::Latest,
+            prune: false,
             create: true,
             read_only: false,
         }
@@ -146,6 +149,38 @@ impl Options {
         self
     }
 
+    /// Whether the retention holds at every moment, and not only from one checkpoint to the next. Then a version that it
+    /// doesn't keep, and that no open transaction, stream or backup can read, is gone from memory a commit later: a million
+    /// updates of one key between two checkpoints take the room of one. The price is that
+    /// [`Database::oldest_retained`](crate::Database::oldest_retained) advances with each commit: with
+    /// [`Retention::Latest`] there is nothing but the latest state, and no commit stream, also between checkpoints. With
+    /// [`Retention::All`] there is nothing to prune.
+    ///
+    /// Without it, which is the default, every state since the last checkpoint can be read as of its transaction, and the
+    /// stream goes back to there, so that every version since then has to be kept. When a checkpoint is due is decided by what was
+    /// committed, either way.
+    ///
+    /// ```
+    /// # use proofmark_engine::{Database, Options, Retention};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// let options = Options::new().retention(Retention::Txns(2)).prune(true);
+    /// let database = Database::open(directory.path().join("db"), &options)?;
+    /// for number in 0..10u8 {
+    ///     let mut write = database.begin_write()?;
+    ///     write.put(b"count", &[number])?;
+    ///     write.commit()?;
+    /// }
+    /// assert_eq!(database.latest().0 - database.oldest_retained().0, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn prune(mut self, prune: bool) -> Options {
+        self.prune = prune;
+        self
+    }
+
     /// Whether a database that doesn't exist is created.
     #[must_use]
     pub fn create(mut self, create: bool) -> Options {
@@ -159,6 +194,13 @@ impl Options {
     pub fn read_only(mut self, read_only: bool) -> Options {
         self.read_only = read_only;
         self
+    }
+
+    /// The oldest snapshot that can be read while `latest` is the latest, if the last checkpoint left those from `base` on.
+    pub(crate) fn oldest(&self, base: TxnId, latest: TxnId) -> TxnId {
+        // A log that was replayed for reading only is shown whole.
+        let prunes = self.prune && !self.read_only;
+        if prunes { self.retention.oldest(latest).max(base) } else { base }
     }
 
     pub(crate) fn log(&self) -> LogOptions {

@@ -123,9 +123,11 @@ fn recover(
         Some(header) => (Some(Log::resume(Arc::clone(&vfs), directory, options.log(), header)?), false),
         None => (None, true),
     };
+    let active = Arc::new(tier.successor());
     let frozen = (replay.replayed > 0 || needs_checkpoint).then(|| Arc::new(tier));
     let versions = vec![(base.generation, Arc::downgrade(&base))];
-    let view = View { active: Arc::default(), frozen, base };
+    let oldest = options.oldest(base.oldest, replay.latest);
+    let view = View { active, frozen, base };
     Ok(Opened {
         vfs,
         checkpoint: CheckpointState {
@@ -137,7 +139,7 @@ fn recover(
             frozen: None,
         },
         log,
-        published: Published { latest: replay.latest, view: Arc::new(view) },
+        published: Published { oldest, latest: replay.latest, view: Arc::new(view) },
         needs_checkpoint,
         next_segment: replay.next,
     })

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::btree::{self, TreeReport};
 use crate::checkpoint::CheckpointState;
+use crate::commit::CommitState;
 use crate::db::{Database, Shared};
 use crate::error::{Error, Result};
 use crate::format::{Damage, Meta};
@@ -11,7 +12,8 @@ use crate::ids::{PageId, TxnId};
 use crate::log::replay;
 use crate::pager::{Allocator, Pager};
 use crate::sync::Arc;
-use crate::write_tier::WriteTier;
+use crate::write_tier::prune::Superseded;
+use crate::write_tier::{TierVersion, WriteTier};
 
 /// What [`Database::verify`] went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +41,8 @@ pub struct VerifyReport {
 impl Database {
     /// Reads everything from the disk and checks it: checksums, the order and the bounds of every page, that the tree
     /// is of one height and holds no version that it needn't, that every page of the file is used exactly once and the
-    /// free list on disk says so too, and that the log holds exactly what the write tier holds. The state that the other
+    /// free list on disk says so too, and that the log holds exactly what the write tier holds, and what was
+    /// rightly pruned from it. The state that the other
     /// meta page describes, which must be an earlier one of the same database, is checked in the same way. Checkpoints wait meanwhile, and commits while the log is read.
     ///
     /// # Errors
@@ -78,7 +81,7 @@ impl Database {
         if !shared.options.read_only {
             shared.check_writable()?;
         }
-        report.log_record_count = compare_log(shared, &state, commits.installed)?;
+        report.log_record_count = compare_log(shared, &state, &commits)?;
         Ok(report)
     }
 }
@@ -165,24 +168,53 @@ fn verify_fallback(
 }
 
 /// Replays the log into a tier of its own and compares that with what is in memory.
-fn compare_log(shared: &Shared, state: &CheckpointState, installed: TxnId) -> Result<u64> {
+fn compare_log(shared: &Shared, state: &CheckpointState, commits: &CommitState) -> Result<u64> {
     let tier = WriteTier::default();
     let replay = replay(&*shared.vfs, &shared.directory, &state.meta, |txn, mutations| {
         tier.replay(txn, mutations);
     })?;
-    let view = Arc::clone(&shared.published.load().view);
-    let mut in_memory: Vec<_> = view.tiers().flat_map(|tier| tier.versions()).collect();
+    let published = shared.published.load_full();
+    let mut in_memory: Vec<_> = published.view.tiers().flat_map(|tier| tier.versions()).collect();
     in_memory.sort_by(|(a, a_txn, _), (b, b_txn, _)| a.cmp(b).then(b_txn.cmp(a_txn)));
-    if replay.latest != installed {
+    if replay.latest != commits.installed {
         return Err(log_corruption(
             &shared.directory,
             "the log ends with another transaction than the database",
         ));
     }
-    if tier.versions() != in_memory {
+    // The frozen tier keeps what a later one superseded.
+    let frozen_through = state.frozen.as_ref().map_or(TxnId(0), |frozen| frozen.through);
+    let may_be_pruned = |version: &Superseded| {
+        let pruner = commits.pruner.as_ref();
+        let is_of_one_tier = version.txn > frozen_through || version.by <= frozen_through;
+        is_of_one_tier
+            && version.by <= published.oldest
+            && pruner.is_some_and(|pruner| !pruner.is_needed(version))
+    };
+    if !is_all_of(tier.versions(), in_memory, may_be_pruned) {
         return Err(log_corruption(&shared.directory, "the log holds something else than the write tier"));
     }
     Ok(replay.replayed)
+}
+
+/// Whether the versions in memory are those of the log, but for some that may be pruned.
+fn is_all_of(
+    log: Vec<TierVersion>,
+    in_memory: Vec<TierVersion>,
+    may_be_pruned: impl Fn(&Superseded) -> bool,
+) -> bool {
+    let mut in_memory = in_memory.into_iter().peekable();
+    let mut newer: Option<(Arc<[u8]>, TxnId)> = None;
+    for version in log {
+        let is_there = in_memory.next_if_eq(&version).is_some();
+        let (key, txn, _) = version;
+        let by = newer.take().filter(|(newer_key, _)| *newer_key == key).map(|(_, by)| by);
+        newer = Some((Arc::clone(&key), txn));
+        if !is_there && !by.is_some_and(|by| may_be_pruned(&Superseded { key, txn, by })) {
+            return false;
+        }
+    }
+    in_memory.next().is_none()
 }
 
 fn log_corruption(directory: &Path, reason: &'static str) -> Error {

@@ -2,10 +2,9 @@
 
 use std::ops::Bound;
 
-use super::View;
 use super::scan::{Direction, Scan, prefix_bounds};
 use crate::bytes::Bytes;
-use crate::db::Shared;
+use crate::db::{Published, Shared};
 use crate::error::Result;
 use crate::ids::TxnId;
 use crate::sync::Arc;
@@ -19,13 +18,14 @@ use crate::sync::Arc;
 pub struct ReadTransaction {
     /// Keeps the database open, and so its lock.
     _shared: Arc<Shared>,
-    view: Arc<View>,
+    /// Keeps what the snapshot sees, in memory and on disk.
+    published: Arc<Published>,
     snapshot: TxnId,
 }
 
 impl ReadTransaction {
-    pub(crate) fn new(shared: Arc<Shared>, view: Arc<View>, snapshot: TxnId) -> ReadTransaction {
-        ReadTransaction { _shared: shared, view, snapshot }
+    pub(crate) fn new(shared: Arc<Shared>, published: Arc<Published>, snapshot: TxnId) -> ReadTransaction {
+        ReadTransaction { _shared: shared, published, snapshot }
     }
 
     /// The last transaction that this one sees.
@@ -39,7 +39,7 @@ impl ReadTransaction {
     /// # Errors
     /// `Io` if a page can't be read, `Corruption` if it isn't what was written.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.view.get(key, self.snapshot)
+        self.published.view.get(key, self.snapshot)
     }
 
     /// The pairs within `bounds`, by ascending keys.
@@ -66,7 +66,7 @@ impl ReadTransaction {
     /// # Errors
     /// As for [`ReadTransaction::get`], here and at each step.
     pub fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Scan<'_>> {
-        Scan::new(&self.view, self.snapshot, None, bounds, Direction::Ascending)
+        Scan::new(&self.published.view, self.snapshot, None, bounds, Direction::Ascending)
     }
 
     /// The pairs within `bounds`, by descending keys.
@@ -74,7 +74,7 @@ impl ReadTransaction {
     /// # Errors
     /// As for [`ReadTransaction::get`], here and at each step.
     pub fn range_reverse(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Scan<'_>> {
-        Scan::new(&self.view, self.snapshot, None, bounds, Direction::Descending)
+        Scan::new(&self.published.view, self.snapshot, None, bounds, Direction::Descending)
     }
 
     /// The pairs whose keys start with `prefix`, by ascending keys.

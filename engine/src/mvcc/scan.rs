@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::ids::TxnId;
 use crate::pager::Pager;
 use crate::sync::Arc;
-use crate::write_tier::{TierEntry, TierValue, WriteTier};
+use crate::write_tier::{TierEntry, TierScan, TierValue};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -25,7 +25,6 @@ pub(crate) enum Direction {
 #[derive(Debug)]
 pub struct Scan<'t> {
     pager: &'t Pager,
-    snapshot: TxnId,
     direction: Direction,
     /// The bound at which the scan ends.
     end: Bound<Vec<u8>>,
@@ -42,7 +41,7 @@ struct Source<'t> {
 #[derive(Debug)]
 enum SourceKind<'t> {
     Own(&'t Mutations),
-    Tier(&'t WriteTier),
+    Tier(TierScan<'t>),
     Base(BaseScan),
 }
 
@@ -82,7 +81,6 @@ impl<'t> Scan<'t> {
         let pager: &'t Pager = &view.base.pager;
         let mut scan = Scan {
             pager,
-            snapshot,
             direction,
             end: end.map(<[u8]>::to_vec),
             sources: Vec::with_capacity(4),
@@ -93,10 +91,11 @@ impl<'t> Scan<'t> {
         }
         let is_reverse = direction == Direction::Descending;
         let base = BaseScan::new(pager, view.base.root, snapshot, start, is_reverse, values)?;
+        let tiers = view.tiers().filter(|tier| tier.has_versions());
         let kinds = own
             .map(SourceKind::Own)
             .into_iter()
-            .chain(view.tiers().filter(|tier| tier.has_versions()).map(|tier| SourceKind::Tier(tier)))
+            .chain(tiers.map(|tier| SourceKind::Tier(TierScan::new(tier, snapshot))))
             .chain([SourceKind::Base(base)]);
         for kind in kinds {
             let mut source = Source { kind, next: None };
@@ -152,17 +151,18 @@ impl<'t> Scan<'t> {
         if is_empty(bounds) {
             return Ok(());
         }
+        let is_before_end = |key: &[u8]| is_before_end(key, &self.end, self.direction);
         let shared = |(key, value): TierEntry| (Bytes::shared(key), value.map(Bytes::shared));
         source.next = match (&mut source.kind, self.direction) {
             (SourceKind::Own(own), Direction::Ascending) => own_entry(own.range::<[u8], _>(bounds).next()),
             (SourceKind::Own(own), Direction::Descending) => {
                 own_entry(own.range::<[u8], _>(bounds).next_back())
             }
-            (SourceKind::Tier(tier), Direction::Ascending) => tier.first(bounds, self.snapshot).map(shared),
-            (SourceKind::Tier(tier), Direction::Descending) => tier.last(bounds, self.snapshot).map(shared),
-            (SourceKind::Base(scan), _) => {
-                scan.next(self.pager)?.filter(|(key, _)| is_before_end(key, &self.end, self.direction))
+            (SourceKind::Tier(scan), Direction::Ascending) => scan.next(from, is_before_end).map(shared),
+            (SourceKind::Tier(scan), Direction::Descending) => {
+                scan.next_down(from, is_before_end).map(shared)
             }
+            (SourceKind::Base(scan), _) => scan.next(self.pager)?.filter(|(key, _)| is_before_end(key)),
         };
         Ok(())
     }

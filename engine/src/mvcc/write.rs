@@ -4,9 +4,9 @@ use std::ops::Bound;
 
 use super::own::{OwnWrites, Savepoint};
 use super::scan::{Direction, Scan, prefix_bounds};
-use super::{Era, Mutations, View};
+use super::{Era, Mutations};
 use crate::bytes::Bytes;
-use crate::db::{Shared, WriterSlot};
+use crate::db::{Published, Shared, WriterSlot};
 use crate::error::{Error, Result};
 use crate::format::{MAX_VALUE_BYTES, max_key_bytes};
 use crate::ids::TxnId;
@@ -24,7 +24,8 @@ use crate::write_tier::TierValue;
 #[derive(Debug)]
 pub struct WriteTransaction {
     shared: Arc<Shared>,
-    view: Arc<View>,
+    /// Keeps what the snapshot sees, in memory and on disk.
+    published: Arc<Published>,
     snapshot: TxnId,
     own: OwnWrites,
     kind: WriterKind,
@@ -61,11 +62,11 @@ pub struct Ticket {
 impl WriteTransaction {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        view: Arc<View>,
+        published: Arc<Published>,
         snapshot: TxnId,
         kind: WriterKind,
     ) -> WriteTransaction {
-        WriteTransaction { shared, view, snapshot, own: OwnWrites::default(), kind }
+        WriteTransaction { shared, published, snapshot, own: OwnWrites::default(), kind }
     }
 
     /// The last transaction that this one sees. For an exclusive writer that may be one that was submitted and is not
@@ -82,7 +83,7 @@ impl WriteTransaction {
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         match self.own.mutations().get(key) {
             Some(value) => Ok(value.clone().map(Bytes::shared)),
-            None => self.view.get(key, self.snapshot),
+            None => self.published.view.get(key, self.snapshot),
         }
     }
 
@@ -142,7 +143,7 @@ impl WriteTransaction {
     /// # Errors
     /// As for [`WriteTransaction::get`]; nothing was removed then.
     pub fn delete_range(&mut self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<u64> {
-        let scan = Scan::keys(&self.view, self.snapshot, Some(self.own.mutations()), bounds)?;
+        let scan = Scan::keys(&self.published.view, self.snapshot, Some(self.own.mutations()), bounds)?;
         let keys = scan.map(|pair| Ok(Arc::from(&*pair?.0))).collect::<Result<Vec<Arc<[u8]>>>>()?;
         let count = keys.len() as u64;
         for key in keys {
@@ -244,16 +245,16 @@ impl WriteTransaction {
 
     /// Lets go of the view, so that a checkpoint after the commit can use the pages it held.
     fn into_commit(self) -> (Arc<Shared>, Commit) {
-        let WriteTransaction { shared, snapshot, own, kind, view: _ } = self;
+        let WriteTransaction { shared, snapshot, own, kind, published: _ } = self;
         (shared, Commit { snapshot, mutations: own.into_mutations(), kind })
     }
 
     fn scan(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>), direction: Direction) -> Result<Scan<'_>> {
-        Scan::new(&self.view, self.snapshot, Some(self.own.mutations()), bounds, direction)
+        Scan::new(&self.published.view, self.snapshot, Some(self.own.mutations()), bounds, direction)
     }
 
     fn set(&mut self, key: &[u8], value: TierValue) -> Result<()> {
-        if key.len() > max_key_bytes(self.view.base.pager.page_size()) {
+        if key.len() > max_key_bytes(self.published.view.base.pager.page_size()) {
             return Err(Error::InvalidArgument {
                 what: "the key's length",
                 found: key.len() as u64,

@@ -14,7 +14,7 @@ use std::sync as imp;
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 pub(crate) use crossbeam_utils::{Backoff, CachePadded};
 pub(crate) use imp::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
-pub(crate) use imp::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+pub(crate) use imp::{Arc, MutexGuard, OnceLock, Weak};
 
 const PANICKED: &str = "no thread panicked while it held this lock";
 
@@ -38,20 +38,6 @@ impl<T> Mutex<T> {
             Err(imp::TryLockError::WouldBlock) => None,
             Err(imp::TryLockError::Poisoned(_)) => panic!("{PANICKED}"),
         }
-    }
-}
-
-/// Many readers or one writer.
-#[derive(Debug, Default)]
-pub(crate) struct RwLock<T>(imp::RwLock<T>);
-
-impl<T> RwLock<T> {
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-        self.0.read().expect(PANICKED)
-    }
-
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-        self.0.write().expect(PANICKED)
     }
 }
 

@@ -7,6 +7,7 @@ mod counting;
 mod damage;
 mod failing;
 mod history;
+mod pruning;
 mod random;
 mod scratch;
 mod space;
