@@ -39,7 +39,7 @@ impl<K: Key, T: 'static> Builder<K, T> {
         let parts = Parts::of::<K, T>(shape.slots, count);
         let header = memory::allocate(parts.layout).cast::<Header<K>>();
         let skip = match (&shape.low, &shape.high) {
-            (Some(low), Some(high)) => low.shared(high),
+            (Some(low), Some(high)) if !K::IS_HEAD => low.shared(high),
             _ => 0,
         };
         let page = Page { header, _guard: PhantomData };
@@ -61,7 +61,7 @@ impl<K: Key, T: 'static> Builder<K, T> {
             let slots = page.at::<Slot<K, T>>(parts.slots);
             for slot in 0..shape.slots {
                 let empty = UnsafeCell::new(MaybeUninit::uninit());
-                let link = UnsafeCell::new(Link { index: 0, is_exact: false, next: 0 });
+                let link = UnsafeCell::new(Link { index: 0, is_exact: false, next: 0, replaces: 0 });
                 slots.add(slot).write(Slot { link, delta: empty });
             }
         }
@@ -109,25 +109,26 @@ impl<K: Key, T: 'static> Builder<K, T> {
         self.written += 1;
     }
 
-    /// The state of the finished page, for the mapping table. A delta of another page, given by its slot, moves along,
-    /// by its bits, and is the only one.
+    /// The state of the finished page, for the mapping table.
     ///
     /// From now on the page is the caller's: to publish, or to free by [`Page::free`].
-    pub(super) fn finish(self, delta: Option<(Page<'_, K, T>, usize)>) -> Word<K> {
+    pub(super) fn finish(self) -> Word<K> {
         assert_eq!(self.written, self.page.count(), "a finished page has its entries");
         let page = self.page;
         std::mem::forget(self);
         page.header().content.with_mut(|_| ());
-        let word = Word::from_raw(page.header.as_ptr());
-        let Some((from, slot)) = delta else { return word };
-        let to = page.claim().expect("a page has a delta slot");
-        // SAFETY: both are slots, and this one was claimed right here. Bits are copied: who owns them is for the
-        // caller.
-        from.slot(slot)
-            .delta
-            .with(|from| page.slot(to).delta.with_mut(|to| unsafe { ptr::copy(from, to, 1) }));
-        word.with_newest(to)
+        Word::from_raw(page.header.as_ptr())
     }
+}
+
+/// Has a delta of another page, given by its slot, move along to a page that isn't published, by its bits.
+pub(super) fn carry<K: Key, T: 'static>(word: Word<K>, from: Page<'_, K, T>, slot: usize) -> Word<K> {
+    // SAFETY: the page was just made, with entries of this type, and nobody frees it meanwhile.
+    let page = unsafe { Page::<K, T>::of(word) };
+    let to = page.claim().expect("a new page has a delta slot");
+    // SAFETY: both are slots, and this one was claimed right here. Bits are copied: who owns them is for the caller.
+    from.slot(slot).delta.with(|from| page.slot(to).delta.with_mut(|to| unsafe { ptr::copy(from, to, 1) }));
+    word.with_newest(to)
 }
 
 impl<K: Key, T: 'static> Drop for Builder<K, T> {

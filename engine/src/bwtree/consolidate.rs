@@ -1,63 +1,78 @@
 //! Consolidation: a new page in place of a page and its chain, or two if it got too large.
 
+use std::cmp::Ordering;
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
 
 use super::Value;
-use super::builder::{Builder, Shape};
-use super::delta::Delta;
+use super::builder::{Builder, Shape, carry};
+use super::delta::{Delta, Position};
 use super::key::Key;
 use super::mapping::PageId;
 use super::page::Page;
 use super::view::{Pieces, View, total};
-use super::visit::{Refusal, Spot, Visit};
+use super::visit::{Spot, Visit};
 use super::word::Word;
 
 impl<K: Key, V: Value> Visit<'_, K, V> {
-    /// Consolidates a leaf that is in this state. Does nothing if it no longer is.
-    pub(super) fn consolidate_leaf(&self, spot: &Spot<K>) {
-        self.consolidate(spot.id, self.leaf(spot.word), |_| None);
+    /// Consolidates a leaf that is in this state. A delta, if there is one, becomes the first of the new page; it comes back
+    /// if the leaf no longer is in this state, or was split.
+    ///
+    /// That a thread whose delta finds no room brings it along is what makes this latch-free: an exchange that makes others
+    /// fail is then a change of the map, or a split, of which there are only as many as there were insertions.
+    pub(super) fn consolidate_leaf(
+        &self,
+        spot: &Spot<K>,
+        delta: Option<Delta<K, V>>,
+    ) -> Result<(), Option<Delta<K, V>>> {
+        self.consolidate(spot.id, self.leaf(spot.word), delta, |_| None)
     }
 
-    /// Makes room for a delta in an inner page that is in this state. Does nothing if it no longer is.
-    pub(super) fn make_room(&self, spot: &Spot<K>) {
-        let view = self.inner(spot.word);
-        if view.pending_merge().is_some() && total(&view.pieces()) > self.most(view) {
-            // A page isn't split between the two children of a merge: let it be done first, or the page grows on.
-            self.finish_merge(spot.id);
-        } else {
-            self.consolidate_inner(spot);
-        }
+    /// The same for an inner page. While a merge is pending, it isn't split.
+    pub(super) fn consolidate_inner(
+        &self,
+        spot: &Spot<K>,
+        delta: Option<Delta<K, PageId>>,
+    ) -> Result<(), Option<Delta<K, PageId>>> {
+        self.consolidate(spot.id, self.inner(spot.word), delta, |child| Some(*child))
     }
 
-    /// Consolidates an inner page that is in this state. Does nothing if it no longer is.
-    pub(super) fn consolidate_inner(&self, spot: &Spot<K>) {
-        let view = self.inner(spot.word);
-        self.consolidate(spot.id, view, |child| Some(*child));
+    /// Whether a page has more entries than it should, and can't be split before its pending merge is done.
+    pub(super) fn is_overdue(&self, view: View<'_, K, PageId>) -> bool {
+        view.pending_slot().is_some() && total(&view.pieces()) > self.most(view)
     }
 
     fn most<T: 'static>(&self, view: View<'_, K, T>) -> usize {
         self.tree.limits.most(view.page.level())
     }
 
-    /// `child` is the child that an entry names, above the leaves. While a merge is pending, the page isn't split.
-    fn consolidate<T: 'static>(&self, id: PageId, view: View<'_, K, T>, child: fn(&T) -> Option<PageId>) {
+    /// `child` is the child that an entry names, above the leaves.
+    fn consolidate<T: 'static>(
+        &self,
+        id: PageId,
+        view: View<'_, K, T>,
+        delta: Option<Delta<K, T>>,
+        child: fn(&T) -> Option<PageId>,
+    ) -> Result<(), Option<Delta<K, T>>> {
         let pieces = view.pieces();
         let count = total(&pieces);
         let level = view.page.level();
-        if count > self.most(view) && view.pending_slot().is_none() {
+        let pending = view.pending_slot();
+        if count > self.most(view) && pending.is_none() {
             let split = Split::new(view, pieces, child);
             if id == self.generation().root {
                 self.grow(&split);
             } else {
                 self.split(id, &split);
             }
-            return;
+            return Err(delta);
         }
         let mut builder = Builder::new(self.shape(view), count);
         view.copy(&pieces, 0, count, &mut builder);
-        if self.install(id, view, builder, view.pending_slot()) && count <= self.tree.limits.few(level) {
+        self.install(id, view, builder, pending, delta)?;
+        if count <= self.tree.limits.few(level) {
             self.start_merge(id, view.page.low(), level);
         }
+        Ok(())
     }
 
     /// The shape of a page that takes this one's place.
@@ -73,22 +88,39 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
     }
 
-    /// Installs a new page in place of one that is in this state, which is retired. `pending` is the slot of a merge
-    /// that the new page announces in turn.
+    /// Installs a new page in place of one that is in this state, which is retired. `pending` is the slot of a merge that
+    /// the new page announces in turn, `delta` is its first change. If the page no longer is in this state, the delta comes back.
     pub(super) fn install<T: 'static>(
         &self,
         id: PageId,
         from: View<'_, K, T>,
         builder: Builder<K, T>,
         pending: Option<usize>,
-    ) -> bool {
-        let word = builder.finish(pending.map(|slot| (from.page, slot)));
+        delta: Option<Delta<K, T>>,
+    ) -> Result<(), Option<Delta<K, T>>> {
+        let mut word = builder.finish();
+        if let Some(slot) = pending {
+            word = carry(word, from.page, slot);
+        }
+        // SAFETY: the page was made right here, and nobody frees it before it is published.
+        let page = unsafe { Page::<K, T>::of(word) };
+        let mut own = None;
+        if let Some(delta) = delta {
+            let position = delta.key().map_or(Position::NONE, |key| page.rank(key));
+            let slot = page.claim().expect("a new page has a slot for a merge and one for a change");
+            // SAFETY: the slot was claimed right here.
+            unsafe { page.write(slot, delta, position, word.newest()) };
+            word = word.with_newest(slot);
+            own = Some(slot);
+        }
         if self.replace(id, from.word, word) {
             self.retire(from);
-            return true;
+            return Ok(());
         }
+        // SAFETY: the delta was written right here, and nobody saw the page.
+        let delta = own.map(|slot| unsafe { page.take_back(slot) });
         self.discard::<T>(word);
-        false
+        Err(delta)
     }
 
     /// Frees a page that was never published. Its entries belong to the pages that they were copied from.
@@ -106,7 +138,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         shape.first = split.child;
         let mut builder = Builder::new(shape, split.count - start);
         view.copy(&split.pieces, start, split.count, &mut builder);
-        builder.finish(None)
+        builder.finish()
     }
 
     /// The left half.
@@ -114,7 +146,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         let shape = Shape { high: Some(split.fence.clone()), right: Some(right), ..self.shape(split.view) };
         let mut builder = Builder::new(shape, split.at);
         split.view.copy(&split.pieces, 0, split.at, &mut builder);
-        builder.finish(None)
+        builder.finish()
     }
 
     /// Splits a page: publishes the right half under an id of its own, which nobody knows, and installs the left half,
@@ -148,7 +180,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         // The new root owns the separator if it is installed.
         let fence = ManuallyDrop::new(split.fence.clone());
         builder.push(&*fence, &right);
-        let root = builder.finish(None);
+        let root = builder.finish();
         if self.replace(self.generation().root, split.view.word, root) {
             self.retire_split(split);
             return;
@@ -186,16 +218,19 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         loop {
             let Some(parent) = self.find(at, left.level() + 1) else { return };
             let view = self.inner(parent.word);
-            // A parent that begins at the separator was split there: it has the right half as its first child.
             let (child, position) = view.locate(at);
-            if view.page.low() == Some(at) || child.is_some() || self.load(right).is_removed() {
+            // A parent that begins at the separator was split there: it has the right half as its first child.
+            let is_first = view.page.low().is_some_and(|low| low.cmp(at) == Ordering::Equal);
+            if is_first || child.is_some() || self.load(right).is_removed() {
                 return;
             }
+            if self.is_overdue(view) {
+                self.finish_merge(parent.id);
+                continue;
+            }
             let separator = Delta::Separator { at: at.clone(), child: right };
-            match self.post(parent.id, view, separator, position) {
-                Ok(()) => return,
-                Err(Refusal::Full(_)) => self.make_room(&parent),
-                Err(Refusal::Changed(_)) => {}
+            if self.post_to_inner(&parent, separator, position).is_ok() {
+                return;
             }
         }
     }

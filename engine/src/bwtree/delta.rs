@@ -38,16 +38,18 @@ impl<K, T> Delta<K, T> {
     }
 }
 
-/// Where a key lies among the entries of a page itself, whatever its deltas say.
+/// Where a key lies among the entries of a page itself, and which delta it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     /// How many keys are below it.
     pub(super) index: u32,
     /// Whether the next key is this one.
     pub(super) is_exact: bool,
+    /// The slot of the newest delta of the same key so far; 0 if there is none.
+    pub(super) replaces: u8,
 }
 
 impl Position {
     /// For deltas that are about no key.
-    pub(super) const NONE: Position = Position { index: 0, is_exact: false };
+    pub(super) const NONE: Position = Position { index: 0, is_exact: false, replaces: 0 };
 }

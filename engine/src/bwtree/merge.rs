@@ -25,7 +25,7 @@ use super::delta::{Delta, Position};
 use super::key::{Key, Place};
 use super::mapping::PageId;
 use super::view::{Pending, View, total};
-use super::visit::{Refusal, Spot, Visit};
+use super::visit::{Spot, Visit};
 use super::word::Word;
 use crate::sync::Arc;
 
@@ -40,10 +40,8 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
                 return self.finish_merge(parent.id);
             }
             let Some(at) = self.victim(&parent, view, id, low) else { return };
-            match self.post(parent.id, view, Delta::Merge { at }, Position::NONE) {
-                Ok(()) => return self.finish_merge(parent.id),
-                Err(Refusal::Full(_)) => self.make_room(&parent),
-                Err(Refusal::Changed(_)) => {}
+            if self.post_to_inner(&parent, Delta::Merge { at }, Position::NONE).is_ok() {
+                return self.finish_merge(parent.id);
             }
         }
     }
@@ -105,15 +103,12 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
                 Some(Pending::Sibling(at)) => {
                     let (victim, position) = view.locate(at);
                     let victim = *victim.expect("a separator stays while its merge is pending");
+                    let dropped = Delta::Delete { key: at.clone() };
                     let last = self.remove(victim);
                     self.take_in(view, at, victim, last);
-                    match self.post(parent, view, Delta::Delete { key: at.clone() }, position) {
-                        Ok(()) => {
-                            self.retire_removed(victim, last);
-                            return self.shrunk(parent);
-                        }
-                        Err(Refusal::Full(_)) => self.consolidate_inner(&spot),
-                        Err(Refusal::Changed(_)) => {}
+                    if self.post_to_inner(&spot, dropped, position).is_ok() {
+                        self.retire_removed(victim, last);
+                        return self.shrunk(parent);
                     }
                 }
             }
@@ -187,7 +182,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
             builder.push(&middle.0, &middle.1);
         }
         right.copy(&right_pieces, 0, right_count, &mut builder);
-        let is_done = self.install(id, left, builder, left.pending_slot());
+        let is_done = self.install(id, left, builder, left.pending_slot(), None).is_ok();
         if let Some(middle) = middle.filter(|_| !is_done) {
             drop(ManuallyDrop::into_inner(middle));
         }
@@ -260,7 +255,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         let count = total(&pieces);
         let mut builder = Builder::new(self.shape(child), count);
         child.copy(&pieces, 0, count, &mut builder);
-        let lifted = builder.finish(None);
+        let lifted = builder.finish();
         if !self.replace(root.id, root.word, lifted) {
             self.discard::<T>(lifted);
             return false;
@@ -275,6 +270,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         let pieces = view.pieces();
         let mut builder = Builder::new(self.shape(view), total(&pieces));
         view.copy(&pieces, 0, total(&pieces), &mut builder);
-        self.install(root.id, view, builder, None);
+        // If the root is in another state by now, somebody else did this.
+        let _ = self.install(root.id, view, builder, None, None);
     }
 }

@@ -46,7 +46,6 @@ mod view;
 mod visit;
 mod word;
 
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::needs_drop;
@@ -64,7 +63,7 @@ use self::delta::Delta;
 use self::generation::Generation;
 use self::mapping::Mapping;
 use self::retire::free_all;
-use self::visit::{Refusal, Visit};
+use self::visit::Visit;
 use self::word::{ALIGNMENT, Word};
 use crate::sync::epoch::Collector;
 use crate::sync::{Arc, AtomicPtr, Backoff, Ordering};
@@ -102,7 +101,7 @@ pub struct BwTree<K: Key, V: Value> {
     collector: Collector,
     limits: Limits,
     /// The tree owns values, and what can be put into it can't be of another type than what is read from it.
-    _values: PhantomData<Cell<V>>,
+    _values: PhantomData<fn(V) -> V>,
 }
 
 // SAFETY: the tree owns keys and values, shares them between threads, and drops them on any of them.
@@ -162,8 +161,8 @@ impl<K: Key, V: Value> BwTree<K, V> {
     /// # Errors
     /// The value, if the key has one already.
     pub fn insert(&self, key: K, value: V) -> Result<(), V> {
-        match self.change(Delta::Put { key, value }, |present| present.is_none()) {
-            Ok(_) => Ok(()),
+        match self.change(Delta::Put { key, value }, |present| present.is_none(), |_| ()) {
+            Ok(()) => Ok(()),
             Err(Declined { delta: Delta::Put { value, .. }, .. }) => Err(value),
             Err(_) => unreachable!("the delta comes back as it was"),
         }
@@ -171,7 +170,7 @@ impl<K: Key, V: Value> BwTree<K, V> {
 
     /// Puts a value at a key, whatever is there, and returns what was.
     pub fn upsert(&self, key: K, value: V) -> Option<V> {
-        self.change(Delta::Put { key, value }, |_| true).ok().flatten()
+        self.change(Delta::Put { key, value }, |_| true, |present| present.cloned()).ok().flatten()
     }
 
     /// Puts a value at a key if what is there is what is expected: a certain value, or none.
@@ -182,7 +181,11 @@ impl<K: Key, V: Value> BwTree<K, V> {
     where
         V: PartialEq,
     {
-        match self.change(Delta::Put { key, value }, |present| present == expected) {
+        match self.change(
+            Delta::Put { key, value },
+            |present| present == expected,
+            |present| present.cloned(),
+        ) {
             Ok(_) => Ok(()),
             Err(declined) => Err(declined.present),
         }
@@ -195,7 +198,9 @@ impl<K: Key, V: Value> BwTree<K, V> {
             let spot = visit.find_leaf(probe);
             visit.leaf(spot.word).find_key(probe)?
         };
-        self.change(Delta::Delete { key }, |present| present.is_some()).ok().flatten()
+        self.change(Delta::Delete { key }, |present| present.is_some(), |present| present.cloned())
+            .ok()
+            .flatten()
     }
 
     /// The value at a key.
@@ -272,7 +277,7 @@ impl<K: Key, V: Value> BwTree<K, V> {
         self.visit().generation().len()
     }
 
-    /// Whether there are no keys.
+    /// Whether there are no keys, as exactly as [`BwTree::len`]: while keys come and go, the sum may be of different moments.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -327,36 +332,32 @@ impl<K: Key, V: Value> BwTree<K, V> {
         NonNull::new(self.generation.load(Ordering::Acquire)).expect("a tree has a generation")
     }
 
-    /// Posts a delta to its leaf if what is at its key is as it has to be. Returns what was there, or gives the delta
-    /// back with what is there.
-    fn change(
+    /// Posts a delta to its leaf if what is at its key is as it has to be. Returns what `read` makes of what was there, or
+    /// gives the delta back with that.
+    fn change<R>(
         &self,
         mut delta: Delta<K, V>,
         is_due: impl Fn(Option<&V>) -> bool,
-    ) -> Result<Option<V>, Declined<K, V>> {
+        read: impl Fn(Option<&V>) -> R,
+    ) -> Result<R, Declined<K, V, R>> {
         let visit = self.visit();
         let backoff = Backoff::new();
         loop {
             let key = delta.key().expect("changes of leaves have a key");
             let spot = visit.find_leaf(key);
-            let leaf = visit.leaf(spot.word);
-            let (present, position) = leaf.locate(key);
+            let (present, position) = visit.leaf(spot.word).locate(key);
             if !is_due(present) {
-                return Err(Declined { delta, present: present.cloned() });
+                return Err(Declined { delta, present: read(present) });
             }
             let added = isize::from(delta.entry().is_some()) - isize::from(present.is_some());
-            match visit.post(spot.id, leaf, delta, position) {
+            match visit.post_to_leaf(&spot, delta, position) {
                 Ok(()) => {
                     if added != 0 {
                         visit.generation().count(spot.id, added);
                     }
-                    return Ok(present.cloned());
+                    return Ok(read(present));
                 }
-                Err(Refusal::Full(back)) => {
-                    visit.consolidate_leaf(&spot);
-                    delta = back;
-                }
-                Err(Refusal::Changed(back)) => {
+                Err(back) => {
                     backoff.spin();
                     delta = back;
                 }
@@ -366,9 +367,9 @@ impl<K: Key, V: Value> BwTree<K, V> {
 }
 
 /// A change that wasn't due.
-struct Declined<K, V> {
+struct Declined<K, V, R> {
     delta: Delta<K, V>,
-    present: Option<V>,
+    present: R,
 }
 
 /// A generation that crosses to the thread that frees it.
@@ -380,7 +381,7 @@ unsafe impl Send for Cleared {}
 /// An empty root.
 fn new_generation<K: Key, V: Value>(mapping: &Mapping<K>, limits: Limits) -> *mut Generation {
     let shape = Shape { level: 0, slots: limits.slots(0), right: None, first: None, low: None, high: None };
-    let root: Word<K> = Builder::<K, V>::new(shape, 0).finish(None);
+    let root: Word<K> = Builder::<K, V>::new(shape, 0).finish();
     Box::into_raw(Box::new(Generation::new(mapping.publish(root))))
 }
 

@@ -1,7 +1,7 @@
 //! A page in memory: one allocation that holds a header, room for deltas, and sorted entries.
 //!
 //! ```text
-//! header | delta slots | heads | keys (unless the heads are the keys) | values, or child ids
+//! header | claims | delta slots | heads | keys (unless the heads are the keys) | values, or child ids
 //! ```
 //!
 //! Header and entries never change after the page is published. The delta slots are the chain of the paper, next to the
@@ -71,6 +71,7 @@ pub(super) struct Link {
     pub(super) is_exact: bool,
     /// The slot of the delta before this one, counted from 1; 0 if there is none.
     pub(super) next: u8,
+    pub(super) replaces: u8,
 }
 
 #[repr(C)]
@@ -123,7 +124,7 @@ impl<K, T> Copy for Page<'_, K, T> {}
 /// one cache line after the other: the header, the used slots, and the heads.
 #[inline]
 pub(super) fn prefetch<K: Key, T>(word: Word<K>, slots: usize, entries: usize) {
-    let parts = Parts::of::<K, T>(slots, entries);
+    let parts = Parts::of::<K, T>(slots, entries.min(PREFETCHED));
     let line = |offset: usize| memory::prefetch(word.header().wrapping_byte_add(offset));
     line(0);
     if word.newest() > 0 {
@@ -134,6 +135,9 @@ pub(super) fn prefetch<K: Key, T>(word: Word<K>, slots: usize, entries: usize) {
 }
 
 const CACHE_LINE: usize = 64;
+
+/// Of so many entries at most the heads are asked for: more than arrive together anyway.
+const PREFETCHED: usize = 256;
 
 /// The level of the page that a state points to.
 ///
@@ -268,7 +272,7 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
     /// fences.
     #[inline]
     pub(super) fn rank<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> Position {
-        let position = |index: usize, is_exact| Position { index: index as u32, is_exact };
+        let position = |index: usize, is_exact| Position { index: index as u32, is_exact, replaces: 0 };
         let heads = self.heads();
         let head = probe.head(self.header().skip as usize);
         let mut low = lower_bound(heads, head);
@@ -340,8 +344,8 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
     #[inline]
     pub(super) unsafe fn position(self, slot: usize) -> Position {
         // SAFETY: the caller's promise: it was written, and never changes.
-        let Link { index, is_exact, .. } = self.slot(slot).link.with(|link| unsafe { *link });
-        Position { index, is_exact }
+        let Link { index, is_exact, replaces, .. } = self.slot(slot).link.with(|link| unsafe { *link });
+        Position { index, is_exact, replaces }
     }
 
     /// A slot of the caller's own, or none if all were claimed.
@@ -362,9 +366,9 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
     pub(super) unsafe fn write(&self, slot: usize, delta: Delta<K, T>, position: Position, newest: usize) {
         let slot = self.slot(slot);
         let next = u8::try_from(newest).expect("a page has at most 31 slots");
-        let Position { index, is_exact } = position;
+        let Position { index, is_exact, replaces } = position;
         // SAFETY: nobody else uses a slot that the caller claimed and that is no part of a chain.
-        slot.link.with_mut(|link| unsafe { *link = Link { index, is_exact, next } });
+        slot.link.with_mut(|link| unsafe { *link = Link { index, is_exact, next, replaces } });
         // SAFETY: as above; nothing is overwritten that had to be dropped.
         slot.delta.with_mut(|place| unsafe { (*place).write(delta) });
     }
@@ -383,13 +387,24 @@ impl<'g, K: Key, T: 'static> Page<'g, K, T> {
     /// # Safety
     /// The entry is this page's own, nobody reads it from now on, and it is dropped once.
     pub(super) unsafe fn drop_entry(&self, index: usize) {
-        // SAFETY: the caller's promise; the place lies within the page.
+        assert!(index < self.count(), "the entry is one of the page's");
+        let parts = self.parts();
+        // SAFETY: the caller's promise; the places lie within the page.
         unsafe {
             if !K::IS_HEAD {
-                ptr::drop_in_place(ptr::from_ref(&self.keys()[index]).cast_mut());
+                ptr::drop_in_place(self.at::<K>(parts.keys).add(index));
             }
-            ptr::drop_in_place(ptr::from_ref(&self.values()[index]).cast_mut());
+            ptr::drop_in_place(self.at::<T>(parts.values).add(index));
         }
+    }
+
+    /// Drops a delta.
+    ///
+    /// # Safety
+    /// The slot is part of the chain, its delta is this page's own, nobody reads it from now on, and it is dropped once.
+    pub(super) unsafe fn drop_delta(&self, slot: usize) {
+        // SAFETY: the caller's promise.
+        self.slot(slot).delta.with_mut(|delta| unsafe { (*delta).assume_init_drop() });
     }
 
     /// Drops the fences and frees the memory. Entries and deltas are not dropped.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::mem::needs_drop;
-use std::ptr;
 
 use super::key::{Key, Place};
 use super::mapping::{Mapping, PageId};
@@ -64,7 +63,7 @@ unsafe fn drop_content<K: Key, T: 'static>(page: Page<'_, K, T>, content: &Super
     }
     for &slot in &content.deltas {
         // SAFETY: the caller's promise.
-        unsafe { ptr::drop_in_place(ptr::from_ref(page.delta(slot)).cast_mut()) };
+        unsafe { page.drop_delta(slot) };
     }
 }
 
@@ -121,10 +120,8 @@ pub(super) unsafe fn free_all<K: Key, V: 'static>(mapping: &Mapping<K>, root: Pa
             for &id in &siblings {
                 // SAFETY: as above; all pages of this chain have the level of the first.
                 let view = unsafe { View::<K, PageId>::of(mapping.load(id)) };
-                children.insert(view.first());
-                for piece in view.pieces() {
-                    children.extend((0..piece.len()).map(|index| *view.entry_of(piece, index).1));
-                }
+                children
+                    .extend(view.children().into_iter().filter(|child| mapping.load(*child).is_removed()));
             }
             // SAFETY: as above.
             unsafe { View::<K, PageId>::of(mapping.load(first)) }.child(&Place::<K>::Lowest)

@@ -65,7 +65,14 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
     pub(super) fn maintain_level(&self, level: u8) -> Option<usize> {
         self.each_page(level, |spot| {
             if spot.word.newest() > 0 {
-                if level == 0 { self.consolidate_leaf(spot) } else { self.make_room(spot) }
+                // A page that changes meanwhile is consolidated by those who change it.
+                if level == 0 {
+                    let _ = self.consolidate_leaf(spot, None);
+                } else if self.is_overdue(self.inner(spot.word)) {
+                    self.finish_merge(spot.id);
+                } else {
+                    let _ = self.consolidate_inner(spot, None);
+                }
             } else if self.fences(spot.word).page.count() <= self.tree.limits.few(level) {
                 self.start_merge(spot.id, self.fences(spot.word).page.low(), level);
             }

@@ -88,13 +88,7 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
     /// The value at a key.
     #[inline]
     pub(super) fn find<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> Option<&'g T> {
-        for (_, delta) in self.chain() {
-            if delta.key().is_some_and(|key| probe.compare(key) == Ordering::Equal) {
-                return delta.entry().map(|(_, value)| value);
-            }
-        }
-        let position = self.page.rank(probe);
-        position.is_exact.then(|| self.page.value(position.index as usize))
+        self.locate(probe).0
     }
 
     /// The value at a key, and where the key lies in the page itself.
@@ -102,11 +96,22 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
     pub(super) fn locate<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> (Option<&'g T>, Position) {
         for (slot, delta) in self.chain() {
             if delta.key().is_some_and(|key| probe.compare(key) == Ordering::Equal) {
-                return (delta.entry().map(|(_, value)| value), self.position(slot as u8));
+                let position = Position { replaces: slot as u8, ..self.position(slot as u8) };
+                return (delta.entry().map(|(_, value)| value), position);
             }
         }
         let position = self.page.rank(probe);
         (position.is_exact.then(|| self.page.value(position.index as usize)), position)
+    }
+
+    /// The key that is at a probe, if it has a value.
+    pub(super) fn find_key<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> Option<K> {
+        let (value, position) = self.locate(probe);
+        value?;
+        Some(match position.replaces {
+            0 => self.page.key(position.index as usize),
+            slot => self.delta(slot).key().expect("a delta that is about a key has it").clone(),
+        })
     }
 
     #[inline]
@@ -115,27 +120,29 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
         unsafe { self.page.position(usize::from(slot)) }
     }
 
-    /// The key that is at a probe, if it has a value.
-    pub(super) fn find_key<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> Option<K> {
-        for (_, delta) in self.chain() {
-            if let Some(key) = delta.key().filter(|key| probe.compare(key) == Ordering::Equal) {
-                return delta.entry().is_some().then(|| key.clone());
-            }
-        }
-        let position = self.page.rank(probe);
-        position.is_exact.then(|| self.page.key(position.index as usize))
+    /// The chain without deltas whose key has a newer one.
+    fn newest_deltas(&self) -> impl Iterator<Item = (u8, &'g Delta<K, T>)> {
+        let mut replaced = 0_u32;
+        self.chain().filter_map(move |(slot, delta)| {
+            let is_replaced = replaced & 1 << slot != 0;
+            // Bit 0 stands for none.
+            replaced |= 1 << self.position(slot as u8).replaces;
+            (!is_replaced).then_some((slot as u8, delta))
+        })
     }
 
     /// The newest delta of each key, in the order of the keys.
-    pub(super) fn overlay(&self) -> Overlay {
+    fn overlay(&self) -> Overlay {
         let mut overlay = Overlay::new();
-        for (slot, delta) in self.chain() {
+        for (slot, delta) in self.newest_deltas() {
             let Some(key) = delta.key() else { continue };
-            let compare =
-                |other: &u8| self.delta(*other).key().map_or(Ordering::Less, |other| other.cmp(key));
-            if let Err(place) = overlay.binary_search_by(compare) {
-                overlay.insert(place, slot as u8);
-            }
+            let of = |slot: u8| (self.position(slot).index, self.position(slot).is_exact);
+            let is_before = |other: &u8| {
+                // Keys at different positions need not be looked at.
+                let by_key = || self.delta(*other).key().map_or(Ordering::Less, |other| other.cmp(key));
+                of(*other).cmp(&of(slot)).then_with(by_key) == Ordering::Less
+            };
+            overlay.insert(overlay.partition_point(is_before), slot);
         }
         overlay
     }
@@ -169,7 +176,7 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
             if lower.compare(key) == Ordering::Greater || upper.compare(key) == Ordering::Less {
                 continue;
             }
-            let Position { index, is_exact } = self.position(slot);
+            let Position { index, is_exact, .. } = self.position(slot);
             // The order of keys is the word of the type; a false one makes a strange map, but no entry comes twice.
             let index = (index as usize).clamp(start, end);
             if start < index {
@@ -248,21 +255,22 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
         }
     }
 
-    /// Which deltas of the chain no newer page takes over when this state is consolidated, and which entries of the
-    /// page.
+    /// Which deltas of the chain no newer page takes over when this state is consolidated, and which entries of the page.
+    /// No key is looked at.
     pub(super) fn superseded(&self) -> Superseded {
-        let overlay = self.overlay();
         let pending = self.pending_slot();
-        let is_superseded = |&(slot, delta): &(usize, &Delta<K, T>)| {
-            let is_newest = overlay.iter().any(|&newest| usize::from(newest) == slot);
-            !(is_newest && delta.entry().is_some()) && Some(slot) != pending
-        };
-        let deltas = self.chain().filter(is_superseded).map(|(slot, _)| slot).collect();
-        let overwritten = |slot: &u8| {
-            let Position { index, is_exact } = self.position(*slot);
-            is_exact.then_some(index as usize)
-        };
-        Superseded { deltas, entries: overlay.iter().filter_map(overwritten).collect() }
+        let mut deltas = self.chain_slots();
+        let mut entries = Vec::new();
+        for (slot, delta) in self.newest_deltas() {
+            if delta.entry().is_some() || Some(usize::from(slot)) == pending {
+                deltas.retain(|other| *other != usize::from(slot));
+            }
+            let Position { index, is_exact, .. } = self.position(slot);
+            if is_exact {
+                entries.push(index as usize);
+            }
+        }
+        Superseded { deltas, entries }
     }
 
     /// The slots of the chain.
@@ -279,18 +287,12 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
         }
     }
 
-    /// The slot of that merge.
+    /// The slot of that merge. Separators are deleted by merges only, and merges come one after the other: so the one that
+    /// was announced is done if a separator was deleted since.
     pub(super) fn pending_slot(&self) -> Option<usize> {
-        let mut gone: Option<&K> = None;
-        for (slot, delta) in self.chain() {
-            match delta {
-                // Separators go only by merges, one after the other.
-                Delta::Delete { key } if gone.is_none() => gone = Some(key),
-                Delta::Merge { at } => return (gone.is_none() || at.as_ref() != gone).then_some(slot),
-                _ => {}
-            }
-        }
-        None
+        self.chain()
+            .find(|(_, delta)| matches!(delta, Delta::Delete { .. } | Delta::Merge { .. }))
+            .and_then(|(slot, delta)| matches!(delta, Delta::Merge { .. }).then_some(slot))
     }
 }
 
@@ -300,11 +302,12 @@ impl<'g, K: Key> View<'g, K, PageId> {
     pub(super) fn child<Q: Probe<K> + ?Sized>(&self, probe: &Q) -> PageId {
         let mut nearest: Option<(&K, PageId)> = None;
         let mut gone: ArrayVec<&K, MAX_DELTAS> = ArrayVec::new();
+        let is_gone = |gone: &[&K], at: &K| gone.iter().any(|key| (*key).cmp(at) == Ordering::Equal);
         for (_, delta) in self.chain() {
             match delta {
                 Delta::Separator { at, child } => {
                     let is_nearer = nearest.is_none_or(|(other, _)| other < at);
-                    if is_nearer && probe.compare(at) != Ordering::Less && !gone.contains(&at) {
+                    if is_nearer && probe.compare(at) != Ordering::Less && !is_gone(&gone, at) {
                         nearest = Some((at, *child));
                     }
                 }
@@ -313,7 +316,7 @@ impl<'g, K: Key> View<'g, K, PageId> {
                 Delta::Put { .. } => panic!("values are put into leaves only"),
             }
         }
-        let Position { index, is_exact } = self.page.rank(probe);
+        let Position { index, is_exact, .. } = self.page.rank(probe);
         let mut in_page = index as usize + usize::from(is_exact);
         while in_page > 0 && gone.iter().any(|key| self.page.compare(*key, in_page - 1) == Ordering::Equal) {
             in_page -= 1;
@@ -325,6 +328,20 @@ impl<'g, K: Key> View<'g, K, PageId> {
             _ if in_page > 0 => *self.page.value(in_page - 1),
             _ => self.first(),
         }
+    }
+
+    /// The children, in their order.
+    pub(super) fn children(&self) -> Vec<PageId> {
+        let mut children = vec![self.first()];
+        for piece in self.pieces() {
+            match piece {
+                Piece::Run { start, end } => {
+                    children.extend((start..end).map(|index| *self.page.value(index as usize)));
+                }
+                Piece::Delta { slot } => children.extend(self.delta(slot).entry().map(|(_, child)| *child)),
+            }
+        }
+        children
     }
 
     /// The child below the first separator.

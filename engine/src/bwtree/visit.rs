@@ -29,14 +29,6 @@ pub(super) struct Spot<K> {
     pub(super) word: Word<K>,
 }
 
-/// Why a delta wasn't posted. It is the caller's again.
-pub(super) enum Refusal<K, T> {
-    /// The page has changed since.
-    Changed(Delta<K, T>),
-    /// The page has no slot left: it has to be consolidated.
-    Full(Delta<K, T>),
-}
-
 impl<K: Key, V: Value> Visit<'_, K, V> {
     #[inline]
     pub(super) fn generation(&self) -> &Generation {
@@ -149,23 +141,57 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
     }
 
-    /// Posts a delta to a page that is in a known state. `position` is where its key lies in the page itself.
+    /// Posts a delta to a leaf that is in a known state. `position` is where its key lies there. If the leaf isn't in that
+    /// state any more, or was split to make room, the delta is the caller's again.
     #[inline]
-    pub(super) fn post<T: 'static>(
+    pub(super) fn post_to_leaf(
+        &self,
+        spot: &Spot<K>,
+        delta: Delta<K, V>,
+        position: Position,
+    ) -> Result<(), Delta<K, V>> {
+        let leaf = self.leaf(spot.word);
+        match leaf.page.claim() {
+            Some(slot) => self.post(spot.id, leaf, delta, position, slot),
+            None => {
+                self.consolidate_leaf(spot, Some(delta)).map_err(|delta| delta.expect("it was given one"))
+            }
+        }
+    }
+
+    /// The same for an inner page.
+    pub(super) fn post_to_inner(
+        &self,
+        spot: &Spot<K>,
+        delta: Delta<K, PageId>,
+        position: Position,
+    ) -> Result<(), Delta<K, PageId>> {
+        let inner = self.inner(spot.word);
+        match inner.page.claim() {
+            Some(slot) => self.post(spot.id, inner, delta, position, slot),
+            None => {
+                self.consolidate_inner(spot, Some(delta)).map_err(|delta| delta.expect("it was given one"))
+            }
+        }
+    }
+
+    /// Posts a delta by means of a slot that was claimed for it.
+    #[inline]
+    fn post<T: 'static>(
         &self,
         id: PageId,
         view: View<'_, K, T>,
         delta: Delta<K, T>,
         position: Position,
-    ) -> Result<(), Refusal<K, T>> {
-        let Some(slot) = view.page.claim() else { return Err(Refusal::Full(delta)) };
-        // SAFETY: the slot was claimed right here.
+        slot: usize,
+    ) -> Result<(), Delta<K, T>> {
+        // SAFETY: the caller claimed the slot.
         unsafe { view.page.write(slot, delta, position, view.word.newest()) };
         if self.replace(id, view.word, view.word.with_newest(slot)) {
             return Ok(());
         }
         // SAFETY: it was written right here, and the exchange that would have made it part of the chain failed.
-        Err(Refusal::Changed(unsafe { view.page.take_back(slot) }))
+        Err(unsafe { view.page.take_back(slot) })
     }
 
     /// Frees a page when nobody can read it any more. Another page has taken over what it holds.
