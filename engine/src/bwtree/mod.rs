@@ -237,7 +237,8 @@ impl<K: Key, V: Value> BwTree<K, V> {
     /// The entries from `start` to `end`, by ascending keys.
     ///
     /// The tree may change meanwhile: no key comes twice, none is missed that is there all the time, and a value is one
-    /// that the key had at some moment since the scan began.
+    /// that the key had at some moment since the scan began. A scan that rests keeps in memory what others replace
+    /// meanwhile; one that goes on lets go of it every few pages.
     pub fn range<'t, Q>(&'t self, start: Bound<&Q>, end: Bound<&'t Q>) -> Range<'t, K, V, Q, false>
     where
         Q: Probe<K> + ?Sized,
@@ -303,7 +304,7 @@ impl<K: Key, V: Value> BwTree<K, V> {
     /// Consolidates every page that has deltas, and merges pages that hold little. Concurrent operations do that by
     /// themselves where they change much; this is for what is left behind where they changed little.
     pub fn maintain(&self) {
-        let visit = self.visit();
+        let mut visit = self.visit();
         let mut before = usize::MAX;
         loop {
             // A merge of pages can give their children siblings to merge with.
@@ -315,7 +316,8 @@ impl<K: Key, V: Value> BwTree<K, V> {
         }
     }
 
-    /// Frees what no thread can reach any more, as far as threads that are reading allow.
+    /// Frees what no thread can reach any more, as far as threads that are reading allow. A thread that has changed much
+    /// and lives on without coming back may keep the last few dozen pages that it replaced to itself.
     pub fn collect(&self) {
         self.collector.collect();
     }

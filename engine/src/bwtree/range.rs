@@ -17,7 +17,7 @@ use super::word::Word;
 use super::{BwTree, Value};
 
 /// After so many pages a scan lets go of what it held in memory.
-const PAGES_PINNED: usize = 32;
+pub(super) const PAGES_PINNED: usize = 32;
 
 /// An iterator over the entries within bounds. See [`BwTree::range`] and [`BwTree::range_reverse`].
 pub struct Range<'t, K: Key, V: Value, Q: Probe<K> + ?Sized, const DESCENDING: bool> {

@@ -1,6 +1,7 @@
 //! What a tree consists of, counted by a walk over all its pages.
 
-use super::key::{Key, Place};
+use super::key::Key;
+use super::range::PAGES_PINNED;
 use super::view::total;
 use super::visit::{Spot, Visit};
 use super::{BwTree, Value};
@@ -33,7 +34,7 @@ impl<K: Key, V: Value> BwTree<K, V> {
     /// Counts what the tree consists of, while others may change it.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let visit = self.visit();
+        let mut visit = self.visit();
         let mut stats = Stats { bytes: self.mapping.bytes(), ..Stats::default() };
         while visit.count_level(&mut stats).is_some() {
             stats.levels += 1;
@@ -44,52 +45,56 @@ impl<K: Key, V: Value> BwTree<K, V> {
 
 impl<K: Key, V: Value> Visit<'_, K, V> {
     /// Adds the next level above those that are counted.
-    fn count_level(&self, stats: &mut Stats) -> Option<usize> {
+    fn count_level(&mut self, stats: &mut Stats) -> Option<usize> {
         let level = u8::try_from(stats.levels).expect("a tree has far less than 256 levels");
-        self.each_page(level, |spot| {
+        self.each_page(level, |visit, spot| {
             stats.deltas += spot.word.newest();
             if level == 0 {
-                let leaf = self.leaf(spot.word);
+                let leaf = visit.leaf(spot.word);
                 stats.leaves += 1;
                 stats.keys += total(&leaf.pieces());
                 stats.bytes += leaf.page.bytes();
             } else {
                 stats.inner_pages += 1;
-                stats.bytes += self.inner(spot.word).page.bytes();
+                stats.bytes += visit.inner(spot.word).page.bytes();
             }
         })
     }
 
     /// Consolidates the pages of a level that have deltas, and merges those that hold little. Returns how many pages
     /// there were.
-    pub(super) fn maintain_level(&self, level: u8) -> Option<usize> {
-        self.each_page(level, |spot| {
+    pub(super) fn maintain_level(&mut self, level: u8) -> Option<usize> {
+        self.each_page(level, |visit, spot| {
             if spot.word.newest() > 0 {
                 // A page that changes meanwhile is consolidated by those who change it.
                 if level == 0 {
-                    let _ = self.consolidate_leaf(spot, None);
-                } else if self.is_overdue(self.inner(spot.word)) {
-                    self.finish_merge(spot.id);
+                    let _ = visit.consolidate_leaf(spot, None);
+                } else if visit.is_overdue(visit.inner(spot.word)) {
+                    visit.finish_merge(spot.id);
                 } else {
-                    let _ = self.consolidate_inner(spot, None);
+                    let _ = visit.consolidate_inner(spot, None);
                 }
-            } else if self.fences(spot.word).page.count() <= self.tree.limits.few(level) {
-                self.start_merge(spot.id, self.fences(spot.word).page.low(), level);
+            } else if visit.fences(spot.word).page.count() <= visit.tree.limits.few(level) {
+                visit.start_merge(spot.id, visit.fences(spot.word).page.low(), level);
             }
         })
     }
 
-    /// Visits the pages of a level from left to right, and returns how many; `None` if the tree isn't that high.
-    fn each_page(&self, level: u8, mut visit: impl FnMut(&Spot<K>)) -> Option<usize> {
-        let mut next = Some(self.find(&Place::<K>::Lowest, level)?);
-        let mut pages = 0;
-        while let Some(spot) = next {
+    /// Visits the pages of a level from left to right, and returns how many; `None` if the tree isn't that high. Lets go of
+    /// what it held now and then, so that what is replaced meanwhile can be freed.
+    fn each_page(&mut self, level: u8, mut visit: impl FnMut(&Self, &Spot<K>)) -> Option<usize> {
+        let mut pages = 0_usize;
+        let mut next: Option<Option<K>> = Some(None);
+        while let Some(fence) = next.take() {
+            if pages.is_multiple_of(PAGES_PINNED) {
+                self.renew();
+            }
+            let Some(spot) = self.find_fence(fence.as_ref(), level) else { break };
             pages += 1;
-            let high = self.fences(spot.word).page.high();
-            visit(&spot);
-            next = high.and_then(|high| self.find(high, level));
+            next = self.fences(spot.word).page.high().cloned().map(Some);
+            visit(self, &spot);
         }
-        Some(pages)
+        (pages > 0).then_some(pages)
     }
 }
 
@@ -97,11 +102,11 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
 impl<K: Key + std::fmt::Debug, V: Value> BwTree<K, V> {
     /// Asserts the invariants of the structure. Nobody changes the tree meanwhile.
     pub(crate) fn check(&self) {
-        let visit = self.visit();
+        let mut visit = self.visit();
         let mut level = 0;
         loop {
             let mut fence: Option<Option<K>> = Some(None);
-            let is_there = visit.each_page(level, |spot| {
+            let is_there = visit.each_page(level, |visit, spot| {
                 let page = visit.fences(spot.word).page;
                 assert_eq!(page.low(), fence.take().flatten().as_ref(), "pages adjoin");
                 assert_eq!(page.high().is_none(), page.right().is_none(), "the last page has no upper fence");
