@@ -25,6 +25,7 @@
 //! Buzz Words", SIGMOD 2018: deltas preallocated beside their page, what is hard about merges. Lehman, Yao, "Efficient
 //! locking for concurrent operations on B-trees", TODS 1981: right siblings.
 
+mod append;
 mod builder;
 mod consolidate;
 mod delta;

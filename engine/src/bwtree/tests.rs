@@ -217,3 +217,62 @@ fn threads_count_exactly() {
     assert_eq!(tree.range::<u64>(Bound::Unbounded, Bound::Unbounded).count(), 4 * 667);
     tree.check();
 }
+
+#[test]
+fn entries_that_are_appended_are_those_that_were_put() {
+    for (limits, seed) in [(TINY, 1), (TINY, 2), (Limits::default(), 3), (Limits::default(), 4)] {
+        let tree = BwTree::with_limits(limits);
+        let mut map = BTreeMap::new();
+        let mut numbers = Numbers(seed);
+        let mut values = Vec::new();
+        for _ in 0..40 {
+            // Behind everything, among the others, or in no order at all.
+            let (start, step) = match numbers.below(3) {
+                0 => (map.last_key_value().map_or(0, |(key, _)| key + 1), 1),
+                1 => (numbers.below(5000), 3),
+                _ => (numbers.below(5000), 977),
+            };
+            let entries: Vec<(u64, Arc<u64>)> = (0..numbers.below(12_000).min(numbers.below(12_000)))
+                .map(|number| (start + number * step % 20_011, Arc::new(number)))
+                .collect();
+            values.extend(entries.iter().map(|(_, value)| Arc::downgrade(value)));
+            map.extend(entries.clone());
+            tree.upsert_all(entries);
+            for _ in 0..numbers.below(2000) {
+                let key = numbers.below(20_000);
+                assert_eq!(tree.delete(&key), map.remove(&key));
+            }
+            assert_eq!(tree.len(), map.len());
+        }
+        tree.check();
+        let all: Vec<_> = tree.range::<u64>(Bound::Unbounded, Bound::Unbounded).collect();
+        assert_eq!(all, Vec::from_iter(map));
+        drop((all, tree));
+        assert!(values.iter().all(|value| value.strong_count() == 0), "every value is dropped once");
+    }
+}
+
+#[test]
+fn threads_append_beside_each_other() {
+    let tree = BwTree::with_limits(TINY);
+    let map: BTreeMap<u64, u64> = std::thread::scope(|scope| {
+        for thread in 0..3_u64 {
+            let tree = &tree;
+            scope.spawn(move || {
+                for batch in 0..60 {
+                    let start = batch * 300;
+                    tree.upsert_all(
+                        (start..start + 300).map(|number| (number * 3 + thread, number)).collect(),
+                    );
+                }
+            });
+        }
+        (0..18_000).flat_map(|number| (0..3).map(move |thread| (number * 3 + thread, number))).collect()
+    });
+    assert_eq!(
+        tree.range::<u64>(Bound::Unbounded, Bound::Unbounded).collect::<Vec<_>>(),
+        Vec::from_iter(map)
+    );
+    assert_eq!(tree.len(), 54_000);
+    tree.check();
+}

@@ -99,14 +99,20 @@ impl WriteTier {
         mut look: impl FnMut(&Arc<[u8]>),
     ) {
         let mut bytes = 0;
-        let mut keys = Vec::new();
+        let mut versions = Vec::new();
         for (key, value) in mutations {
             bytes += VERSION_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
             look(&key);
-            if self.versions.upsert(TierKey { key: Arc::clone(&key), txn }, value).is_none() {
-                keys.push(key);
-            }
+            versions.push((TierKey { key, txn }, value));
         }
+        // A key that comes twice has the value that comes last.
+        let mut keys: Vec<Arc<[u8]>> =
+            versions.iter().map(|(TierKey { key, .. }, _)| Arc::clone(key)).collect();
+        if !keys.is_sorted_by(|one, other| one < other) {
+            keys.sort();
+            keys.dedup();
+        }
+        self.versions.upsert_all(versions);
         let mut written = self.written.lock();
         let is_next = written.back().is_none_or(|last| last.txn < txn);
         assert!(is_next, "transactions are installed in their order");
