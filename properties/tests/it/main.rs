@@ -7,6 +7,7 @@
 
 mod backup;
 mod batch_equivalence;
+mod bwtree;
 mod commit_stream;
 mod commutativity;
 mod compaction;
