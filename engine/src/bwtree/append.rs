@@ -4,6 +4,8 @@
 //! that nobody knows. One exchange, of the last leaf for the first of these pages, shows them all. It is a split into more
 //! than two, and the separators follow in the same way.
 
+use std::mem::ManuallyDrop;
+
 use super::builder::{Builder, Shape};
 use super::key::Key;
 use super::mapping::PageId;
@@ -18,6 +20,9 @@ const RUN: usize = 4096;
 /// After so many entries that were put one by one it is tried again whether the rest can be appended.
 const PATIENCE: usize = 32;
 
+/// A key and its value, which may be the tree's already.
+type Entry<K, V> = ManuallyDrop<(K, V)>;
+
 impl<K: Key, V: Value> BwTree<K, V> {
     /// Puts values at keys, one after the other, as [`BwTree::upsert`] does. Where the keys ascend, and lie behind all that
     /// the tree has, it is much faster, and whoever looks meanwhile sees many at once.
@@ -30,13 +35,15 @@ impl<K: Key, V: Value> BwTree<K, V> {
     /// assert_eq!((tree.len(), tree.get(&4), tree.get(&5)), (10_000, Some("even"), Some("even or odd")));
     /// ```
     pub fn upsert_all(&self, entries: Vec<(K, V)>) {
+        // An entry moves into the tree by its bits. Should anything panic then, it isn't dropped here as well.
+        let entries: Vec<_> = entries.into_iter().map(ManuallyDrop::new).collect();
         let mut entries = entries.into_iter();
         while !entries.as_slice().is_empty() {
             let count = self.append(entries.as_slice());
-            // They are the tree's now.
-            entries.by_ref().take(count).for_each(std::mem::forget);
+            entries.by_ref().take(count).for_each(drop::<ManuallyDrop<_>>);
             if count == 0 {
-                for (key, value) in entries.by_ref().take(PATIENCE) {
+                for entry in entries.by_ref().take(PATIENCE) {
+                    let (key, value) = ManuallyDrop::into_inner(entry);
                     self.upsert(key, value);
                 }
             }
@@ -44,9 +51,9 @@ impl<K: Key, V: Value> BwTree<K, V> {
     }
 
     /// Appends the first of these entries, and returns how many. They belong to the tree then.
-    fn append(&self, entries: &[(K, V)]) -> usize {
+    fn append(&self, entries: &[Entry<K, V>]) -> usize {
         let few = self.limits.leaf / 2;
-        let ascending = |pair: &&[(K, V)]| pair[0].0 < pair[1].0;
+        let ascending = |pair: &&[Entry<K, V>]| pair[0].0 < pair[1].0;
         let count = entries.windows(2).take(RUN - 1).take_while(ascending).count() + 1;
         if count <= few {
             return 0;
@@ -61,7 +68,7 @@ impl<K: Key, V: Value> BwTree<K, V> {
 
 impl<K: Key, V: Value> Visit<'_, K, V> {
     /// Appends ascending entries to the last leaf, in this state, unless it no longer is or has keys that are not below them.
-    fn append(&self, spot: &Spot<K>, entries: &[(K, V)]) -> bool {
+    fn append(&self, spot: &Spot<K>, entries: &[Entry<K, V>]) -> bool {
         let view = self.leaf(spot.word);
         let pieces = view.pieces();
         let before = total(&pieces);
@@ -74,12 +81,12 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         // From right to left, as far as the separators are concerned.
         let pages = self.pages_behind(view, behind.chunks(full));
         let (right, high) = match (pages.last(), behind.first()) {
-            (Some((id, _)), Some((key, _))) => (Some(*id), Some(key.clone())),
+            (Some((id, _)), Some(entry)) => (Some(*id), Some(entry.0.clone())),
             _ => (None, None),
         };
         let mut builder = Builder::new(Shape { right, high, ..self.shape(view) }, before + here.len());
         view.copy(&pieces, 0, before, &mut builder);
-        here.iter().for_each(|(key, value)| builder.push(key, value));
+        here.iter().for_each(|entry| builder.push(&entry.0, &entry.1));
         let first = builder.finish();
         if !self.replace(spot.id, spot.word, first) {
             self.discard::<V>(first);
@@ -104,7 +111,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
     fn pages_behind<'e>(
         &self,
         last: View<'_, K, V>,
-        chunks: impl DoubleEndedIterator<Item = &'e [(K, V)]>,
+        chunks: impl DoubleEndedIterator<Item = &'e [Entry<K, V>]>,
     ) -> Vec<(PageId, Word<K>)> {
         let mut pages: Vec<(PageId, Word<K>)> = Vec::new();
         let mut high: Option<&K> = None;
@@ -113,7 +120,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
             let right = pages.last().map(|(id, _)| *id);
             let shape = Shape { right, low: Some(low.clone()), high: high.cloned(), ..self.shape(last) };
             let mut builder = Builder::new(shape, chunk.len());
-            chunk.iter().for_each(|(key, value)| builder.push(key, value));
+            chunk.iter().for_each(|entry| builder.push(&entry.0, &entry.1));
             let word = builder.finish();
             pages.push((self.tree.mapping.publish(word), word));
             high = Some(low);
