@@ -196,6 +196,22 @@ fn the_text_shows_the_smallest_window() {
     assert_eq!(violation.message, expected);
 }
 
+/// However many operations it spans.
+#[test]
+fn the_text_shows_the_one_that_cannot_be_explained() {
+    let mut operations: Vec<Asked> = vec![get(1, 1, 0, 1_000, Some(7_000))];
+    for at in 0..100u32 {
+        let (from, to) = (u64::from(4 * at + 1), u64::from(4 * at + 2));
+        operations.push(upsert(0, 1, at, from, to, at.checked_sub(1)));
+    }
+    let message = verdict(operations).unwrap_err().message;
+    assert!(
+        message.contains("Get(1) -> Value(Some(7000))  <- the first that can't be explained"),
+        "{message}"
+    );
+    assert!(message.lines().count() < 50, "{message}");
+}
+
 #[test]
 fn a_long_history_is_judged_in_reasonable_time() {
     let mut operations = Vec::new();

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use super::search::{Effect, Entry, Window};
 use super::{Call, Operation};
 
-/// The most operations that are shown: the last ones.
+/// The most operations that are shown: those that began last, and the one that can't be explained.
 const LINES_MAX: usize = 40;
 
 /// One operation: `c1 [4..9] Upsert(3, 17) -> Value(None)`.
@@ -27,11 +27,14 @@ pub(super) fn of_window<K: Debug, V: Debug>(key: &K, entries: &[Entry<'_, K, V>]
         vec![format!("key {key:?}: no order of these operations explains their answers, {before}")];
     let hidden = window.entries.len().saturating_sub(LINES_MAX);
     if hidden > 0 {
-        lines.push(format!("  ({hidden} operations before these)"));
+        lines.push(format!("  ({hidden} operations began before the last {LINES_MAX})"));
     }
-    for index in &window.entries[hidden..] {
-        let mark = if *index == window.culprit { "  <- the first that can't be explained" } else { "" };
-        lines.push(format!("  {}{mark}", of_entry(key, &entries[*index])));
+    for (place, index) in window.entries.iter().enumerate() {
+        let is_culprit = *index == window.culprit;
+        if place >= hidden || is_culprit {
+            let mark = if is_culprit { "  <- the first that can't be explained" } else { "" };
+            lines.push(format!("  {}{mark}", of_entry(key, &entries[*index])));
+        }
     }
     lines.join("\n")
 }
