@@ -11,7 +11,7 @@ use proofmark_engine::bwtree::BwTree;
 use super::allocator;
 use super::deadline::Deadline;
 use super::entries::{HammerKey, HammerValue};
-use super::rounds::{LOOK, Memory, Report, check_values, contents};
+use super::rounds::{LOOK, Memory, Report, check_ids, check_values, contents};
 use super::stage::{Control, Course, Numbers, Ownership, Role, Stage, StopOnPanic};
 use super::watch::{Beat, Step};
 use super::worker::{DIRECTOR, write_of};
@@ -68,8 +68,10 @@ pub(crate) fn hammer<K: HammerKey, V: HammerValue>(course: Course, deadline: &De
         hammer_once(&stage, &deadline.part(), &mut beat, &mut report);
         beat.at(Step::Clear, 0);
         stage.tree.clear();
-        memory.check::<K, V>(&stage.tree, &report.survey);
+        memory.check::<K, V>(&stage.tree);
     }
+    check_ids(&stage.tree, course.limits, &mut beat);
+    memory.check(&stage.tree);
     beat.at(Step::Drop, 0);
     drop(stage);
     assert_eq!(V::live(), 0, "a tree that is dropped drops its values");
@@ -262,10 +264,16 @@ impl<'a, K: HammerKey, V: HammerValue> Writer<'a, K, V> {
     /// Keys in order and within bounds; values of this thread's keys that were its last ones.
     fn scan(&mut self) {
         let low = self.numbers.below(self.stage.course.keys);
-        let high = low + self.numbers.below(200);
+        let high = low + self.numbers.below(400);
         let (low_key, high_key) = (K::of(low), K::of(high));
         let done = self.clears.done();
+        let mut rest = self.numbers.below(300);
         let check = |(key, value): (K, V)| {
+            if rest == 0 {
+                // Here the tree can be cleared more than once.
+                std::thread::yield_now();
+            }
+            rest = rest.wrapping_sub(1);
             let number = key.number();
             let write = write_of(number, Some(&value));
             if self.stage.course.role(number) == Role::Own(self.me) {

@@ -12,7 +12,7 @@
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
-//! | `PROOFMARK_HAMMER_SECONDS` | how long all variants take together | 4 |
+//! | `PROOFMARK_HAMMER_SECONDS` | how long threads hammer, in all variants together | 3 |
 //! | `PROOFMARK_HAMMER_THREADS` | how many threads hammer at once, 1 to 200 | 8 |
 //! | `PROOFMARK_HAMMER_SEED` | which operations they choose; which one comes first is up to the machine | 0 |
 //! | `PROOFMARK_HAMMER_PATIENCE` | after how many seconds in one step a thread stands still | 30 |
@@ -92,7 +92,7 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
 }
 
 fn main() -> ExitCode {
-    let seconds = Duration::from_secs_f64(setting("SECONDS", 4.0));
+    let seconds = Duration::from_secs_f64(setting("SECONDS", 3.0));
     let threads = setting("THREADS", 8_usize).clamp(1, 200);
     let patience = setting("PATIENCE", 30);
     if setting("ALLOCATOR", String::new()) != "plain" {

@@ -6,14 +6,14 @@
 use std::ops::Bound;
 use std::time::Duration;
 
-use proofmark_engine::bwtree::{BwTree, Stats};
+use proofmark_engine::bwtree::{BwTree, Limits, Stats};
 
 use super::allocator;
 use super::deadline::Deadline;
 use super::entries::{HammerKey, HammerValue};
 use super::stage::{Control, Course, Role, SPECIALS, Stage, StopOnPanic, mix};
 use super::watch::{Beat, Step};
-use super::worker::{DIRECTOR, Tally, Worker, write_of};
+use super::worker::{DIRECTOR, Outcome, Tally, Worker, write_of};
 
 /// What a variant did.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ pub(crate) fn hammer<K: HammerKey, V: HammerValue>(course: Course, deadline: &De
     assert!(BwTree::<K, V>::new().is_empty(), "a new tree");
     let before = allocator::live_bytes();
     let mut beat = Beat::new(DIRECTOR);
-    let stage: Stage<K, V> =
+    let mut stage: Stage<K, V> =
         Stage { course, tree: BwTree::with_limits(course.limits), control: Control::default() };
     let mut memory = Memory::of(&stage.tree);
     let mut report = Report::default();
@@ -73,10 +73,13 @@ pub(crate) fn hammer<K: HammerKey, V: HammerValue>(course: Course, deadline: &De
         if is_last {
             break;
         }
-        empty(&stage, report.rounds, &mut beat);
-        memory.check::<K, V>(&stage.tree, &report.survey);
+        empty(&mut stage, report.rounds, &mut beat);
+        memory.check::<K, V>(&stage.tree);
     }
+    check_ids(&stage.tree, course.limits, &mut beat);
+    memory.check(&stage.tree);
     // The last contents go with the tree.
+    stage.tree.upsert_all((0..course.keys).map(|number| (K::of(number), V::new(number, 1))).collect());
     beat.at(Step::Drop, 0);
     drop(stage);
     assert_eq!(V::live(), 0, "a tree that is dropped drops its values");
@@ -106,7 +109,7 @@ fn hammer_once<K: HammerKey, V: HammerValue>(
     }
     stage.control.start();
     let round_ends = deadline.part();
-    let models: Vec<Vec<u64>> = std::thread::scope(|scope| {
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let _stop = StopOnPanic(&stage.control);
         let threads: Vec<_> = (0..stage.course.threads)
             .map(|me| {
@@ -118,16 +121,15 @@ fn hammer_once<K: HammerKey, V: HammerValue>(
             .collect();
         direct(stage, &round_ends, beat, &mut report.survey);
         stage.control.stop();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, (Vec<u64>, Tally)>| {
-            let (model, tally) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            total.add(&tally);
-            model
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Outcome>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect()
     });
+    outcomes.iter().for_each(|outcome| total.add(&outcome.tally));
     report.rounds += 1;
     report.operations += total.operations;
-    check_contents(stage, &models, &total, beat);
+    check_contents(stage, &outcomes, &total, beat);
     deadline.is_over()
 }
 
@@ -158,15 +160,19 @@ fn direct<K: HammerKey, V: HammerValue>(
 /// The tree holds what the threads know, and says so in every way.
 fn check_contents<K: HammerKey, V: HammerValue>(
     stage: &Stage<K, V>,
-    models: &[Vec<u64>],
+    outcomes: &[Outcome],
     total: &Tally,
     beat: &mut Beat,
 ) {
     let found = contents(&stage.tree, beat);
     let mut writes = vec![0; stage.course.keys as usize];
-    for (number, write) in &found {
+    let (keys, tail) = found.split_at(found.partition_point(|entry| entry.0 < stage.course.keys));
+    for (number, write) in keys {
         writes[*number as usize] = *write;
     }
+    let mut tails: Vec<(u64, u64)> = outcomes.iter().flat_map(|outcome| outcome.tail.clone()).collect();
+    tails.sort_unstable();
+    assert_eq!(tail, tails, "the tail is what threads have brought");
     let mut taken = total.taken;
     for (number, &write) in (0_u64..).zip(&writes) {
         beat.at(Step::Get, number);
@@ -175,7 +181,7 @@ fn check_contents<K: HammerKey, V: HammerValue>(
         match stage.course.role(number) {
             Role::Own(owner) => {
                 assert_eq!(
-                    write, models[owner][number as usize],
+                    write, outcomes[owner].model[number as usize],
                     "key {number} has its only writer's last write"
                 );
             }
@@ -190,6 +196,7 @@ fn check_contents<K: HammerKey, V: HammerValue>(
                     "key {number} was added as often as it went, and is there"
                 );
             }
+            Role::Tail => unreachable!("the tail lies behind"),
         }
         if let Role::Pillar(_) | Role::Contended(_) = stage.course.role(number)
             && write != 0
@@ -235,21 +242,36 @@ pub(crate) fn check_values<K: HammerKey, V: HammerValue>(tree: &BwTree<K, V>, ke
     assert_eq!(tree.len(), keys, "maintenance changes no key: {stats:?}");
 }
 
-/// Empties the tree, by one or the other way.
-fn empty<K: HammerKey, V: HammerValue>(stage: &Stage<K, V>, round: u64, beat: &mut Beat) {
+/// Empties the tree, by one way or another.
+fn empty<K: HammerKey, V: HammerValue>(stage: &mut Stage<K, V>, round: u64, beat: &mut Beat) {
     let tree = &stage.tree;
-    if round.is_multiple_of(2) {
-        beat.at(Step::Clear, 0);
-        tree.clear();
-    } else {
-        for number in 0..stage.course.keys {
-            let number = if round % 4 == 1 { number } else { stage.course.keys - 1 - number };
-            beat.at(Step::Delete, number);
-            tree.delete(&K::of(number));
+    match round % 4 {
+        1 => {
+            beat.at(Step::Clear, 0);
+            tree.clear();
         }
-        beat.at(Step::Maintain, 0);
-        tree.maintain();
+        0 => {
+            beat.at(Step::Drop, 0);
+            stage.tree = tree.successor();
+        }
+        way => {
+            let mut found = contents(tree, beat);
+            if way == 2 {
+                found.reverse();
+            }
+            for (number, write) in found {
+                beat.at(Step::Delete, number);
+                assert_eq!(
+                    write_of(number, tree.delete(&K::of(number)).as_ref()),
+                    write,
+                    "nobody else is here"
+                );
+            }
+            beat.at(Step::Maintain, 0);
+            tree.maintain();
+        }
     }
+    let tree = &stage.tree;
     let stats = tree.stats();
     assert_eq!((stats.levels, stats.leaves, stats.inner_pages, stats.keys, stats.deltas), (1, 1, 0, 0, 0));
     assert!(tree.is_empty() && tree.first().is_none() && tree.last().is_none(), "an empty tree");
@@ -268,7 +290,7 @@ impl Memory {
     }
 
     /// The tree is empty again, and so is memory.
-    pub(crate) fn check<K: HammerKey, V: HammerValue>(&mut self, tree: &BwTree<K, V>, survey: &Survey) {
+    pub(crate) fn check<K: HammerKey, V: HammerValue>(&mut self, tree: &BwTree<K, V>) {
         tree.collect();
         assert_eq!(V::live(), 0, "an empty tree has no values");
         let beside = allocator::live_bytes() - tree.memory_use();
@@ -277,13 +299,35 @@ impl Memory {
             "an empty tree needs as much memory as a new one: {beside} and {} bytes beside its pages",
             self.beside
         );
-        // Every page that there was had an id, and those that waited to be freed had one, too. That the table grows in
-        // powers of two makes it larger still, but not without bound.
-        let ids = tree.memory_use() / size_of::<usize>();
-        assert!(
-            ids <= 1 << 16 || ids <= 64 * survey.pages_max,
-            "page ids are used again: the table has {ids} for at most {} pages",
-            survey.pages_max
-        );
     }
 }
+
+/// Empties the tree, and fills it with as many pages as its mapping table has room for. If the table had to grow for that,
+/// page ids were lost. The only argument besides the tree is what a new one is made with.
+pub(crate) fn check_ids<K: HammerKey, V: HammerValue>(tree: &BwTree<K, V>, limits: Limits, beat: &mut Beat) {
+    let root_bytes =
+        BwTree::<K, V>::with_limits(limits).memory_use() - (size_of::<usize>() << limits.table_bits);
+    let mut count_ids = || {
+        beat.at(Step::Clear, 0);
+        tree.clear();
+        tree.collect();
+        (tree.memory_use() - root_bytes) / size_of::<usize>()
+    };
+    let ids = count_ids();
+    let mut next = 0;
+    loop {
+        let stats = tree.stats();
+        // A batch of entries comes with fewer pages, above the leaves too, if no page is split for it that was full.
+        let left = ids.saturating_sub(stats.leaves + stats.inner_pages + IDS_SPARE);
+        if left == 0 {
+            break;
+        }
+        let batch = next..next + left.div_ceil(4) as u64;
+        next = batch.end;
+        tree.upsert_all(batch.map(|number| (K::of(number), V::new(number, 1))).collect());
+    }
+    assert_eq!(count_ids(), ids, "ids of pages that are gone are used again");
+}
+
+/// So many ids are left when a table counts as full.
+const IDS_SPARE: usize = 16;

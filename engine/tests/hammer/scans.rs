@@ -47,10 +47,15 @@ impl<K: HammerKey, V: HammerValue> Worker<'_, K, V> {
         let mut next = start;
         let mut entries = 0;
         self.beat.at(Step::Scan, start);
-        for (key, value) in self.stage.tree.range(low_key.as_ref(), high_key.as_ref()) {
+        let tree = &self.stage.tree;
+        let range = match high {
+            Bound::Unbounded => tree.range_from(low_key.as_ref()),
+            _ => tree.range(low_key.as_ref(), high_key.as_ref()),
+        };
+        for (key, value) in range {
             let number = key.number();
             assert!((next..end).contains(&number), "a scan from {next} to {end} shows key {number}");
-            (next..number).for_each(|gap| self.expect_absent(gap, &seen));
+            self.expect_gap(next, number, &seen);
             self.expect_entry(number, &value, &seen);
             next = number + 1;
             entries += 1;
@@ -59,7 +64,7 @@ impl<K: HammerKey, V: HammerValue> Worker<'_, K, V> {
             }
             self.disturb(Step::Scan, number);
         }
-        (next..end).for_each(|gap| self.expect_absent(gap, &seen));
+        self.expect_gap(next, end, &seen);
     }
 
     fn scan_descending(&mut self, low: Bound<u64>, high: Bound<u64>, most: u64) {
@@ -69,10 +74,15 @@ impl<K: HammerKey, V: HammerValue> Worker<'_, K, V> {
         let mut next = end;
         let mut entries = 0;
         self.beat.at(Step::ScanDescending, end);
-        for (key, value) in self.stage.tree.range_reverse(high_key.as_ref(), low_key.as_ref()) {
+        let tree = &self.stage.tree;
+        let range = match low {
+            Bound::Unbounded => tree.range_down_from(high_key.as_ref()),
+            _ => tree.range_reverse(high_key.as_ref(), low_key.as_ref()),
+        };
+        for (key, value) in range {
             let number = key.number();
             assert!((start..next).contains(&number), "a scan from {next} down to {start} shows key {number}");
-            (number + 1..next).for_each(|gap| self.expect_absent(gap, &seen));
+            self.expect_gap(number + 1, next, &seen);
             self.expect_entry(number, &value, &seen);
             next = number;
             entries += 1;
@@ -81,7 +91,7 @@ impl<K: HammerKey, V: HammerValue> Worker<'_, K, V> {
             }
             self.disturb(Step::ScanDescending, number);
         }
-        (start..next).for_each(|gap| self.expect_absent(gap, &seen));
+        self.expect_gap(start, next, &seen);
     }
 
     /// The numbers within bounds: from the first one to before the second one.
@@ -92,11 +102,19 @@ impl<K: HammerKey, V: HammerValue> Worker<'_, K, V> {
             Bound::Excluded(low) => low + 1,
         };
         let end = match high {
-            Bound::Unbounded => self.stage.course.keys,
-            Bound::Included(high) => (high + 1).min(self.stage.course.keys),
+            Bound::Unbounded => u64::MAX,
+            Bound::Included(high) => high + 1,
             Bound::Excluded(high) => high,
         };
         (start, end.max(start))
+    }
+
+    /// A look that showed nothing from one number to before another one has missed nothing.
+    pub(super) fn expect_gap(&self, start: u64, end: u64, seen: &[u64; SPECIALS]) {
+        let keys = self.stage.course.keys;
+        (start..end.min(keys)).for_each(|gap| self.expect_absent(gap, seen));
+        let missed = self.tail.range(start.max(keys)..end.max(start).max(keys)).next();
+        assert_eq!(missed, None, "a scan misses a key of the tail that this thread brought");
     }
 
     fn expect_absent(&self, number: u64, seen: &[u64; SPECIALS]) {
@@ -104,7 +122,7 @@ impl<K: HammerKey, V: HammerValue> Worker<'_, K, V> {
             Role::Own(_) if self.is_own(number) => self.known(number) == 0,
             Role::Pillar(_) => false,
             Role::Counter(counter) => seen[counter] == 0,
-            Role::Own(_) | Role::Contended(_) => true,
+            Role::Own(_) | Role::Contended(_) | Role::Tail => true,
         };
         assert!(may_be_absent, "a scan misses key {number}, which is there all the time");
     }
@@ -116,7 +134,10 @@ impl<K: HammerKey, V: HammerValue> Worker<'_, K, V> {
                 assert_eq!(write, self.known(number), "a scan shows the last write of key {number}");
             }
             Role::Counter(counter) => assert!(write >= seen[counter], "a counter never goes back"),
-            Role::Own(_) | Role::Pillar(_) | Role::Contended(_) => {}
+            Role::Tail if self.is_own_write(write) => {
+                assert_eq!(self.tail.get(&number), Some(&write), "a scan shows what is there of the tail");
+            }
+            Role::Own(_) | Role::Pillar(_) | Role::Contended(_) | Role::Tail => {}
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) enum Role {
     Pillar(usize),
     /// Everybody changes and deletes it.
     Contended(usize),
+    /// It lies behind all the others, and came there with many at once. One thread drew it, and deletes it later.
+    Tail,
 }
 
 /// Which thread a key belongs to.
@@ -29,7 +31,7 @@ pub(crate) enum Ownership {
     Ranges,
 }
 
-/// What a variant is: keys are the numbers below `keys`.
+/// What a variant is: keys are the numbers below `keys`, and the tail behind them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Course {
     pub(crate) limits: Limits,
@@ -47,6 +49,9 @@ impl Course {
     }
 
     pub(crate) fn role(&self, number: u64) -> Role {
+        if number >= self.keys {
+            return Role::Tail;
+        }
         let special = (number * SPECIALS as u64 / self.keys) as usize;
         if number == self.special(special) {
             return match special % 4 {
@@ -87,6 +92,8 @@ pub(crate) struct Stage<K: proofmark_engine::bwtree::Key, V: proofmark_engine::b
 pub(crate) struct Control {
     stop: AtomicBool,
     phase: AtomicU64,
+    /// How many numbers of the tail were drawn.
+    drawn: AtomicU64,
 }
 
 impl Control {
@@ -99,7 +106,13 @@ impl Control {
     }
 
     pub(crate) fn start(&self) {
+        self.drawn.store(0, Ordering::Relaxed);
         self.stop.store(false, Ordering::Relaxed);
+    }
+
+    /// So many numbers of the tail that nobody else gets, as the first of them.
+    pub(crate) fn draw(&self, count: u64) -> u64 {
+        self.drawn.fetch_add(count, Ordering::Relaxed)
     }
 
     /// Phases in which the tree grows have even numbers, those in which it shrinks odd ones.

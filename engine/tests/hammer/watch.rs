@@ -30,9 +30,11 @@ impl Place {
 pub(crate) enum Step {
     Insert,
     Upsert,
+    UpsertAll,
     CompareAndInsert,
     Delete,
     Get,
+    FirstFrom,
     FirstAndLast,
     Scan,
     ScanDescending,
@@ -44,12 +46,14 @@ pub(crate) enum Step {
     Drop,
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 16] = [
     Step::Insert,
     Step::Upsert,
+    Step::UpsertAll,
     Step::CompareAndInsert,
     Step::Delete,
     Step::Get,
+    Step::FirstFrom,
     Step::FirstAndLast,
     Step::Scan,
     Step::ScanDescending,

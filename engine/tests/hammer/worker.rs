@@ -7,6 +7,8 @@
 //! - a pillar is there whenever it is looked for;
 //! - every value belongs to its key, and is one that is alive.
 
+use std::collections::BTreeMap;
+
 use super::entries::{HammerKey, HammerValue};
 use super::stage::{Numbers, Role, SPECIALS, Stage, mix};
 use super::watch::{Beat, Step};
@@ -23,6 +25,8 @@ pub(crate) struct Worker<'a, K: HammerKey, V: HammerValue> {
     own: Vec<u64>,
     /// By number, the write whose value is at a key of this thread; 0 for none.
     model: Vec<u64>,
+    /// The same of the keys that this thread drew from the tail.
+    pub(super) tail: BTreeMap<u64, u64>,
     /// How high counters were seen.
     pub(super) seen: [u64; SPECIALS],
     writes: u64,
@@ -39,6 +43,18 @@ enum Pattern {
     Random,
     Ascending,
     Descending,
+}
+
+/// A thread brings so many keys of the tail, before some of them go again.
+const TAIL_MAX: usize = 100;
+
+/// What a thread leaves behind.
+pub(crate) struct Outcome {
+    /// By number, the write whose value is at a key of this thread; 0 for none.
+    pub(crate) model: Vec<u64>,
+    /// The same of the keys that it drew from the tail.
+    pub(crate) tail: BTreeMap<u64, u64>,
+    pub(crate) tally: Tally,
 }
 
 /// What a thread did, as far as the end of a round must agree with it.
@@ -93,6 +109,7 @@ impl<'a, K: HammerKey, V: HammerValue> Worker<'a, K, V> {
             numbers: Numbers::new(course.seed, round << 8 | me as u64),
             own,
             model: vec![0; course.keys as usize],
+            tail: BTreeMap::new(),
             seen: [0; SPECIALS],
             // No two writes of a variant have the same number.
             writes: (round << 8 | (me + 1) as u64) << 32,
@@ -103,20 +120,22 @@ impl<'a, K: HammerKey, V: HammerValue> Worker<'a, K, V> {
         }
     }
 
-    /// Works until everybody is stopped. Returns what is at this thread's keys, and the tally.
-    pub(crate) fn run(mut self) -> (Vec<u64>, Tally) {
+    /// Works until everybody is stopped.
+    pub(crate) fn run(mut self) -> Outcome {
         while !self.stage.control.is_stopped() {
             self.step();
         }
         self.tally.operations = self.beat.steps;
-        (self.model, self.tally)
+        Outcome { model: self.model, tail: self.tail, tally: self.tally }
     }
 
     pub(super) fn step(&mut self) {
         match self.numbers.below(1000) {
-            0..620 => self.change_own(),
+            0..600 => self.change_own(),
+            600..620 => self.change_tail(),
             620..680 => self.change_own_in_vain(),
-            680..760 => self.read_own(),
+            680..750 => self.read_own(),
+            750..760 => self.look_from(),
             760..800 => self.read_any(),
             800..860 => self.increment(),
             860..930 => self.change_contended(),
@@ -129,6 +148,11 @@ impl<'a, K: HammerKey, V: HammerValue> Worker<'a, K, V> {
 
     pub(super) fn is_own(&self, number: u64) -> bool {
         self.stage.course.role(number) == Role::Own(self.me)
+    }
+
+    /// Whether this thread made a write, in this round.
+    pub(super) fn is_own_write(&self, write: u64) -> bool {
+        write >> 32 == self.writes >> 32
     }
 
     /// What is at a key of this thread.
@@ -270,8 +294,56 @@ impl<'a, K: HammerKey, V: HammerValue> Worker<'a, K, V> {
                 assert!(write >= self.seen[counter], "a counter never goes back");
                 self.seen[counter] = write;
             }
-            Role::Own(_) | Role::Contended(_) => {}
+            Role::Own(_) | Role::Contended(_) | Role::Tail => {}
         }
+    }
+
+    /// Many keys at once, behind all others but what other threads bring there just now; later they go, one by one.
+    fn change_tail(&mut self) {
+        let grows = self.stage.control.phase().is_multiple_of(2);
+        if grows && self.tail.len() < TAIL_MAX {
+            let count = 1 + self.numbers.below(TAIL_MAX as u64);
+            let first = self.stage.course.keys + self.stage.control.draw(count);
+            let mut entries = Vec::new();
+            for number in first..first + count {
+                let (write, value) = self.value(number);
+                self.tail.insert(number, write);
+                entries.push((K::of(number), value));
+            }
+            if self.numbers.once_in(8) {
+                entries.reverse();
+            }
+            self.beat.at(Step::UpsertAll, first);
+            self.stage.tree.upsert_all(entries);
+        } else {
+            let count = self.numbers.below(TAIL_MAX as u64);
+            for _ in 0..count {
+                let is_first = self.numbers.once_in(2);
+                let entry = if is_first { self.tail.pop_first() } else { self.tail.pop_last() };
+                let Some((number, write)) = entry else { return };
+                self.beat.at(Step::Delete, number);
+                let before = self.stage.tree.delete(&K::of(number));
+                assert_eq!(
+                    write_of(number, before.as_ref()),
+                    write,
+                    "what was brought is there until it goes"
+                );
+            }
+        }
+    }
+
+    /// The first key from one on.
+    fn look_from(&mut self) {
+        let course = &self.stage.course;
+        let from = self.numbers.below(course.keys);
+        self.beat.at(Step::FirstFrom, from);
+        let read = |key: &K, value: &V| {
+            write_of(key.number(), Some(value));
+            key.number()
+        };
+        let found = self.stage.tree.first_from_with(&K::of(from), read);
+        assert!(found.is_none_or(|number| number >= from), "{found:?} is not from {from} on");
+        self.expect_gap(from, found.unwrap_or(u64::MAX), &self.seen);
     }
 
     pub(super) fn increment(&mut self) {
