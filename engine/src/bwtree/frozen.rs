@@ -1,7 +1,6 @@
 //! Types whose values may be moved while they are looked at.
 
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use crate::sync::Arc;
 
@@ -23,7 +22,7 @@ macro_rules! frozen {
 }
 
 frozen! {
-    (), bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, Duration, String,
+    (), bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, String,
 }
 
 macro_rules! frozen_pointers {
