@@ -24,11 +24,11 @@ const UNFINISHED: &[&str] = &[
 /// Doors that the engine has only one of each for: what is behind them, and the file that may open them.
 const ENGINE_DOORS: &[(&str, &str)] = &[
     ("std::fs", ""),
-    ("std::thread", "sync.rs"),
+    ("std::thread", "sync/"),
     ("std::time", ""),
     ("std::env", ""),
     ("std::process", ""),
-    ("std::sync", "sync.rs"),
+    ("std::sync", "sync/"),
     ("use std::{", ""),
     ("use std;", ""),
     ("rand::", ""),
@@ -76,11 +76,12 @@ fn nothing_is_left_unfinished() {
 
 #[test]
 fn the_engine_opens_no_doors_of_its_own() {
-    let engine = sources().into_iter().filter(|(path, _)| path.starts_with("engine/src/"));
-    for (path, text) in engine {
+    // Tests may start threads: those at the end of a file, and those in a file of their own.
+    let is_engine = |path: &str| path.starts_with("engine/src/") && !path.ends_with("/tests.rs");
+    for (path, text) in sources().into_iter().filter(|(path, _)| is_engine(path)) {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for (door, keeper) in ENGINE_DOORS {
-            let is_kept = !keeper.is_empty() && path == format!("engine/src/{keeper}");
+            let is_kept = !keeper.is_empty() && path.starts_with(&format!("engine/src/{keeper}"));
             let opens = |line: &&str| !line.trim_start().starts_with("//") && line.contains(door);
             if let Some(line) = code.lines().find(opens).filter(|_| !is_kept) {
                 panic!("{path} opens `{door}`: {line}");
