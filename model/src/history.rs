@@ -3,12 +3,16 @@
 //! A history is the whole input of a checker. It holds nothing that the store kept to itself, and everything that it
 //! revealed: a store that reports TxnIds is held to them, a store that reports none is judged by its values.
 //!
+//! Where clients run at the same time, what a client asks for begins with an [`Event::Asked`] of its own, and may have
+//! been done at any moment between that and the answer. Events stand in the order in which they were written down, which
+//! is one that real time allows: a call that was answered before another one was asked for stands before it.
+//!
 //! Crashes end every open transaction without an event of their own. After a [`Event::Crash`] no label of before may
 //! appear again.
 
 use crate::{
-    ClientId, Commit, Durability, Failure, FaultClass, Key, KeyRange, MarkLabel, Mode, Retention,
-    SavepointLabel, TxnId, TxnLabel, Value,
+    Call, ClientId, Commit, Durability, Failure, FaultClass, Key, KeyRange, MarkLabel, Mode, Retention,
+    SavepointLabel, Stuck, TxnId, TxnLabel, Value,
 };
 
 /// What happened in one run, in order.
@@ -21,6 +25,14 @@ pub struct History {
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// A client asked for something while others were at work, and waits for the answer. A history leaves it out where
+    /// only one client acts at a time.
+    Asked {
+        /// Who.
+        client: ClientId,
+        /// For what.
+        call: Call,
+    },
     /// A transaction was opened.
     Begin {
         /// Who opened it.
@@ -282,6 +294,13 @@ pub enum Event {
         /// What the store said.
         error: String,
     },
+    /// The run came to no end. It is the last event.
+    Stuck {
+        /// How.
+        kind: Stuck,
+        /// What everybody waits for.
+        what: String,
+    },
 }
 
 impl Event {
@@ -304,7 +323,8 @@ impl Event {
             | Event::Committed { txn, .. }
             | Event::Aborted { txn }
             | Event::Denied { txn, .. } => Some(txn),
-            Event::Refused { .. }
+            Event::Asked { .. }
+            | Event::Refused { .. }
             | Event::Changes { .. }
             | Event::ChangesRefused { .. }
             | Event::Backup { .. }
@@ -321,7 +341,8 @@ impl Event {
             | Event::Crash { .. }
             | Event::Opening
             | Event::Opened { .. }
-            | Event::Failed { .. } => None,
+            | Event::Failed { .. }
+            | Event::Stuck { .. } => None,
         }
     }
 }

@@ -35,6 +35,7 @@
 
 #![forbid(unsafe_code)]
 
+mod call;
 mod check;
 mod digest;
 mod fault;
@@ -46,6 +47,7 @@ mod retention;
 pub mod text;
 mod value;
 
+pub use call::{Call, Stuck};
 pub use check::{
     Allowed, Checker, Excuses, UnknownChecker, Violation, check, check_batches, check_commutes, judge,
     linearizable,

@@ -4,7 +4,8 @@
 //! all. Then, incarnation by incarnation, *snapshot isolation* judges every read and commit against the model, and at
 //! the next opening *crash prefix* decides which commits survived; the model goes on from exactly there, so that one
 //! choice has to explain everything later. On the same walk *commit stream* and *backup* judge what the store says of its
-//! commits, and what it copies. *Marks* looks at which earlier states it can be taken back to, *structure* and *availability* look at the store's own failures.
+//! commits, and what it copies. *Marks* looks at which earlier states it can be taken back to, *structure* and *availability* look at the store's own failures, and *liveness* at
+//! runs that come to no end.
 //! [`check_commutes`] and [`check_batches`] compare two histories that should come to the same.
 //!
 //! [`linearizable`] stands apart: it judges what concurrent clients of one ordered map were answered.
@@ -21,6 +22,7 @@ mod crash_prefix;
 mod durable;
 mod excuses;
 pub mod linearizable;
+mod liveness;
 mod marks;
 mod pair;
 #[cfg(test)]
@@ -69,6 +71,8 @@ pub enum Checker {
     Backup,
     /// Which states of the past the store can be taken back to.
     Marks,
+    /// Runs that come to no end.
+    Liveness,
 }
 
 /// What is wrong with a history.
@@ -116,6 +120,7 @@ pub fn judge(history: &History) -> Result<Allowed, Violation> {
         structure::check(history),
         availability::check(history),
         marks::check(history),
+        liveness::check(history),
         against_model.map(drop),
     ];
     let first = verdicts.into_iter().filter_map(Result::err).min_by_key(|violation| violation.step);
@@ -152,7 +157,7 @@ fn check_against_model(timeline: &Timeline<'_>) -> Result<Allowed, Violation> {
 
 impl Checker {
     /// Every checker.
-    pub const ALL: [Checker; 10] = [
+    pub const ALL: [Checker; 11] = [
         Checker::Timeline,
         Checker::CrashPrefix,
         Checker::SnapshotIsolation,
@@ -163,6 +168,7 @@ impl Checker {
         Checker::CommitStream,
         Checker::Backup,
         Checker::Marks,
+        Checker::Liveness,
     ];
 
     /// Its name: what [`fmt::Display`] prints.
@@ -178,6 +184,7 @@ impl Checker {
             Checker::CommitStream => "commit-stream",
             Checker::Backup => "backup",
             Checker::Marks => "marks",
+            Checker::Liveness => "liveness",
         }
     }
 }

@@ -205,7 +205,8 @@ impl<'h> Reader<'h> {
                 self.end(index, Outcome::Aborted);
                 Ok(Some(index))
             }
-            Event::Refused { .. }
+            Event::Asked { .. }
+            | Event::Refused { .. }
             | Event::Durable
             | Event::Changes { .. }
             | Event::ChangesRefused { .. }
@@ -251,7 +252,8 @@ impl<'h> Reader<'h> {
             | Event::Healed
             | Event::GaveUp { .. }
             | Event::Poisoned { .. }
-            | Event::Corrupt { .. } => Ok(None),
+            | Event::Corrupt { .. }
+            | Event::Stuck { .. } => Ok(None),
         }
     }
 

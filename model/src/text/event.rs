@@ -29,6 +29,7 @@ impl FromStr for History {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Event::Asked { client, call } => write!(f, "asked {client} {call}"),
             Event::Begin { client, txn, mode, snapshot } => {
                 write!(f, "begin {txn} {client} {mode}")?;
                 write_id(f, "snapshot", *snapshot)
@@ -123,6 +124,7 @@ impl fmt::Display for Event {
                 write_pairs(f, state)
             }
             Event::Failed { what, error } => write_failure(f, "failed", what, error),
+            Event::Stuck { kind, what } => write!(f, "stuck {kind} {}", BytesText(what.as_bytes())),
         }
     }
 }
@@ -169,6 +171,7 @@ impl Cursor<'_> {
     /// Takes an event, such as `committed t1 id=5`.
     pub fn event(&mut self) -> Result<Event, ParseError> {
         Ok(match self.word()? {
+            "asked" => Event::Asked { client: self.client()?, call: self.call()? },
             "begin" => {
                 let (txn, client, mode) = (self.label()?, self.client()?, self.mode()?);
                 Event::Begin { client, txn, mode, snapshot: self.named_id("snapshot=")? }
@@ -248,6 +251,7 @@ impl Cursor<'_> {
                 Event::Opened { latest, oldest, retention, state: self.pairs()? }
             }
             "failed" => Event::Failed { what: self.string()?, error: self.string()? },
+            "stuck" => Event::Stuck { kind: self.stuck()?, what: self.string()? },
             other => return Err(self.error(format!("unknown event `{other}`"))),
         })
     }
@@ -467,6 +471,15 @@ closed
 crash
 crash process
 opening
+asked c0 begin read
+asked c3 begin read@17
+asked c3 begin optimistic
+asked c3 end
+asked c9 flush
+asked c9 changes
+asked c9 backup
+stuck deadlock "c3: commit, c9: flush"
+stuck livelock ""
 failed "commit" "no \"space\" left\x0a\xc3\xa9"
 "#;
 

@@ -164,9 +164,10 @@ impl<W: Write> Narrator<'_, W> {
             Event::Committed { txn, id: Some(id) } => format!("{txn} committed as {id}"),
             Event::Aborted { txn } => format!("{txn} ended"),
             Event::Durable => "everything so far is durable".to_owned(),
-            // The disk has told it.
-            Event::Crash { .. } | Event::Opening => return Ok(()),
+            // The disk has told it, or the answer will.
+            Event::Crash { .. } | Event::Opening | Event::Asked { .. } => return Ok(()),
             Event::Failed { what, error } => format!("{STYLE_BAD}{what} failed:{STYLE_BAD:#} {error}"),
+            Event::Stuck { kind, what } => format!("{STYLE_BAD}{kind}:{STYLE_BAD:#} {what}"),
         };
         self.outcome(&outcome)
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use proofmark_model::{Commit, Durability, Event, History, Key, KeyRange, Mode, Retention, TxnId};
+use proofmark_model::{Call, Commit, Durability, Event, History, Key, KeyRange, Mode, Retention, TxnId};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::determinism::Ladder;
@@ -238,6 +238,10 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
         Event::Forget { txn, mark, is_refused } => {
             numbers(hash, [24, u64::from(txn.0), u64::from(mark.0), u64::from(*is_refused)]);
         }
+        Event::Asked { client, call } => {
+            numbers(hash, [26, u64::from(client.0)]);
+            hash_call(hash, *call);
+        }
         // These are rare, and their text form is exact.
         Event::Denied { .. }
         | Event::ChangesRefused { .. }
@@ -248,7 +252,8 @@ fn hash_event(hash: &mut Xxh3, event: &Event) {
         | Event::GaveUp { .. }
         | Event::Poisoned { .. }
         | Event::Corrupt { .. }
-        | Event::Closed => {
+        | Event::Closed
+        | Event::Stuck { .. } => {
             numbers(hash, [21]);
             bytes(hash, event.to_string().as_bytes());
         }
@@ -261,6 +266,19 @@ fn hash_commit(hash: &mut Xxh3, commit: &Commit) {
         numbers(hash, [u64::from(mutation.value.is_some())]);
         bytes(hash, &mutation.key);
         bytes(hash, mutation.value.as_deref().unwrap_or_default());
+    }
+}
+
+fn hash_call(hash: &mut Xxh3, call: Call) {
+    match call {
+        Call::Begin(mode) => {
+            numbers(hash, [1]);
+            hash_mode(hash, mode);
+        }
+        Call::End => numbers(hash, [2]),
+        Call::Flush => numbers(hash, [3]),
+        Call::Changes => numbers(hash, [4]),
+        Call::Backup => numbers(hash, [5]),
     }
 }
 
@@ -398,6 +416,15 @@ mod tests {
             "closed",
             "gave-up \"a\" \"bc\"",
             "failed \"a\" \"bc\"",
+            "asked c0 begin read",
+            "asked c0 begin read@0",
+            "asked c1 begin read",
+            "asked c0 end",
+            "asked c0 flush",
+            "asked c0 changes",
+            "asked c0 backup",
+            "stuck deadlock \"a\"",
+            "stuck livelock \"a\"",
             "failed \"ab\" \"c\"",
         ];
         let mut hashes = BTreeSet::new();
