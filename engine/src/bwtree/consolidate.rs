@@ -14,26 +14,70 @@ use super::visit::{Spot, Visit};
 use super::word::Word;
 
 impl<K: Key, V: Value> Visit<'_, K, V> {
-    /// Consolidates a leaf that is in this state. A delta, if there is one, becomes the first of the new page; it comes back
-    /// if the leaf no longer is in this state, or was split.
-    ///
-    /// That a thread whose delta finds no room brings it along is what makes this latch-free: an exchange that makes others
-    /// fail is then a change of the map, or a split, of which there are only as many as there were insertions.
-    pub(super) fn consolidate_leaf(
+    /// Posts a delta to a leaf that is in this state. `position` is where its key lies there. If the leaf isn't in that state
+    /// any more, or was split to make room, the delta is the caller's again. Otherwise: whether the leaf holds so little now
+    /// that the caller has to [tend](Self::tend) it, when it has done what belongs to its change.
+    #[inline]
+    pub(super) fn post_to_leaf(
         &self,
         spot: &Spot<K>,
-        delta: Option<Delta<K, V>>,
-    ) -> Result<(), Option<Delta<K, V>>> {
-        self.consolidate(spot.id, self.leaf(spot.word), delta, |_| None)
+        delta: Delta<K, V>,
+        position: Position,
+    ) -> Result<bool, Delta<K, V>> {
+        self.post_to(spot.id, self.leaf(spot.word), delta, position, |_| None)
     }
 
     /// The same for an inner page. While a merge is pending, it isn't split.
-    pub(super) fn consolidate_inner(
+    pub(super) fn post_to_inner(
         &self,
         spot: &Spot<K>,
-        delta: Option<Delta<K, PageId>>,
-    ) -> Result<(), Option<Delta<K, PageId>>> {
-        self.consolidate(spot.id, self.inner(spot.word), delta, |child| Some(*child))
+        delta: Delta<K, PageId>,
+        position: Position,
+    ) -> Result<bool, Delta<K, PageId>> {
+        self.post_to(spot.id, self.inner(spot.word), delta, position, |child| Some(*child))
+    }
+
+    /// That a thread whose delta finds no room consolidates, and brings it along, is what makes this latch-free: what makes
+    /// the exchange of another one fail is then a change of the map, or a step of a split or a merge, of which there are only
+    /// so many for each change. (Or it is a part of somebody's call of `maintain`.)
+    #[inline]
+    fn post_to<T: 'static>(
+        &self,
+        id: PageId,
+        view: View<'_, K, T>,
+        delta: Delta<K, T>,
+        position: Position,
+        child: fn(&T) -> Option<PageId>,
+    ) -> Result<bool, Delta<K, T>> {
+        match view.page.claim() {
+            Some(slot) => self.post(id, view, delta, position, slot).map(|()| false),
+            None => {
+                let outcome = self.consolidate(id, view, Some(delta), child);
+                outcome.map_err(|delta| delta.expect("it was given one"))
+            }
+        }
+    }
+
+    /// Consolidates a page that is in this state, for nobody's change. If it isn't any more, others do this.
+    pub(super) fn tidy(&self, spot: &Spot<K>) {
+        let is_small = match self.level(spot.word) {
+            0 => {
+                self.consolidate(spot.id, self.leaf(spot.word), None, |_| None).is_ok_and(|is_small| is_small)
+            }
+            _ => {
+                let outcome = self.consolidate(spot.id, self.inner(spot.word), None, |child| Some(*child));
+                outcome.is_ok_and(|is_small| is_small)
+            }
+        };
+        if is_small {
+            self.tend(spot);
+        }
+    }
+
+    /// Begins to merge a page that was found to hold little when it was in this state.
+    pub(super) fn tend(&self, spot: &Spot<K>) {
+        let page = self.fences(spot.word).page;
+        self.start_merge(spot.id, page.low(), page.level());
     }
 
     /// Whether a page has more entries than it should, and can't be split before its pending merge is done.
@@ -45,17 +89,17 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         self.tree.limits.most(view.page.level())
     }
 
-    /// `child` is the child that an entry names, above the leaves.
+    /// A delta, if there is one, becomes the first of the new page; it comes back if the page no longer is in this state, or
+    /// was split. Otherwise: whether the page holds little. `child` is the child that an entry names, above the leaves.
     fn consolidate<T: 'static>(
         &self,
         id: PageId,
         view: View<'_, K, T>,
         delta: Option<Delta<K, T>>,
         child: fn(&T) -> Option<PageId>,
-    ) -> Result<(), Option<Delta<K, T>>> {
+    ) -> Result<bool, Option<Delta<K, T>>> {
         let pieces = view.pieces();
         let count = total(&pieces);
-        let level = view.page.level();
         let pending = view.pending_slot();
         if count > self.most(view) && pending.is_none() {
             let split = Split::new(view, pieces, child);
@@ -69,10 +113,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         let mut builder = Builder::new(self.shape(view), count);
         view.copy(&pieces, 0, count, &mut builder);
         self.install(id, view, builder, pending, delta)?;
-        if count <= self.tree.limits.few(level) {
-            self.start_merge(id, view.page.low(), level);
-        }
-        Ok(())
+        Ok(count <= self.tree.limits.few(view.page.level()))
     }
 
     /// The shape of a page that takes this one's place.
@@ -229,7 +270,10 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
                 continue;
             }
             let separator = Delta::Separator { at: at.clone(), child: right };
-            if self.post_to_inner(&parent, separator, position).is_ok() {
+            if let Ok(is_small) = self.post_to_inner(&parent, separator, position) {
+                if is_small {
+                    self.tend(&parent);
+                }
                 return;
             }
         }

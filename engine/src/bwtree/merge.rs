@@ -40,6 +40,7 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
                 return self.finish_merge(parent.id);
             }
             let Some(at) = self.victim(&parent, view, id, low) else { return };
+            // Whoever drops the separator in the end looks whether the parent holds little.
             if self.post_to_inner(&parent, Delta::Merge { at }, Position::NONE).is_ok() {
                 return self.finish_merge(parent.id);
             }
@@ -268,8 +269,9 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
     fn withdraw(&self, root: &Spot<K>) {
         let view = self.inner(root.word);
         let pieces = view.pieces();
-        let mut builder = Builder::new(self.shape(view), total(&pieces));
-        view.copy(&pieces, 0, total(&pieces), &mut builder);
+        let count = total(&pieces);
+        let mut builder = Builder::new(self.shape(view), count);
+        view.copy(&pieces, 0, count, &mut builder);
         // If the root is in another state by now, somebody else did this.
         let _ = self.install(root.id, view, builder, None, None);
     }

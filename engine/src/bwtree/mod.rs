@@ -37,6 +37,8 @@ mod mapping;
 mod merge;
 mod neighbour;
 mod page;
+#[cfg(test)]
+mod panics;
 mod range;
 mod retire;
 pub mod search;
@@ -279,7 +281,8 @@ impl<K: Key, V: Value> BwTree<K, V> {
         self.visit().generation().len()
     }
 
-    /// Whether there are no keys, as exactly as [`BwTree::len`]: while keys come and go, the sum may be of different moments.
+    /// Whether [`BwTree::len`] is zero. While an operation is under way that isn't counted yet, that may be so although a key
+    /// is there: look for one with [`BwTree::first`] where that matters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -302,8 +305,9 @@ impl<K: Key, V: Value> BwTree<K, V> {
         self.collector.collect();
     }
 
-    /// Consolidates every page that has deltas, and merges pages that hold little. Concurrent operations do that by
-    /// themselves where they change much; this is for what is left behind where they changed little.
+    /// Consolidates the pages that have deltas, and merges those that hold little, until that makes them no fewer. Concurrent
+    /// operations do that by themselves where they change much; this is for what is left behind where they changed little.
+    /// What others change meanwhile may be left as it is.
     pub fn maintain(&self) {
         let mut visit = self.visit();
         let mut before = usize::MAX;
@@ -354,9 +358,13 @@ impl<K: Key, V: Value> BwTree<K, V> {
             }
             let added = isize::from(delta.entry().is_some()) - isize::from(present.is_some());
             match visit.post_to_leaf(&spot, delta, position) {
-                Ok(()) => {
+                Ok(is_small) => {
+                    // First of all: whatever follows looks at keys and values, whose own code may panic.
                     if added != 0 {
                         visit.generation().count(spot.id, added);
+                    }
+                    if is_small {
+                        visit.tend(&spot);
                     }
                     return Ok(read(present));
                 }

@@ -69,13 +69,15 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
             if index < start || (index == start && probe.compare(key) == Ordering::Greater) {
                 continue;
             }
-            if lowest.is_some_and(|(_, other, other_key)| (other, other_key) <= (index, key)) {
+            if lowest.is_some_and(|(_, other, other_key)| {
+                other.cmp(&index).then_with(|| other_key.cmp(key)) != Ordering::Greater
+            }) {
                 continue;
             }
             match delta {
                 // Newer deltas come first, and what they deleted is not put back by older ones.
                 Delta::Delete { .. } => deleted.push(key),
-                _ if deleted.contains(&key) => {}
+                _ if deleted.iter().any(|other| (*other).cmp(key) == Ordering::Equal) => {}
                 _ => lowest = Some((slot as u8, index, key)),
             }
         }

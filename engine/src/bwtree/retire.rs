@@ -15,11 +15,11 @@ use super::word::Word;
 /// one is found out when it is unlinked: later its keys may no longer be looked at.
 pub(super) struct Retired<K> {
     word: Word<K>,
-    superseded: Option<Box<Superseded>>,
+    leftovers: Option<Box<Leftovers>>,
 }
 
 /// What no other page took over.
-pub(super) struct Superseded {
+pub(super) struct Leftovers {
     /// Slots of deltas.
     pub(super) deltas: Vec<usize>,
     /// Indices of entries.
@@ -33,7 +33,7 @@ impl<K: Key> Retired<K> {
     /// A page whose last state this is, and whose entries other pages took over.
     pub(super) fn new<T: 'static>(view: View<'_, K, T>) -> Retired<K> {
         let owns = needs_drop::<K>() || needs_drop::<T>();
-        Retired { word: view.word, superseded: owns.then(|| Box::new(view.superseded())) }
+        Retired { word: view.word, leftovers: owns.then(|| Box::new(view.leftovers())) }
     }
 
     /// Frees the page.
@@ -43,9 +43,9 @@ impl<K: Key> Retired<K> {
     pub(super) unsafe fn free<T: 'static>(self) {
         // SAFETY: the caller's promise; the page is freed at the end of this function.
         let page = unsafe { Page::<K, T>::of(self.word) };
-        if let Some(superseded) = self.superseded {
-            // SAFETY: by the promise, and because what is superseded is this page's own and comes once in the lists.
-            unsafe { drop_content(page, &superseded) };
+        if let Some(leftovers) = self.leftovers {
+            // SAFETY: by the promise, and because what is left over is this page's own and comes once in the lists.
+            unsafe { drop_content(page, &leftovers) };
         }
         // SAFETY: what had to be dropped was, and nobody uses the page.
         unsafe { page.free() };
@@ -56,7 +56,7 @@ impl<K: Key> Retired<K> {
 ///
 /// # Safety
 /// They are the page's own, nobody reads them from now on, and they are dropped once.
-unsafe fn drop_content<K: Key, T: 'static>(page: Page<'_, K, T>, content: &Superseded) {
+unsafe fn drop_content<K: Key, T: 'static>(page: Page<'_, K, T>, content: &Leftovers) {
     for &index in &content.entries {
         // SAFETY: the caller's promise.
         unsafe { page.drop_entry(index) };
@@ -75,7 +75,7 @@ unsafe fn free_whole<K: Key, T: 'static>(word: Word<K>) {
     // SAFETY: the caller's promise; the page is freed at the end of this function.
     let view = unsafe { View::<K, T>::of(word) };
     if needs_drop::<K>() || needs_drop::<T>() {
-        let content = Superseded { deltas: view.chain_slots(), entries: (0..view.page.count()).collect() };
+        let content = Leftovers { deltas: view.chain_slots(), entries: (0..view.page.count()).collect() };
         // SAFETY: by the promise.
         unsafe { drop_content(view.page, &content) };
     }

@@ -20,7 +20,7 @@ pub struct Stats {
     /// Deltas that wait for consolidation.
     pub deltas: usize,
     /// Bytes of pages and of the mapping table. What was replaced and isn't freed yet is not counted, nor is what keys
-    /// and values own elsewhere.
+    /// and values own elsewhere, nor what it costs to align a page: 64 bytes each.
     pub bytes: usize,
 }
 
@@ -48,15 +48,17 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
     fn count_level(&mut self, stats: &mut Stats) -> Option<usize> {
         let level = u8::try_from(stats.levels).expect("a tree has far less than 256 levels");
         self.each_page(level, |visit, spot| {
-            stats.deltas += spot.word.newest();
             if level == 0 {
                 let leaf = visit.leaf(spot.word);
+                stats.deltas += leaf.chain().count();
                 stats.leaves += 1;
                 stats.keys += total(&leaf.pieces());
                 stats.bytes += leaf.page.bytes();
             } else {
+                let inner = visit.inner(spot.word);
                 stats.inner_pages += 1;
-                stats.bytes += visit.inner(spot.word).page.bytes();
+                stats.deltas += inner.chain().count();
+                stats.bytes += inner.page.bytes();
             }
         })
     }
@@ -66,16 +68,13 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
     pub(super) fn maintain_level(&mut self, level: u8) -> Option<usize> {
         self.each_page(level, |visit, spot| {
             if spot.word.newest() > 0 {
-                // A page that changes meanwhile is consolidated by those who change it.
-                if level == 0 {
-                    let _ = visit.consolidate_leaf(spot, None);
-                } else if visit.is_overdue(visit.inner(spot.word)) {
+                if level > 0 && visit.is_overdue(visit.inner(spot.word)) {
                     visit.finish_merge(spot.id);
                 } else {
-                    let _ = visit.consolidate_inner(spot, None);
+                    visit.tidy(spot);
                 }
             } else if visit.fences(spot.word).page.count() <= visit.tree.limits.few(level) {
-                visit.start_merge(spot.id, visit.fences(spot.word).page.low(), level);
+                visit.tend(spot);
             }
         })
     }

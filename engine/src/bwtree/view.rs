@@ -9,7 +9,7 @@ use super::delta::{Delta, Position};
 use super::key::{Key, Place, Probe};
 use super::mapping::PageId;
 use super::page::Page;
-use super::retire::Superseded;
+use super::retire::Leftovers;
 use super::word::{MAX_DELTAS, Word};
 
 /// One state of a page. It never changes, whatever happens to the page.
@@ -257,7 +257,7 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
 
     /// Which deltas of the chain no newer page takes over when this state is consolidated, and which entries of the page.
     /// No key is looked at.
-    pub(super) fn superseded(&self) -> Superseded {
+    pub(super) fn leftovers(&self) -> Leftovers {
         let pending = self.pending_slot();
         let mut deltas = self.chain_slots();
         let mut entries = Vec::new();
@@ -270,7 +270,7 @@ impl<'g, K: Key, T: 'static> View<'g, K, T> {
                 entries.push(index as usize);
             }
         }
-        Superseded { deltas, entries }
+        Leftovers { deltas, entries }
     }
 
     /// The slots of the chain.
@@ -306,7 +306,7 @@ impl<'g, K: Key> View<'g, K, PageId> {
         for (_, delta) in self.chain() {
             match delta {
                 Delta::Separator { at, child } => {
-                    let is_nearer = nearest.is_none_or(|(other, _)| other < at);
+                    let is_nearer = nearest.is_none_or(|(other, _)| other.cmp(at) == Ordering::Less);
                     if is_nearer && probe.compare(at) != Ordering::Less && !is_gone(&gone, at) {
                         nearest = Some((at, *child));
                     }

@@ -141,43 +141,9 @@ impl<K: Key, V: Value> Visit<'_, K, V> {
         }
     }
 
-    /// Posts a delta to a leaf that is in a known state. `position` is where its key lies there. If the leaf isn't in that
-    /// state any more, or was split to make room, the delta is the caller's again.
-    #[inline]
-    pub(super) fn post_to_leaf(
-        &self,
-        spot: &Spot<K>,
-        delta: Delta<K, V>,
-        position: Position,
-    ) -> Result<(), Delta<K, V>> {
-        let leaf = self.leaf(spot.word);
-        match leaf.page.claim() {
-            Some(slot) => self.post(spot.id, leaf, delta, position, slot),
-            None => {
-                self.consolidate_leaf(spot, Some(delta)).map_err(|delta| delta.expect("it was given one"))
-            }
-        }
-    }
-
-    /// The same for an inner page.
-    pub(super) fn post_to_inner(
-        &self,
-        spot: &Spot<K>,
-        delta: Delta<K, PageId>,
-        position: Position,
-    ) -> Result<(), Delta<K, PageId>> {
-        let inner = self.inner(spot.word);
-        match inner.page.claim() {
-            Some(slot) => self.post(spot.id, inner, delta, position, slot),
-            None => {
-                self.consolidate_inner(spot, Some(delta)).map_err(|delta| delta.expect("it was given one"))
-            }
-        }
-    }
-
     /// Posts a delta by means of a slot that was claimed for it.
     #[inline]
-    fn post<T: 'static>(
+    pub(super) fn post<T: 'static>(
         &self,
         id: PageId,
         view: View<'_, K, T>,

@@ -1,9 +1,9 @@
 //! Epoch-based reclamation: memory that was unlinked is freed once nobody can hold a pointer to it any more.
 //!
 //! A thread that is *pinned* may hold pointers to what was reachable since it was pinned. What is unlinked is handed to
-//! [`Guard::defer`], and freed when every thread that was pinned at that time has let go. Each structure has a
-//! collector of its own, so that what one of them does never depends on others in the process (Fraser, "Practical
-//! lock-freedom", section 5.2.3; the implementation is crossbeam's).
+//! [`Guard::defer`], and freed when every thread that was pinned at that time has let go. Each structure, with those that
+//! succeed it, has a collector of its own, so that what one of them does never depends on others in the process (Fraser,
+//! "Practical lock-freedom", section 5.2.3; the implementation is crossbeam's).
 
 use std::cell::{Cell, RefCell};
 

@@ -50,6 +50,8 @@ pub(crate) struct Pruner<P> {
     holders: VecDeque<Holder<P>>,
     /// With so many holders those that are gone are swept out.
     sweep_at: usize,
+    /// The holder that is looked at next, if there are so many.
+    looked_at: usize,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,7 @@ const FEW_HOLDERS: usize = 8;
 
 impl<P> Default for Pruner<P> {
     fn default() -> Self {
-        Pruner { waiting: VecDeque::new(), holders: VecDeque::new(), sweep_at: FEW_HOLDERS }
+        Pruner { waiting: VecDeque::new(), holders: VecDeque::new(), sweep_at: FEW_HOLDERS, looked_at: 0 }
     }
 }
 
@@ -109,11 +111,18 @@ impl<P> Pruner<P> {
     }
 
     /// Forgets holders that are gone, and looks again at what was kept for them: the first ones each time, because
-    /// snapshots end in their order, by and large, and all of them whenever their number has doubled.
+    /// snapshots end in their order, by and large, and one of the others, each in its turn; all of them whenever their number
+    /// has doubled.
     fn sweep(&mut self, tier: &WriteTier) {
         let mut released = Vec::new();
         while self.holders.front().is_some_and(|first| !first.is_there()) {
             released.extend(self.holders.pop_front().expect("it was just looked at").kept);
+        }
+        self.looked_at = if self.looked_at < self.holders.len() { self.looked_at + 1 } else { 0 };
+        if let Some(holder) = self.holders.get_mut(self.looked_at)
+            && !holder.is_there()
+        {
+            released.append(&mut holder.kept);
         }
         if self.holders.len() >= self.sweep_at {
             self.holders.retain_mut(|holder| {

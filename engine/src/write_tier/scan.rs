@@ -94,6 +94,9 @@ impl<'t> TierScan<'t> {
         let mut skipped = 0;
         let mut take = |TierKey { key, txn }: &TierKey, value: &TierValue| {
             let is_done = self.ready.last().is_some_and(|(last, _)| last == key);
+            if !is_done && !is_before_end(key) {
+                return ControlFlow::Break(Stop::End);
+            }
             if is_done || *txn > self.snapshot {
                 skipped += 1;
                 return match skipped {
@@ -103,13 +106,10 @@ impl<'t> TierScan<'t> {
                 };
             }
             skipped = 0;
-            if !is_before_end(key) {
-                return ControlFlow::Break(Stop::End);
-            }
+            self.ready.push((Arc::clone(key), value.clone()));
             if self.ready.len() == self.gathered {
                 return ControlFlow::Break(Stop::Enough);
             }
-            self.ready.push((Arc::clone(key), value.clone()));
             ControlFlow::Continue(())
         };
         loop {

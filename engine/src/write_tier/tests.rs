@@ -277,3 +277,28 @@ fn nothing_is_left_of_tiers_that_were_dropped() {
     let left = values.iter().filter(|value| value.strong_count() > 0).count();
     assert_eq!(left, 0);
 }
+
+/// What lies behind the end of a scan costs it nothing, however much it is and however new.
+#[test]
+fn a_scan_ends_where_it_ends() {
+    let tier = sample();
+    for txn in 6..2000 {
+        tier.install(TxnId(txn), [put(&format!("later {txn}"), "new")]);
+    }
+    let asked = AtomicU64::new(0);
+    let is_before_end = |key: &[u8]| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        key < b"d".as_slice()
+    };
+    let mut up = TierScan::new(&tier, TxnId(5));
+    let mut last: Option<TierEntry> = None;
+    let mut count = 0;
+    loop {
+        let from = last.as_ref().map_or(Bound::Unbounded, |(key, _)| Bound::Excluded(&**key));
+        let Some(entry) = up.next(from, is_before_end) else { break };
+        last = Some(entry);
+        count += 1;
+    }
+    assert_eq!(count, 3);
+    assert!(asked.load(Ordering::Relaxed) <= 5, "the first key behind the end ends the scan");
+}
