@@ -176,7 +176,8 @@ pub enum Event {
         /// Which transaction.
         txn: TxnLabel,
     },
-    /// The store declined to commit: the transaction ended without effect.
+    /// The store declined to commit: the transaction ended without effect. Where clients run at the same time, one that
+    /// hears for the first time that the store is poisoned may have shared the sync that failed, and is in doubt.
     Denied {
         /// Which transaction.
         txn: TxnLabel,

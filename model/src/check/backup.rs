@@ -1,7 +1,7 @@
 //! Backup: what a copy of the store holds that was made while the store went on.
 //!
 //! It verifies that a backup, opened as a store of its own, is the store at one commit: its latest is nothing less than
-//! what was acknowledged before it was made and nothing more than what had been asked for; at every commit as of which
+//! what was acknowledged before it was asked for and nothing more than what had been asked for when it was made; at every commit as of which
 //! it was read it equals the model; and it retains what the store promises to retain.
 //!
 //! It does NOT look at what a backup is worth after a power loss, and it knows nothing of a backup that failed.

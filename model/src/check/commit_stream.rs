@@ -1,7 +1,7 @@
 //! Commit stream: what a store says that its commits were.
 //!
 //! It verifies that a stream from commit n on is exactly the commits n, n + 1, and so on, each once, up to the latest or
-//! up to the limit; that each has the operations that the model has, by key, and no others; and that the stream is
+//! up to the limit, as of some moment between question and answer; that each has the operations that the model has, by key, and no others; and that the stream is
 //! refused if, and only if, n is not newer than the oldest commit that can be read (`changes-not-retained`), or further
 //! than one beyond the latest (`snapshot-not-found`). Since a commit's operations are all that it changes, replaying
 //! streams that pass into an empty store gives the model's state at every commit.
@@ -20,6 +20,8 @@ pub(super) struct Stream {
     pub(super) from: TxnId,
     /// The oldest commit that can be read, as far as that is known.
     pub(super) oldest: Option<TxnId>,
+    /// The newest commit that is known to have been out of reach when it was asked for.
+    pub(super) gone: Option<TxnId>,
     /// The latest commit that has to be in it.
     pub(super) acknowledged: TxnId,
     /// The latest commit that may be in it.
@@ -34,7 +36,7 @@ impl Stream {
         limit: usize,
         commits: &[Commit],
     ) -> Result<(), Violation> {
-        if let Some(oldest) = self.oldest.filter(|oldest| self.from <= *oldest) {
+        if let Some(oldest) = self.gone.filter(|gone| self.from <= *gone) {
             let message = format!(
                 "the stream goes on from commit {}, but only what is newer than {oldest} is retained",
                 self.from

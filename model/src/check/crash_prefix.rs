@@ -39,8 +39,8 @@ pub(super) fn check(
     let survived = judge.survived(*latest)?;
     check_form(step, state)?;
     let mut retained = replay.retained;
-    let (checker, oldest) = (Checker::CrashPrefix, *oldest);
-    retained.reopened(*retention, Statement { checker, step, oldest, latest: survived })?;
+    let (checker, oldest, since) = (Checker::CrashPrefix, *oldest, retained.oldest());
+    retained.reopened(*retention, Statement { checker, step, oldest, latest: survived, since })?;
     Ok((survived, retained))
 }
 

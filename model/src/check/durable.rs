@@ -1,7 +1,7 @@
 //! Durability: which commits have to be there when a store is opened again, and what faults take from that.
 //!
 //! Without faults it is the latest commit that was acknowledged as durable: by its own `sync`, by a later `sync` commit
-//! of a writer, which may be empty, or by a `durable` after it.
+//! of a writer, which may be empty, or by a `durable` that was asked for after it.
 //!
 //! **A lie moves that bound back** to where it was when the lie was told, for as long as it is not made good, through
 //! crashes and openings. It moves it for a power loss only: without one nothing is missing, whatever any sync did, be
@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 
 use super::excuses::{cuts_an_opening_short, is_beside_the_point};
 use super::replay::Replay;
+use super::rising::Rising;
 use super::timeline::Incarnation;
 use crate::{Durability, Event, FaultClass, Mode, TxnId};
 
@@ -54,7 +55,7 @@ pub(super) fn bounds(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Boun
     let mut walk = Walk {
         replay,
         durable: replay.durable_at_start(),
-        latest: replay.start(),
+        latest: Rising::new(replay.start()),
         begun_at: BTreeMap::new(),
         asked_at: BTreeMap::new(),
         vouched: BTreeMap::new(),
@@ -65,7 +66,7 @@ pub(super) fn bounds(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Boun
         settled: 0,
     };
     for step in incarnation.first..incarnation.end {
-        walk.take(&replay.timeline.history.events[step], replay.timeline.transaction_of(step));
+        walk.take(step, &replay.timeline.history.events[step]);
     }
     let promised = match incarnation.crash {
         Some(_) => walk.durable,
@@ -87,8 +88,8 @@ struct Walk<'a, 't, 'h> {
     /// The latest commit that was acknowledged as durable.
     durable: TxnId,
     /// The latest commit that was acknowledged at all.
-    latest: TxnId,
-    /// What was the latest commit when an optimistic transaction began, and when a durable commit was asked for.
+    latest: Rising,
+    /// What was the latest commit when an optimistic transaction was asked for, and when a durable commit was.
     begun_at: BTreeMap<usize, TxnId>,
     asked_at: BTreeMap<usize, TxnId>,
     /// For each commit of this incarnation, what was durable when it was asked for.
@@ -106,14 +107,16 @@ struct Walk<'a, 't, 'h> {
 }
 
 impl Walk<'_, '_, '_> {
-    fn take(&mut self, event: &Event, transaction: Option<usize>) {
-        match (event, transaction) {
-            (Event::Durable, _) => self.durable = self.durable.max(self.latest),
+    fn take(&mut self, step: usize, event: &Event) {
+        let timeline = self.replay.timeline;
+        match (event, timeline.transaction_of(step)) {
+            // Of what was acknowledged while it was under way, nobody knows.
+            (Event::Durable, _) => self.durable = self.durable.max(self.latest.before(timeline.asked(step))),
             (Event::Begin { mode: Mode::Optimistic, .. }, Some(index)) => {
-                self.begun_at.insert(index, self.latest);
+                self.begun_at.insert(index, self.latest.before(timeline.asked(step)));
             }
             (Event::Submit { durability, .. }, Some(index)) => self.submit(index, *durability),
-            (Event::Committed { .. }, Some(index)) => self.committed(index),
+            (Event::Committed { .. }, Some(index)) => self.committed(step, index),
             (Event::Fault { class: FaultClass::Lie, .. }, _) => {
                 self.lie.get_or_insert(self.durable);
             }
@@ -146,13 +149,15 @@ impl Walk<'_, '_, '_> {
             self.vouched.insert(id, self.durable);
         }
         if durability == Durability::Sync {
-            self.asked_at.insert(index, self.begun_at.get(&index).copied().unwrap_or(self.latest));
+            self.asked_at.insert(index, self.begun_at.get(&index).copied().unwrap_or(self.latest.now()));
         }
     }
 
-    fn committed(&mut self, index: usize) {
+    fn committed(&mut self, step: usize, index: usize) {
         let id = self.replay.commit_of(index);
-        self.latest = id.map_or(self.latest, |id| self.latest.max(id));
+        if let Some(id) = id {
+            self.latest.rise(step, id);
+        }
         // An empty commit has no place of its own. It vouches for what was there when it was asked for, or, beside other
         // writers, when it began: its place is that of its snapshot.
         let is_writer = self.replay.timeline.transactions[index].mode.writes();

@@ -16,10 +16,15 @@
 //!   what was acknowledged and not durable, and nothing brings that back; so `Corruption` is excused from then on, until
 //!   the store was opened after the disk was healed: what it can be opened with is all that it has to answer for.
 //!
+//! Where clients run at the same time, nobody says in whose call a fault fired. What excuses *the call that met it* then
+//! excuses every call that may have been under way, which is over for each client as soon as that is heard of again.
+//!
 //! So a store that can't be opened any more after the disk was healed is excused only by a power loss under a lie, or by
 //! an opening that was cut short under damage that lasts, or after several misreads, and only if it says `Corruption`.
 
-use crate::{Event, FaultClass};
+use std::collections::BTreeSet;
+
+use crate::{Call, ClientId, Event, FaultClass, TxnLabel};
 
 /// What is excused after the events that were [taken](Excuses::take).
 ///
@@ -48,6 +53,16 @@ pub struct Excuses {
     is_opening: bool,
     /// A fault fired that has not been healed, and that is not transparent.
     is_faulty: bool,
+    /// Clients have run at the same time since the store was opened.
+    is_concurrent: bool,
+    /// Whose the open transactions are.
+    owners: Vec<(TxnLabel, ClientId)>,
+    /// Who has asked for anything since the store was opened.
+    clients: BTreeSet<ClientId>,
+    /// Who asked last for what concerns the store as a whole.
+    upkeep: Option<ClientId>,
+    /// Whose calls may have been under way when the last fault fired, and still be.
+    unheard: BTreeSet<ClientId>,
 }
 
 impl Excuses {
@@ -56,15 +71,18 @@ impl Excuses {
         if self.is_opening && (self.is_damaged || self.misreads > 1) && cuts_an_opening_short(event) {
             self.is_deprived = true;
         }
+        self.take_client(event);
         match event {
             Event::Space { bytes } => self.is_limited = bytes.is_some(),
             Event::Fault { failure: Some(failure), .. } => {
                 self.is_faulty = true;
+                self.unheard.clone_from(&self.clients);
                 self.has_just_failed = true;
                 self.had_no_space |= failure.is_no_space;
                 self.is_in_doubt |= failure.leaves_doubt();
             }
             Event::Fault { class, is_passing, .. } => {
+                self.unheard.clone_from(&self.clients);
                 self.is_faulty |= *class != FaultClass::Transparent;
                 self.is_lied_to |= *class == FaultClass::Lie;
                 self.has_just_misread |= *is_passing;
@@ -81,9 +99,69 @@ impl Excuses {
             }
             _ => {}
         }
-        if !is_beside_the_point(event) {
+        if !is_beside_the_point(event) && self.unheard.is_empty() {
             (self.has_just_failed, self.had_no_space, self.has_just_misread) = (false, false, false);
+        }
+        if !is_beside_the_point(event) {
             self.is_opening = matches!(event, Event::Opening);
+        }
+    }
+
+    /// Takes in which client is heard of.
+    fn take_client(&mut self, event: &Event) {
+        let owner = |owners: &[(TxnLabel, ClientId)], txn: TxnLabel| {
+            owners.iter().find(|(label, _)| *label == txn).map(|(_, client)| *client)
+        };
+        let client = match event {
+            Event::Asked { client, call } => {
+                if !self.is_concurrent {
+                    self.is_concurrent = true;
+                    self.clients.extend(self.owners.iter().map(|(_, client)| *client));
+                }
+                self.clients.insert(*client);
+                if matches!(call, Call::Flush | Call::Changes | Call::Backup) {
+                    self.upkeep = Some(*client);
+                }
+                Some(*client)
+            }
+            Event::Begin { client, txn, .. } => {
+                self.owners.push((*txn, *client));
+                Some(*client)
+            }
+            Event::Refused { client, .. } => Some(*client),
+            Event::Durable | Event::Changes { .. } | Event::ChangesRefused { .. } | Event::Backup { .. } => {
+                self.upkeep
+            }
+            Event::Committed { txn, .. } | Event::Aborted { txn } | Event::Denied { txn, .. } => {
+                let client = owner(&self.owners, *txn);
+                self.owners.retain(|(label, _)| label != txn);
+                client
+            }
+            Event::Opening | Event::Opened { .. } | Event::Closed | Event::Crash { .. } => {
+                self.is_concurrent = false;
+                self.owners.clear();
+                self.clients.clear();
+                self.unheard.clear();
+                self.upkeep = None;
+                None
+            }
+            Event::Get { txn, .. }
+            | Event::Scan { txn, .. }
+            | Event::Put { txn, .. }
+            | Event::Delete { txn, .. }
+            | Event::DeleteRange { txn, .. }
+            | Event::Savepoint { txn, .. }
+            | Event::Rollback { txn, .. }
+            | Event::Submit { txn, .. }
+            | Event::Ticket { txn, .. }
+                if !self.unheard.is_empty() =>
+            {
+                owner(&self.owners, *txn)
+            }
+            _ => None,
+        };
+        if let Some(client) = client {
+            self.unheard.remove(&client);
         }
     }
 

@@ -18,6 +18,8 @@ mod backup;
 mod batch_equivalence;
 mod commit_stream;
 mod commutativity;
+#[cfg(test)]
+mod concurrent;
 mod crash_prefix;
 mod durable;
 mod excuses;
@@ -29,6 +31,7 @@ mod pair;
 mod random;
 mod replay;
 mod retained;
+mod rising;
 mod savepoints;
 mod scan;
 mod snapshot_isolation;

@@ -5,6 +5,7 @@
 //! crashes. What it does is random, and the same for the same seed. No history of it may be rejected; each defect has to
 //! be found by the checker whose business it is. (Not only by that one: what an opening hides, later reads may show.)
 
+mod concurrent;
 mod marks;
 
 use std::collections::{BTreeMap, BTreeSet};

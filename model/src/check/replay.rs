@@ -8,12 +8,15 @@
 //! are known, if it was asked for before the later one was acknowledged, and else one after all of them: it is never
 //! given a place that a known commit contradicts. A store that reveals no TxnIds is taken to number its commits without
 //! gaps in the order in which they were asked for, those in doubt included; so the recorder of such a store has to
-//! write `aborted` for a commit that failed if the store goes on to commit others.
+//! write `aborted` for a commit that failed if the store goes on to commit others. Where clients run at the same time,
+//! commits in doubt come in any order that explains what was read of them, then or later; see `in_doubt`.
 //!
 //! Revealed TxnIds leave no gaps either: what lies between a commit and the one before it has to be a commit in doubt,
 //! asked for in time (`id-gap`).
 //!
 //! It also explains what was found: from which commit, or from whom else, a value comes.
+
+mod in_doubt;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,8 +83,8 @@ impl<'t, 'h> Replay<'t, 'h> {
             Some(Event::Opened { latest, oldest, state, .. }) => {
                 crash_prefix::check_form(0, state)?;
                 let latest = latest.unwrap_or_default();
-                let (checker, step, oldest) = (Checker::CrashPrefix, 0, *oldest);
-                retained.stated(Statement { checker, step, oldest, latest })?;
+                let (checker, step, oldest, since) = (Checker::CrashPrefix, 0, *oldest, retained.oldest());
+                retained.stated(Statement { checker, step, oldest, latest, since })?;
                 Mvcc::starting_at(latest, state.iter().cloned())
             }
             _ => Mvcc::new(),
@@ -113,7 +116,8 @@ impl<'t, 'h> Replay<'t, 'h> {
         revealed.sort_by_key(|index| self.timeline.transactions[*index].revealed());
         let (consistent, violation) = self.longest_consistent(&revealed);
         revealed.truncate(consistent);
-        let order = self.place(incarnation, &revealed);
+        let found = if violation.is_none() { in_doubt::order(self, incarnation, &revealed) } else { None };
+        let order = found.unwrap_or_else(|| self.place(incarnation, &revealed));
         let violation = violation.into_iter().chain(self.gap(&order)).min_by_key(|violation| violation.step);
         self.horizon = violation.as_ref().map_or(usize::MAX, |violation| violation.step);
 

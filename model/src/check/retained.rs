@@ -34,6 +34,8 @@ pub(super) struct Statement {
     pub(super) oldest: Option<TxnId>,
     /// The latest commit at that moment, or the latest that it may be.
     pub(super) latest: TxnId,
+    /// What it had said last before this was asked for.
+    pub(super) since: TxnId,
 }
 
 impl Retained {
@@ -75,16 +77,17 @@ impl Retained {
 
     /// Takes in what the store says.
     pub(super) fn stated(&mut self, statement: Statement) -> Result<(), Violation> {
-        let Statement { checker, step, oldest: Some(oldest), latest } = statement else { return Ok(()) };
+        let Statement { checker, step, oldest: Some(oldest), latest, since } = statement else {
+            return Ok(());
+        };
         let violation = |kind, message| Err(Violation { checker, kind, step, message });
         if oldest > latest {
             let message =
                 format!("the oldest retained commit is said to be {oldest}, the latest is {latest}");
             return violation("oldest-after-latest", message);
         }
-        if oldest < self.oldest {
-            let message =
-                format!("commit {oldest} is said to be retained, but {} was the oldest", self.oldest);
+        if oldest < since {
+            let message = format!("commit {oldest} is said to be retained, but {since} was the oldest");
             return violation("oldest-went-back", message);
         }
         if let Some((promised, kept)) = self.promised.zip(self.kept(latest))
@@ -96,8 +99,14 @@ impl Retained {
             );
             return violation("history-dropped-too-early", message);
         }
-        self.oldest = oldest;
+        // Of two statements at the same time, the one may be written down after the other.
+        self.oldest = self.oldest.max(oldest);
         Ok(())
+    }
+
+    /// The oldest commit that can be read, as the store said last.
+    pub(super) fn oldest(&self) -> TxnId {
+        self.oldest
     }
 
     /// The oldest commit that has to be readable while `latest` is the latest, if anything is promised.

@@ -9,6 +9,14 @@ use crate::{Key, KeyRange, Mvcc, TxnId, Value};
 /// The writes of one transaction so far.
 pub(super) type Writes<'h> = BTreeMap<&'h [u8], Option<&'h [u8]>>;
 
+/// What a transaction with these writes reads at `key`.
+pub(super) fn value_in<'m>(model: &'m Mvcc, own: &Writes<'m>, key: &[u8], at: TxnId) -> Option<&'m [u8]> {
+    match own.get(key) {
+        Some(written) => *written,
+        None => model.get(key, at).map(Vec::as_slice),
+    }
+}
+
 /// What a scan asks for.
 pub(super) struct Scan<'a> {
     pub(super) range: &'a KeyRange,

@@ -14,10 +14,17 @@
 //! - an optimistic commit is declined for a conflict only if a key that it wrote was committed since its snapshot;
 //! - after a transaction took the store back to a mark, it reads the state that was marked;
 //! - a range is removed as the transaction sees it, and going back to a savepoint undoes what came after it;
-//! - a commit that was only taken in (`ticket`) is read by nobody but writers, until something later is acknowledged;
+//! - a commit that was only taken in (`ticket`) is read by nobody but writers, until something later is acknowledged, or,
+//!   where clients run at the same time, somebody may be waiting for it;
 //! - TxnIds increase: a commit's is greater than every one that was acknowledged before it was asked for, and there is no
 //!   gap before it that no commit in doubt fills. A transaction
 //!   that wrote nothing takes none; what it reports lies between its snapshot and the latest.
+//!
+//! Where clients run at the same time, a call takes place at some moment between its question and its answer, and nothing
+//! is wrong that is right at one of these moments: the commits that a transaction has to read are those that were
+//! acknowledged before it was asked for, and those that it may read were asked for before it was answered; a writer keeps
+//! others out from its answer to the question for its commit or its end, and may keep them out from its own question to
+//! the answer to that. What anybody could read by then is read by everybody who asks later.
 //!
 //! A store that does not reveal its snapshots may have any that real time permits. Each read rules out those that do
 //! not explain it, and when none is left, that read is the violation.
@@ -25,24 +32,26 @@
 //! It does NOT object to a write transaction that begins while the commit of another is outstanding. It accepts every refusal to read an old commit if the store neither says nor promises what it
 //! retains. It does not look for lost updates by commits in doubt, and it does not look for write skew, which snapshot isolation permits.
 
+mod endings;
+mod openings;
+
 use std::collections::BTreeMap;
 
 use super::backup::Backup;
 use super::commit_stream::Stream;
 use super::replay::{Provenance, Replay};
 use super::retained::{Retained, Statement};
+use super::rising::Rising;
 use super::savepoints::Savepoints;
-use super::scan::{Scan, Writes};
+use super::scan::{Scan, Writes, value_in};
 use super::timeline::Incarnation;
 use super::{Checker, Violation};
 use crate::text::{BytesText, ValueText};
-use crate::{
-    Denial, Event, FaultClass, Key, KeyRange, MarkLabel, Mode, Mvcc, Refusal, SavepointLabel, TxnId, Value,
-};
+use crate::{Event, FaultClass, Key, KeyRange, MarkLabel, Mode, SavepointLabel, TxnId, Value};
 
 /// Judges the reads and commits of one incarnation, and returns what the store has said of its past by the end of it.
 pub(super) fn check(replay: &Replay<'_, '_>, incarnation: &Incarnation) -> Result<Retained, Violation> {
-    let mut judge = Judge::new(replay);
+    let mut judge = Judge::new(replay, incarnation);
     for step in incarnation.first..incarnation.end.min(replay.horizon) {
         judge.judge(step, &replay.timeline.history.events[step])?;
     }
@@ -56,6 +65,7 @@ fn flushes_the_log(what: &str) -> bool {
 
 struct Judge<'a, 't, 'h> {
     replay: &'a Replay<'t, 'h>,
+    incarnation: &'a Incarnation,
     open: BTreeMap<usize, Open<'h>>,
     /// Where a transaction stands among the commits of this incarnation.
     places: BTreeMap<usize, usize>,
@@ -64,7 +74,11 @@ struct Judge<'a, 't, 'h> {
     /// How many of them, from the first on, have all been asked for.
     visible: usize,
     /// The latest commit that was acknowledged.
-    acknowledged: TxnId,
+    acknowledged: Rising,
+    /// The latest commit that anybody could read, where clients run at the same time.
+    seen: Rising,
+    /// What the store has said to be the oldest commit that can be read.
+    oldest: Rising,
     /// The place of a commit that was taken in and that nothing can have made visible yet.
     hidden: Option<usize>,
     retained: Retained,
@@ -91,15 +105,18 @@ impl Open<'_> {
 }
 
 impl<'a, 't, 'h> Judge<'a, 't, 'h> {
-    fn new(replay: &'a Replay<'t, 'h>) -> Judge<'a, 't, 'h> {
+    fn new(replay: &'a Replay<'t, 'h>, incarnation: &'a Incarnation) -> Judge<'a, 't, 'h> {
         let placed = replay.placed();
         Judge {
             replay,
+            incarnation,
             open: BTreeMap::new(),
             places: placed.iter().enumerate().map(|(place, placed)| (placed.transaction, place)).collect(),
             asked: vec![false; placed.len()],
             visible: 0,
-            acknowledged: replay.start(),
+            acknowledged: Rising::new(replay.start()),
+            seen: Rising::new(replay.start()),
+            oldest: Rising::new(replay.retained.oldest()),
             hidden: None,
             retained: replay.retained,
         }
@@ -111,7 +128,11 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
                 return self.refused(step, *mode, *reason, *oldest);
             }
             Event::Changes { from, limit, oldest, commits } => {
-                return self.stream(step, *from, *oldest)?.read(self.replay, *limit, commits);
+                self.stream(step, *from, *oldest)?.read(self.replay, *limit, commits)?;
+                if let Some(last) = commits.last() {
+                    self.see(step, last.id);
+                }
+                return Ok(());
             }
             Event::ChangesRefused { from, reason, oldest } => {
                 return self.stream(step, *from, *oldest)?.refused(*reason);
@@ -119,7 +140,10 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             Event::Backup { at, latest, oldest, state } => {
                 self.hidden = None;
                 let backup = Backup { step, at: *at, latest: *latest, oldest: *oldest, state };
-                return backup.check(self.replay, &self.retained, self.acknowledged, self.latest());
+                let asked = self.replay.timeline.asked(step);
+                backup.check(self.replay, &self.retained, self.visible_since(asked), self.latest())?;
+                self.see(step, *latest);
+                return Ok(());
             }
             // What writes or syncs the log may make visible what was taken in before.
             Event::Durable | Event::OutOfSpace { .. } | Event::GaveUp { .. } => self.hidden = None,
@@ -155,6 +179,8 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             }
             Event::Restore { mark, is_refused: false, .. } => self.restore(index, *mark),
             Event::Submit { .. } => self.submit(index),
+            // Where clients run at the same time, somebody may be waiting for it already.
+            Event::Ticket { .. } if self.incarnation.is_concurrent => {}
             Event::Ticket { .. } => self.hidden = self.places.get(&index).copied(),
             Event::Committed { id, .. } => self.commit(step, index, *id)?,
             Event::Denied { reason, .. } => self.denied(step, index, reason)?,
@@ -168,115 +194,38 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
 
     /// What the commit stream is judged by.
     fn stream(&mut self, step: usize, from: TxnId, oldest: Option<TxnId>) -> Result<Stream, Violation> {
-        let latest = self.visible_latest();
-        let checker = Checker::CommitStream;
-        self.retained.stated(Statement { checker, step, oldest, latest })?;
+        let (asked, latest) = (self.replay.timeline.asked(step), self.visible_latest());
+        let gone = self.oldest.before(asked);
+        self.stated(Checker::CommitStream, step, oldest, latest)?;
         let oldest = oldest.or(self.retained.kept(latest));
-        Ok(Stream { step, from, oldest, acknowledged: self.acknowledged, latest })
+        let gone = if self.incarnation.is_concurrent { Some(gone) } else { oldest };
+        Ok(Stream { step, from, oldest, gone, acknowledged: self.visible_since(asked), latest })
     }
 
-    fn refused(
+    /// Takes in what the store says to be the oldest commit that can be read.
+    fn stated(
         &mut self,
+        checker: Checker,
         step: usize,
-        mode: Mode,
-        reason: Refusal,
         oldest: Option<TxnId>,
+        latest: TxnId,
     ) -> Result<(), Violation> {
-        let latest = self.latest();
-        self.retained.stated(Statement { checker: Checker::SnapshotIsolation, step, oldest, latest })?;
-        let readable = oldest.or(self.retained.kept(latest)).unwrap_or(latest)..=self.acknowledged;
-        // A commit that is under way may exclude others, one that was taken in may not.
-        let has_ticket =
-            |index: &usize| self.replay.timeline.transactions[*index].ticket.is_some_and(|(at, _)| at < step);
-        let excludes = |(index, open): (&usize, &Open<'_>)| open.mode == Mode::Write && !has_ticket(index);
-        let no_writer = !self.open.iter().any(excludes);
-        match (reason, mode) {
-            (Refusal::WriteBusy, Mode::Write) if no_writer => {
-                Err(violation("false-busy", step, "no write transaction is open".to_owned()))
-            }
-            (Refusal::WriteBusy, Mode::Read | Mode::ReadAt(_) | Mode::Optimistic) => {
-                let message = "only an exclusive writer waits for another".to_owned();
-                Err(violation("false-busy", step, message))
-            }
-            (Refusal::Poisoned, Mode::Read | Mode::ReadAt(_)) => {
-                let message = "reads go on, whatever failed before".to_owned();
-                Err(violation("read-refused", step, message))
-            }
-            (Refusal::SnapshotNotFound, Mode::Read | Mode::Write | Mode::Optimistic) => {
-                let message = "the latest state always exists".to_owned();
-                Err(violation("false-snapshot-not-found", step, message))
-            }
-            (Refusal::SnapshotNotFound, Mode::ReadAt(at)) if readable.contains(&at) => {
-                let (name, oldest) = (self.replay.commit_name(at), readable.start());
-                let message = match at == latest {
-                    true => format!("{name} is the latest"),
-                    false => format!("{name} is retained, as is every commit from {oldest} on"),
-                };
-                Err(violation("false-snapshot-not-found", step, message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn begin(
-        &mut self,
-        step: usize,
-        index: usize,
-        mode: Mode,
-        shown: Option<TxnId>,
-    ) -> Result<(), Violation> {
-        let label = self.replay.timeline.transactions[index].label;
-        self.exclusive(step, index, mode)?;
-        // A writer may build upon what was taken in, since it can only come after it.
-        let high = if mode.writes() { self.latest() } else { self.visible_latest() };
-        let low = self.acknowledged;
-        let snapshots = match (mode, shown) {
-            (Mode::ReadAt(at), _) if at > high => {
-                let message = format!("{label} reads as of commit {at}, but the latest is {high}");
-                return Err(violation("future-snapshot", step, message));
-            }
-            (Mode::ReadAt(at), Some(shown)) if at != shown => {
-                let message = format!("{label} asked to read as of commit {at}, but reads as of {shown}");
-                return Err(violation("wrong-snapshot", step, message));
-            }
-            (Mode::ReadAt(at), _) => vec![at],
-            (_, Some(shown)) if shown < low => {
-                let committed = self.replay.commit_name(low);
-                let message =
-                    format!("{label} reads as of commit {shown}, but {committed} was acknowledged before");
-                return Err(violation("stale-snapshot", step, message));
-            }
-            (_, Some(shown)) if shown > high => {
-                let message = format!("{label} reads as of commit {shown}, but the latest is {high}");
-                return Err(violation("future-snapshot", step, message));
-            }
-            (_, Some(shown)) => vec![shown],
-            (_, None) => {
-                let visible = self.replay.placed()[..self.visible].iter().map(|placed| placed.id);
-                std::iter::once(low).chain(visible.filter(|id| *id > low && *id <= high)).collect()
-            }
-        };
-        let (own, savepoints) = (Writes::new(), Savepoints::default());
-        let open = Open { mode, snapshots, own, savepoints, is_restored: false, asked: None };
-        self.open.insert(index, open);
+        let since = self.oldest.before(self.replay.timeline.asked(step));
+        self.retained.stated(Statement { checker, step, oldest, latest, since })?;
+        self.oldest.rise(step, self.retained.oldest());
         Ok(())
     }
 
-    /// Objects to a second writer.
-    fn exclusive(&self, step: usize, index: usize, mode: Mode) -> Result<(), Violation> {
-        let transactions = &self.replay.timeline.transactions;
-        let is_writing = |other: &usize| {
-            let other = &transactions[*other];
-            other.mode == Mode::Write && other.submit.is_none_or(|(asked, _)| asked > step)
-        };
-        match self.open.keys().find(|other| is_writing(other)).filter(|_| mode == Mode::Write) {
-            Some(other) => {
-                let (label, other) = (transactions[index].label, transactions[*other].label);
-                let message = format!("{label} was opened to write, but the writer {other} is open");
-                Err(violation("second-writer", step, message))
-            }
-            None => Ok(()),
+    /// Takes in that somebody could read a commit.
+    fn see(&mut self, step: usize, id: TxnId) {
+        if self.incarnation.is_concurrent {
+            self.seen.rise(step, id);
         }
+    }
+
+    /// The latest commit that everybody could read who asked for it at `step` or later.
+    fn visible_since(&self, step: usize) -> TxnId {
+        self.acknowledged.before(step).max(self.seen.before(step))
     }
 
     fn get(&mut self, step: usize, index: usize, key: &[u8], found: Option<&[u8]>) -> Result<(), Violation> {
@@ -396,97 +345,10 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         open.is_restored = true;
     }
 
-    fn denied(&mut self, step: usize, index: usize, reason: &Denial) -> Result<(), Violation> {
-        self.hidden = None;
-        let transaction = &self.replay.timeline.transactions[index];
-        let open = self.open.remove(&index).expect("the timeline has only open transactions commit");
-        let (label, latest) = (transaction.label, self.latest());
-        match reason {
-            Denial::Conflict { key } => {
-                let first = open.snapshots.first().copied().unwrap_or_default();
-                let is_newer = |by: TxnId| by > first;
-                if !transaction.writes.contains_key(key.as_slice()) {
-                    let message = format!("{label} conflicts at {}, which it did not write", BytesText(key));
-                    return Err(violation("wrong-conflict", step, message));
-                }
-                if !self.replay.model.last_writer(key, latest).is_some_and(is_newer) {
-                    let key = BytesText(key);
-                    let message = format!(
-                        "{label} conflicts at {key}, which nobody committed since its snapshot {first}"
-                    );
-                    return Err(violation("spurious-conflict", step, message));
-                }
-            }
-            Denial::WriteBusy => {
-                let was_busy = open.asked == Some(true) || self.open.values().any(Open::excludes);
-                if open.mode == Mode::Write || !was_busy {
-                    let message = format!("{label} was told of an exclusive writer, and there is none");
-                    return Err(violation("false-busy", step, message));
-                }
-            }
-            Denial::OutOfSpace | Denial::Poisoned => {}
-        }
-        Ok(())
-    }
-
-    fn submit(&mut self, index: usize) {
-        self.hidden = None;
-        let is_busy = self.open.iter().any(|(other, open)| *other != index && open.excludes());
-        self.transaction(index).asked = Some(is_busy);
-        let Some(place) = self.places.get(&index) else { return };
-        self.asked[*place] = true;
-        self.visible += self.asked[self.visible..].iter().take_while(|asked| **asked).count();
-    }
-
-    fn commit(&mut self, step: usize, index: usize, shown: Option<TxnId>) -> Result<(), Violation> {
-        let transaction = &self.replay.timeline.transactions[index];
-        let open = self.open.remove(&index).expect("the timeline has only open transactions commit");
-        self.hidden = None;
-        if let Some((_, Some(promised))) = transaction.ticket
-            && shown.is_some_and(|shown| shown != promised)
-        {
-            let message = format!("{} was committed under another TxnId than {promised}", transaction.label);
-            return Err(violation("wrong-commit-id", step, message));
-        }
-        let Some(place) = self.places.get(&index) else {
-            let (low, high) = (open.snapshots[0], self.latest());
-            return match shown {
-                Some(shown) if shown < low || shown > high => {
-                    let label = transaction.label;
-                    let range = if low == high { format!("{low}") } else { format!("{low} to {high}") };
-                    let message =
-                        format!("{label} wrote nothing, but was committed as {shown} instead of {range}");
-                    Err(violation("wrong-commit-id", step, message))
-                }
-                _ => Ok(()),
-            };
-        };
-        if open.mode == Mode::Optimistic && open.asked == Some(true) {
-            let message = format!("{} was committed while an exclusive writer was open", transaction.label);
-            return Err(violation("second-writer", step, message));
-        }
-        let id = self.replay.placed()[*place].id;
-        let newest = open.snapshots.last().copied().unwrap_or_default();
-        let overwrites = !open.is_restored;
-        for key in transaction.writes.keys().filter(|_| overwrites) {
-            let before = TxnId(id.0.saturating_sub(1));
-            let overwritten = self.replay.model.last_writer(key, before).filter(|by| *by > newest);
-            let Some(overwritten) = overwritten.filter(|by| self.was_acknowledged(*by)) else { continue };
-            let (label, other) = (transaction.label, self.replay.commit_name(overwritten));
-            let message = format!(
-                "{label} (commit {id}) and {other} were concurrent and both wrote {}: {label} reads as of {newest}",
-                BytesText(key)
-            );
-            return Err(violation("lost-update", step, message));
-        }
-        self.acknowledged = self.acknowledged.max(id);
-        Ok(())
-    }
-
     /// The latest commit that a transaction which begins now may read.
     fn latest(&self) -> TxnId {
         let last = self.replay.placed()[..self.visible].last();
-        last.map_or(self.acknowledged, |placed| placed.id.max(self.acknowledged))
+        last.map_or(self.acknowledged.now(), |placed| placed.id.max(self.acknowledged.now()))
     }
 
     /// The latest commit that a reader which begins now may read.
@@ -494,7 +356,7 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
         match self.hidden {
             Some(0) => self.replay.start(),
             Some(hidden) if hidden < self.visible => {
-                self.replay.placed()[hidden - 1].id.max(self.acknowledged)
+                self.replay.placed()[hidden - 1].id.max(self.acknowledged.now())
             }
             _ => self.latest(),
         }
@@ -543,14 +405,6 @@ impl<'a, 't, 'h> Judge<'a, 't, 'h> {
             Provenance::Commit { id, .. } if id > at => "future-read",
             Provenance::Start { .. } | Provenance::Commit { .. } => "stale-read",
         }
-    }
-}
-
-/// What a transaction with these writes reads at `key`.
-fn value_in<'m>(model: &'m Mvcc, own: &Writes<'m>, key: &[u8], at: TxnId) -> Option<&'m [u8]> {
-    match own.get(key) {
-        Some(written) => *written,
-        None => model.get(key, at).map(Vec::as_slice),
     }
 }
 
