@@ -9,7 +9,8 @@
 //! commit after the other, in the order in which these were asked for; as soon as all are placed up to a commit, its
 //! witnesses are heard, and if one objects, the next choice is tried. A commit that was not asked for when a TxnId, or a
 //! later one, was known to be taken, can't have it. When all are placed, whoever was declined for a conflict has to have
-//! met one. Where nobody can tell two orders apart, either will do, so the first that is found is taken.
+//! met one. Where nobody can tell two orders apart, either will do, so the first that is found is taken. What the next
+//! opening holds says early which commits can have survived, and which must have: most choices end there.
 //!
 //! If there is none, or none is found within the bound, the commits stand where they stand without concurrency, and it is
 //! for the checkers to say what is wrong with that. Marks are left out of this, and so are snapshots that are not revealed.
@@ -25,8 +26,8 @@ use crate::check::scan::{Scan, Writes, value_in};
 use crate::check::timeline::Incarnation;
 use crate::{Commit, Denial, Event, Key, KeyRange, Mode, TxnId, Value};
 
-/// How many times a commit is placed, in all, before the search is given up. More than it takes for eight commits in
-/// doubt of which nothing at all is known.
+/// How many times a commit is placed, in all, before the search is given up. More than it takes for every order of eight
+/// commits in doubt.
 const PLACINGS_MAX: usize = 120_000;
 
 /// Finds the order of an incarnation's commits, of which those of `known` have TxnIds that can be relied on, unless
@@ -63,6 +64,10 @@ pub(super) fn order(
         doubtful,
         free,
         deadlines,
+        opening: witnesses.iter().find_map(|witness| match witness.account {
+            Account::State(state) if witness.is_opening => Some((witness.at, state)),
+            _ => None,
+        }),
         witnesses,
         placings_left: PLACINGS_MAX,
     };
@@ -74,6 +79,7 @@ pub(super) fn order(
 struct Witness<'h> {
     at: TxnId,
     account: Account<'h>,
+    is_opening: bool,
 }
 
 enum Account<'h> {
@@ -98,6 +104,8 @@ struct Search<'a, 't, 'h> {
     /// For each of these the step up to which its commit has been asked for.
     deadlines: Vec<usize>,
     witnesses: Vec<Witness<'h>>,
+    /// The latest commit that was there at the next opening, and every pair, if any commit in doubt may have been.
+    opening: Option<(TxnId, &'h [(Key, Value)])>,
     placings_left: usize,
 }
 
@@ -112,6 +120,9 @@ impl Search<'_, '_, '_> {
             if asked >= Some(self.deadlines[index]) {
                 continue;
             }
+            if !self.may_stand_at(index, transaction) {
+                continue;
+            }
             let Some(left) = self.placings_left.checked_sub(1) else { return false };
             self.placings_left = left;
             self.doubtful.remove(choice);
@@ -124,6 +135,35 @@ impl Search<'_, '_, '_> {
             self.doubtful.insert(choice, transaction);
         }
         false
+    }
+
+    /// Whether the next opening may hold what it holds if a commit in doubt has this place.
+    fn may_stand_at(&self, index: usize, transaction: usize) -> bool {
+        let Some((latest, state)) = self.opening else { return true };
+        let id = self.free[index];
+        if id > latest {
+            return !self.is_held(transaction, state);
+        }
+        let others = || self.doubtful.iter().filter(|other| **other != transaction);
+        let must = others().filter(|other| self.is_held(**other, state)).count();
+        let left = self.free[index + 1..].iter().filter(|id| **id <= latest).count();
+        let later = self.known.iter().filter(|known| id < known.id && known.id <= latest);
+        let later = || later.clone().map(|known| &known.transaction).chain(others());
+        let transactions = &self.scratch.timeline.transactions;
+        let is_overwritten = |key: &[u8]| {
+            later().any(|other| {
+                let other = &transactions[*other];
+                other.restored.is_some() || other.writes.contains_key(key)
+            })
+        };
+        let mut writes = transactions[transaction].writes.iter();
+        must <= left && writes.all(|(key, value)| held(state, key) == *value || is_overwritten(key))
+    }
+
+    /// Whether a state holds a value of this transaction.
+    fn is_held(&self, transaction: usize, state: &[(Key, Value)]) -> bool {
+        let mut writes = self.scratch.timeline.transactions[transaction].writes.iter();
+        writes.any(|(key, value)| value.is_some() && held(state, key) == *value)
     }
 
     /// Places the commits that are known, after one TxnId and before another.
@@ -221,6 +261,11 @@ impl Replay<'_, '_> {
     }
 }
 
+fn held<'h>(state: &'h [(Key, Value)], key: &[u8]) -> Option<&'h [u8]> {
+    let index = state.binary_search_by(|(held, _)| held.as_slice().cmp(key)).ok()?;
+    Some(&state[index].1)
+}
+
 /// Who tells of the commits from `first` on. What an opening doesn't have any more, nobody tells of after it.
 fn witnesses<'h>(replay: &Replay<'_, 'h>, incarnation: &Incarnation, first: TxnId) -> Vec<Witness<'h>> {
     let timeline = replay.timeline;
@@ -231,7 +276,8 @@ fn witnesses<'h>(replay: &Replay<'_, 'h>, incarnation: &Incarnation, first: TxnI
     for step in later.flat_map(|later| later.first..later.end) {
         let mut tell = |at: TxnId, account| {
             if (first..=last).contains(&at) {
-                witnesses.push(Witness { at, account });
+                let is_opening = matches!(history.events[step], Event::Opened { .. });
+                witnesses.push(Witness { at, account, is_opening });
             }
         };
         match &history.events[step] {

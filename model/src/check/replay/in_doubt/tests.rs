@@ -212,16 +212,21 @@ fn a_conflict_tells_the_order() {
     assert_explained(&format!("{text}\"x\"=#1*8 \"z\"=#4*8\n"), false);
 }
 
-/// Of eight, every second survives, and nothing else tells in which order.
+/// Of many, every second survives, and nothing else tells in which order.
 #[test]
 fn many_in_doubt_are_sorted_out_in_time() {
     let commit = |id: u64| {
         format!(
-            "asked c{id} begin optimistic\nbegin t{id} c{id} optimistic snapshot=0\nput t{id} \"k{id}\" #{id}*8\nsubmit t{id} sync\n"
+            "asked c{id} begin optimistic\nbegin t{id} c{id} optimistic snapshot=0\nput t{id} \"k{id:02}\" #{id}*8\n\
+             submit t{id} sync\n"
         )
     };
-    let text: String = (1..=8).map(commit).collect();
-    let opened = "crash\nopened latest=4 oldest=0 -> \"k2\"=#2*8 \"k4\"=#4*8 \"k6\"=#6*8 \"k8\"=#8*8";
-    assert_accepted(&[&text, opened, "\n"].concat());
-    assert_explained(&[&text, opened, " \"k9\"=#9*8\n"].concat(), false);
+    for count in [8, 40] {
+        let text: String = (1..=count).map(commit).collect();
+        let survivors = (1..=count / 2).map(|id| format!(" \"k{:02}\"=#{}*8", id * 2, id * 2));
+        let opened =
+            format!("crash\nopened latest={} oldest=0 ->{}", count / 2, survivors.collect::<String>());
+        assert_accepted(&[&text, opened.as_str(), "\n"].concat());
+        assert_explained(&[&text, opened.as_str(), " \"k99\"=#99*8\n"].concat(), false);
+    }
 }
