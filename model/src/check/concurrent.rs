@@ -284,6 +284,10 @@ fn a_fault_excuses_every_call_that_it_may_have_met() {
     let corrupt = "corrupt \"get\" \"page 7\"\n";
     accept(&[two, misread, &heard(8), corrupt]);
     refuse(Availability, &[two, misread, &heard(8), &heard(9), corrupt], "unexplained-corruption");
+    // Who has stopped asking is never heard of again. Nobody is waiting any more when the disk is healed.
+    accept(&[two, fault, &heard(8), &heard(8), "asked c0 end\naborted t8\n", gave_up]);
+    refuse(Availability, &[two, fault, &heard(8), "healed\n", gave_up], "failed-get");
+    refuse(Availability, &[two, misread, &heard(8), "healed\n", corrupt], "unexplained-corruption");
     // The next opening starts anew.
     refuse(Availability, &[two, fault, "crash\n", &opened(&[]), gave_up], "failed-get");
 }

@@ -17,7 +17,8 @@
 //!   the store was opened after the disk was healed: what it can be opened with is all that it has to answer for.
 //!
 //! Where clients run at the same time, nobody says in whose call a fault fired. What excuses *the call that met it* then
-//! excuses every call that may have been under way, which is over for each client as soon as that is heard of again.
+//! excuses every call that may have been under way, which is over for each client as soon as that is heard of again, and
+//! for all of them when the disk is healed: that is done while nobody waits for an answer.
 //!
 //! So a store that can't be opened any more after the disk was healed is excused only by a power loss under a lie, or by
 //! an opening that was cut short under damage that lasts, or after several misreads, and only if it says `Corruption`.
@@ -157,6 +158,10 @@ impl Excuses {
                 if !self.unheard.is_empty() =>
             {
                 owner(&self.owners, *txn)
+            }
+            Event::Healed => {
+                self.unheard.clear();
+                None
             }
             _ => None,
         };
