@@ -65,6 +65,9 @@ const STEPS: [Step; 16] = [
     Step::Drop,
 ];
 
+/// The bits of a key's number that are shown; those above say what the step is.
+const NUMBER: u64 = u64::MAX >> 8;
+
 /// A thread's place on the board.
 pub(crate) struct Beat {
     place: &'static Place,
@@ -83,7 +86,7 @@ impl Beat {
     #[inline]
     pub(crate) fn at(&mut self, step: Step, number: u64) {
         self.steps += 1;
-        self.place.step.store((step as u64) << 56 | number, Ordering::Relaxed);
+        self.place.step.store((step as u64) << 56 | number & NUMBER, Ordering::Relaxed);
         self.place.steps.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -124,7 +127,7 @@ impl Watch {
         for (thread, place) in PLACES_TAKEN.iter().enumerate() {
             if place.is_taken.load(Ordering::Relaxed) {
                 let step = place.step.load(Ordering::Relaxed);
-                let (what, number) = (STEPS[(step >> 56) as usize], step & (u64::MAX >> 8));
+                let (what, number) = (STEPS[(step >> 56) as usize], step & NUMBER);
                 let idle = self.idle[thread];
                 report += &format!("\n  thread {thread}: {what:?} at key {number}, seen there {idle} times");
             }
