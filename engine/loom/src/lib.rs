@@ -5,7 +5,8 @@
 //! until an execution is over, with what was freed marked. [`explore`] runs a program on every schedule, and with every value
 //! that the memory model lets a load see, up to a number of preemptions.
 //!
-//! [`planted`] has a copy of the tree for each mistake that was planted, and [`subjects`] makes all of them look the same.
+//! [`planted`] has a copy of the tree for each mistake that was planted. [`subjects`] and [`planted_subjects`] make all of
+//! them look the same.
 
 #[path = "../../src/bwtree/mod.rs"]
 pub mod bwtree;
@@ -17,6 +18,7 @@ pub mod memory;
 pub mod planted {
     include!(concat!(env!("OUT_DIR"), "/planted.rs"));
 }
+pub mod planted_subjects;
 mod primitives;
 pub mod subjects;
 mod sync;

@@ -4,7 +4,9 @@
 //! page says whether it is alive, so that a page that is used too late is found out by the tree's own assertion, and not
 //! by a crash. What is released twice, with another layout, or not at all, is a panic.
 //!
-//! An execution runs its threads one at a time on one thread of the operating system, which has a ledger of its own.
+//! An execution runs its threads one at a time on one thread of the operating system, which has a ledger of its own. It is
+//! over at its [`end`], or, if nobody said where it [begins](begin), whenever nothing is in use: then there is no tree that
+//! somebody could be in.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
@@ -21,6 +23,8 @@ const OVERWRITTEN: usize = 4;
 struct Ledger {
     live: BTreeMap<usize, Layout>,
     released: BTreeMap<usize, Layout>,
+    /// Somebody said where the execution begins, and will say where it ends.
+    has_begun: bool,
 }
 
 thread_local! {
@@ -50,24 +54,28 @@ pub fn allocate(layout: Layout) -> NonNull<u8> {
 /// # Panics
 /// If it is not in use, or was allocated with another layout.
 pub unsafe fn release(memory: NonNull<u8>, layout: Layout) {
-    // In an execution that has failed everything stays as it is: it would fail in other ways.
-    if std::thread::panicking() {
-        return;
-    }
     LEDGER.with_borrow_mut(|ledger| {
         let address = memory.addr().get();
         let allocated = ledger.live.remove(&address);
+        // After a failure things may be in any state, and a second panic would end the process.
+        if std::thread::panicking() && allocated != Some(layout) {
+            return;
+        }
         assert!(!ledger.released.contains_key(&address), "memory is released twice");
         assert_eq!(allocated, Some(layout), "memory is released as it was allocated");
         ledger.released.insert(address, layout);
+        // SAFETY: it was live up to now, and is still allocated.
+        unsafe { memory.as_ptr().write_bytes(RELEASED, OVERWRITTEN) };
+        if ledger.live.is_empty() && !ledger.has_begun {
+            // SAFETY: pages are used in trees only, and each of them has one.
+            unsafe { ledger.give_back() };
+        }
     });
-    // SAFETY: it was live up to now, and stays allocated until the execution is over.
-    unsafe { memory.as_ptr().write_bytes(RELEASED, OVERWRITTEN) };
 }
 
 /// Begins an execution: whatever an execution that failed left behind is forgotten, and stays allocated.
 pub fn begin() {
-    LEDGER.with_borrow_mut(|ledger| *ledger = Ledger::default());
+    LEDGER.with_borrow_mut(|ledger| *ledger = Ledger { has_begun: true, ..Ledger::default() });
 }
 
 /// Ends an execution, and returns how many pieces of memory it used.
@@ -75,12 +83,24 @@ pub fn begin() {
 /// # Panics
 /// If some were not released.
 pub fn end() -> usize {
-    let Ledger { live, released } = LEDGER.take();
-    assert_eq!(live.len(), 0, "memory that was not released");
-    for (address, layout) in &released {
-        let memory = std::ptr::with_exposed_provenance_mut::<u8>(*address);
-        // SAFETY: it was allocated with this layout, and no thread of the execution is left that could use it.
-        unsafe { dealloc(memory, *layout) };
+    let mut ledger = LEDGER.take();
+    assert_eq!(ledger.live.len(), 0, "memory that was not released");
+    let count = ledger.released.len();
+    // SAFETY: no thread of the execution is left that could use it.
+    unsafe { ledger.give_back() };
+    count
+}
+
+impl Ledger {
+    /// Gives back what was released.
+    ///
+    /// # Safety
+    /// Nobody uses it from now on.
+    unsafe fn give_back(&mut self) {
+        for (address, layout) in std::mem::take(&mut self.released) {
+            let memory = std::ptr::with_exposed_provenance_mut::<u8>(address);
+            // SAFETY: it was allocated with this layout, and by the promise nobody uses it.
+            unsafe { dealloc(memory, layout) };
+        }
     }
-    released.len()
 }

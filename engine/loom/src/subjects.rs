@@ -1,6 +1,6 @@
-//! The tree of this build, and its copies with a mistake, as subjects of a test.
+//! The tree of this build, as subjects of a test.
 
-use proofmark_engine_variants::{Subject, Tracked, subject};
+use proofmark_engine_variants::{Tracked, subject};
 
 use crate::bwtree;
 
@@ -18,31 +18,3 @@ unsafe impl bwtree::Key for Tracked {
 }
 
 subject!(TRACKED, "tracked", crate::bwtree, Tracked, Tracked::new, Tracked::number);
-
-/// The copies.
-macro_rules! planted {
-    ($($name:ident)*) => {
-        $(
-            mod $name {
-                use super::{Tracked, subject};
-
-                // SAFETY: it is two numbers that never change.
-                unsafe impl crate::planted::$name::Frozen for Tracked {}
-
-                // SAFETY: the order is that of the numbers, and half a number orders like the number.
-                unsafe impl crate::planted::$name::Key for Tracked {
-                    fn head(&self, _skip: usize) -> u64 {
-                        self.number() / 2
-                    }
-                }
-
-                subject!(SUBJECT, stringify!($name), crate::planted::$name, Tracked, Tracked::new, Tracked::number);
-            }
-        )*
-
-        /// Each copy, by the name of its mistake.
-        pub const PLANTED: &[Subject] = &[$($name::SUBJECT),*];
-    };
-}
-
-crate::planted::with_each!(planted);

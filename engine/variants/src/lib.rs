@@ -1,23 +1,26 @@
-//! What the builds of the latch-free tree have in common: how they are driven, and the mistakes that are planted in copies.
+//! What the builds of the latch-free tree have in common: how they are driven, and the mistakes that are planted in copies
+//! of it, and of the whole engine.
 //!
 //! **Driving.** The tree is compiled several times: against the standard library, loom and shuttle, and once more for each
 //! mistake. Each of these is a [`Subject`]; all make the same [`Tree`] of numbers. [`subject!`] writes what that takes.
 //!
-//! **Mistakes.** A [`Mistake`] is a change of the text of `engine/src/bwtree`. [`write_variants`] is what the build scripts of
-//! the loom and the shuttle build call: for each mistake it copies the sources, makes the change there, and writes a file
-//! that declares every copy as a module, to be included beside the real one. The old text of a change has to occur exactly
-//! once, or the build fails with the name of the mistake: so a mistake can't quietly stop being planted when the sources
-//! change. The real sources are never touched, and know nothing of this.
+//! **Mistakes.** A [`Mistake`] is a change of the text of `engine/src/bwtree`, or, of those for the whole engine, of
+//! `engine/src`. [`write_trees`] and [`write_engines`] are what build scripts call: for each mistake they copy the sources,
+//! make the change there, and write a file that declares every copy as a module. The old text of a change has to occur
+//! exactly once, or the build fails with the name of the mistake: so a mistake can't quietly stop being planted when the
+//! sources change. The real sources are never touched, and know nothing of this.
 
 #![forbid(unsafe_code)]
 
+mod engine_mistakes;
 mod mistakes;
 mod plant;
 pub mod tracked;
 mod tree;
 
+pub use engine_mistakes::ENGINE_MISTAKES;
 pub use mistakes::MISTAKES;
-pub use plant::{write_variants, write_variants_of};
+pub use plant::{Original, write_copies, write_engines, write_trees};
 pub use tracked::Tracked;
 pub use tree::{PageLimits, Pair, Pairs, Shared, Subject, Tree};
 
@@ -46,7 +49,7 @@ pub enum Build {
 /// A piece of text that is replaced.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
-    /// The file, from the folder of the module.
+    /// The file, from the folder of the sources.
     pub file: &'static str,
     /// What is there. It occurs exactly once.
     pub old: &'static str,

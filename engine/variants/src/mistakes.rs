@@ -1,8 +1,8 @@
-//! The mistakes, each as small as it could really be made.
+//! The mistakes in the tree, each as small as it could really be made.
 
 use crate::{Build, Change, Mistake};
 
-/// Every mistake.
+/// Every mistake in the tree.
 pub const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "deleted_key_found",

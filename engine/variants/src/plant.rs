@@ -1,17 +1,17 @@
-//! Copies of a module, each with one mistake.
+//! Copies of a module, or of a package as a module, each with one mistake.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{Build, Change, MISTAKES, Mistake};
+use crate::{Build, Change, ENGINE_MISTAKES, MISTAKES, Mistake};
 
 /// The file that declares the copies, in the output folder.
 const DECLARATIONS: &str = "planted.rs";
 
-/// What is different in every copy: where a mistake would end in a crash of the process, it ends in a panic.
-const GUARDS: &[Change] = &[
+/// Where a mistake in the tree would end in a crash of the process, it ends in a panic.
+const TREE_GUARDS: &[Change] = &[
     Change {
         file: "page.rs",
         old: "unsafe { (*word.header()).level }",
@@ -24,42 +24,91 @@ const GUARDS: &[Change] = &[
     },
 ];
 
+/// The engine's doors are the package's, for all copies.
+const ENGINE_GUARDS: &[Change] = &[Change { file: "lib.rs", old: "mod sync;", new: "use crate::sync;" }];
+
+/// What the copies are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Original<'a> {
+    /// The folder of its sources.
+    pub source: &'a Path,
+    /// The file there that declares the others.
+    pub root: &'a str,
+    /// How its sources call itself, up to and with the last `::`.
+    pub path: &'a str,
+    /// The module in which the copies will be.
+    pub home: &'a str,
+    /// What is different in every copy.
+    pub guards: &'a [Change],
+}
+
 /// Writes a copy of the tree for each of the [`MISTAKES`] of a build, and the file `planted.rs` that declares them; to be called by a
-/// build script. The package calls its real module `bwtree`, and includes the file in a module `planted`.
+/// build script. The package includes the file in its module `planted`, and has a `sync`.
 ///
 /// # Panics
 /// If a mistake can't be planted, and if a file can't be read or written.
-pub fn write_variants(build: Build) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/bwtree");
-    let out = std::env::var_os("OUT_DIR").expect("cargo tells build scripts where to write");
-    println!("cargo::rerun-if-changed={}", source.display());
+pub fn write_trees(build: Build) {
     let mistakes: Vec<Mistake> =
         MISTAKES.iter().filter(|mistake| mistake.builds.contains(&build)).copied().collect();
-    if let Err(why) = write_variants_of(&source, "bwtree", GUARDS, &mistakes, Path::new(&out)) {
+    let source = sources().join("bwtree");
+    let original = Original {
+        source: &source,
+        root: "mod.rs",
+        path: "crate::bwtree::",
+        home: "crate::planted",
+        guards: TREE_GUARDS,
+    };
+    write_here(original, &mistakes, &out());
+}
+
+/// Writes a copy of the whole engine for each of the [`ENGINE_MISTAKES`], and the file `engines/planted.rs` that declares them;
+/// to be called by a build script. The package includes the file in its module `engines`, and has a `sync`.
+///
+/// # Panics
+/// If a mistake can't be planted, and if a file can't be read or written.
+pub fn write_engines() {
+    let source = sources();
+    let original = Original {
+        source: &source,
+        root: "lib.rs",
+        path: "crate::",
+        home: "crate::engines",
+        guards: ENGINE_GUARDS,
+    };
+    write_here(original, ENGINE_MISTAKES, &out().join("engines"));
+}
+
+/// The engine's sources.
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../src")
+}
+
+/// Where the package that is being built may write.
+fn out() -> PathBuf {
+    std::env::var_os("OUT_DIR").expect("cargo tells build scripts where to write").into()
+}
+
+fn write_here(original: Original<'_>, mistakes: &[Mistake], out: &Path) {
+    println!("cargo::rerun-if-changed={}", original.source.display());
+    if let Err(why) = write_copies(original, mistakes, out) {
         panic!("{why}");
     }
 }
 
-/// As [`write_variants`], for the module `module` in the folder `source`. The `guards` are changes of every copy.
+/// Writes a copy for each mistake, and the file that declares them.
 ///
 /// # Errors
 /// The name of a mistake that can't be planted, with the reason, or the path that can't be read or written.
-pub fn write_variants_of(
-    source: &Path,
-    module: &str,
-    guards: &[Change],
-    mistakes: &[Mistake],
-    out: &Path,
-) -> Result<(), String> {
+pub fn write_copies(original: Original<'_>, mistakes: &[Mistake], out: &Path) -> Result<(), String> {
     let mut declarations = String::new();
     for mistake in mistakes {
         let folder = out.join(mistake.name);
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(at(&folder))?;
         }
-        copy(source, &folder)?;
-        plant(mistake, guards, module, &folder)?;
-        let (what, root) = (mistake.what, folder.join("mod.rs"));
+        copy(original.source, &folder)?;
+        plant(mistake, original, &folder)?;
+        let (what, root) = (mistake.what, folder.join(original.root));
         writeln!(declarations, "#[doc = {what:?}]\n#[path = {root:?}]\npub mod {};", mistake.name)
             .expect("a string takes everything");
     }
@@ -69,20 +118,20 @@ pub fn write_variants_of(
     fs::write(&file, declarations).map_err(at(&file))
 }
 
-/// Makes the changes in a copy, and has the copy call itself where it called the module.
-fn plant(mistake: &Mistake, guards: &[Change], module: &str, copy: &Path) -> Result<(), String> {
-    let own_path = (format!("crate::{module}::"), format!("crate::planted::{}::", mistake.name));
+/// Has the copy call itself where it called the original, and makes the changes in it.
+fn plant(mistake: &Mistake, original: Original<'_>, copy: &Path) -> Result<(), String> {
+    let path = format!("{}::{}::", original.home, mistake.name);
     for file in files(copy)? {
         let text = fs::read_to_string(&file).map_err(at(&file))?;
-        fs::write(&file, text.replace(&own_path.0, &own_path.1)).map_err(at(&file))?;
+        fs::write(&file, text.replace(original.path, &path)).map_err(at(&file))?;
     }
-    for change in guards.iter().chain(mistake.changes) {
+    for change in original.guards.iter().chain(mistake.changes) {
         let file = copy.join(change.file);
         let text = fs::read_to_string(&file).map_err(at(&file))?;
         let count = text.matches(change.old).count();
         if count != 1 {
             return Err(format!(
-                "the mistake `{}` can't be planted: its text occurs {count} times in {module}/{}: {}",
+                "the mistake `{}` can't be planted: its text occurs {count} times in {}: {}",
                 mistake.name, change.file, change.old
             ));
         }
@@ -146,7 +195,14 @@ mod tests {
         fs::write(source.join("mod.rs"), TOY).unwrap();
         let changes: &'static [Change] = Box::leak(Box::new([Change { file: "mod.rs", old, new: "43" }]));
         let mistakes = [Mistake { name: "off_by_one", what: "answers too much", builds: &[], changes }];
-        (write_variants_of(&source, "toy", &[], &mistakes, &folder.path().join("out")), folder)
+        let original = Original {
+            source: &source,
+            root: "mod.rs",
+            path: "crate::toy::",
+            home: "crate::planted",
+            guards: &[],
+        };
+        (write_copies(original, &mistakes, &folder.path().join("out")), folder)
     }
 
     #[test]

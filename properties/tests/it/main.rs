@@ -15,6 +15,7 @@ mod configuration;
 mod corpus;
 mod crash_prefix;
 mod determinism;
+mod engine_threads;
 mod exploration;
 mod golden;
 mod optimistic;

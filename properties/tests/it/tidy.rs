@@ -39,6 +39,7 @@ const ENGINE_DOORS: &[(&str, &str)] = &[
 const STRANGERS: &[(&str, &[&str])] = &[
     ("engine/vfs", &["proofmark-engine", "proofmark-model", "proofmark-sim", "proofmark-properties"]),
     ("engine", &["proofmark-model", "proofmark-sim", "proofmark-properties"]),
+    ("engine/shuttle", &["proofmark-model", "proofmark-sim", "proofmark-properties"]),
     ("model", &["proofmark-engine", "proofmark-vfs", "proofmark-sim", "proofmark-properties"]),
     ("sim", &["proofmark-properties"]),
 ];

@@ -13,7 +13,8 @@
 //!
 //! - Every byte goes through the [`Vfs`]: what lives elsewhere survives a power loss that it should not survive.
 //! - No threads, clocks or random numbers of its own: a seed must mean the same run every time.
-//! - Nothing blocks. One thread runs all clients, so a writer that waits for another waits forever.
+//! - Nothing blocks. One thread runs all clients, so a writer that waits for another waits forever. A store that was built
+//!   [for threads](StoreFactory::for_threads) may block, where shuttle knows of it.
 //! - Dropping a store or a transaction never panics, not even after its disk failed.
 
 mod batch;
@@ -33,7 +34,7 @@ use proofmark_model::{
 use proofmark_vfs::Vfs;
 
 pub use self::batch::{BatchStore, Batches};
-pub use self::engine::Engine;
+pub use self::engine::{Engine, EngineThreads};
 pub use self::redb::Redb;
 use crate::disk::FaultKind;
 use crate::plan::Config;
@@ -66,6 +67,13 @@ pub trait StoreFactory: Debug + Send + Sync {
     /// that in its first opening; one with it must open after a loss there as after any other. If the first opening fails
     /// because a directory could not be synced, the runner removes what it has made before it opens again.
     fn open(&self, vfs: Arc<dyn Vfs>, config: &Config) -> Result<Box<dyn Store>, StoreError>;
+
+    /// The same store, built so that shuttle schedules its threads; none if there is no such build. It is opened, used and
+    /// dropped within an execution of shuttle's. Other threads may go on at every lock and every atomic in it, and before and
+    /// after every call of the disk, which it sees to itself. Each thread has a [handle](Store::handle) of its own.
+    fn for_threads(&self) -> Option<&'static dyn StoreFactory> {
+        None
+    }
 }
 
 /// What came of the wish to compact a store.
@@ -167,8 +175,14 @@ pub trait Store {
         None
     }
 
-    /// Closes the store in good order, with no transaction open. Under [`Promises::durable_close`] every commit is
-    /// durable when this returns.
+    /// Another handle on this open store, for another thread. The store is open for as long as there is one of them. `Some` of
+    /// stores that were built [for threads](StoreFactory::for_threads).
+    fn handle(&self) -> Option<Box<dyn Store + Send>> {
+        None
+    }
+
+    /// Closes the store in good order, with no transaction and no other handle open. Under [`Promises::durable_close`] every
+    /// commit is durable when this returns.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the store cannot.

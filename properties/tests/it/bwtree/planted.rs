@@ -25,13 +25,13 @@ fn subject(all: &[Subject], mistake: &Mistake) -> Option<Subject> {
 }
 
 fn by_shuttle(mistake: &Mistake, strategy: Strategy, schedules_max: usize) -> Option<Found> {
-    let subject = subject(proofmark_engine_shuttle::subjects::PLANTED, mistake)?;
+    let subject = subject(proofmark_planted::planted_subjects::PLANTED, mistake)?;
     search(subject, strategy, schedules_max).err()
 }
 
 /// The program that fails, and how many executions of programs it took.
 fn by_loom(mistake: &Mistake) -> Option<(&'static str, usize)> {
-    let subject = subject(proofmark_engine_loom::subjects::PLANTED, mistake)?;
+    let subject = subject(proofmark_engine_loom::planted_subjects::PLANTED, mistake)?;
     let mut executions = 0;
     for program in PROGRAMS {
         let explored = program.explore(subject, PREEMPTIONS, EXECUTIONS_MAX);

@@ -2,6 +2,7 @@
 
 use proofmark_engine_shuttle::{Strategy, explore, replay, subjects, thread};
 use proofmark_engine_variants::Subject;
+use proofmark_planted::planted_subjects::PLANTED;
 
 use super::client::{Order, RunAll, run_and_judge};
 use super::setting;
@@ -57,7 +58,7 @@ pub(super) fn search_again(line: &str) -> Result<(), String> {
     let [name, seed, schedule] = words[..] else {
         panic!("a line is a subject, a seed and a schedule: {line}")
     };
-    let subjects = [subjects::PLAIN, subjects::TRACKED].iter().chain(subjects::PLANTED);
+    let subjects = [subjects::PLAIN, subjects::TRACKED].iter().chain(PLANTED);
     let subject = *{ subjects }.find(|subject| subject.name == name).expect("the line names a subject");
     let workload = Workload::new(seed.parse().expect("the line has a seed"));
     replay(schedule, move || run_and_judge(subject, &workload, Order::Time, RUN_ALL))

@@ -1,31 +1,6 @@
-//! What the rest of this package is built from: shuttle's atomics and threads, and a cell that finds overlapping accesses.
+//! Memory that one thread writes before it publishes it, and that others read afterwards.
 
 use std::cell::Cell;
-
-pub use shuttle::sync::atomic;
-pub use shuttle::thread;
-
-/// Waiting after a failed exchange: the others go first.
-#[derive(Debug, Default)]
-pub struct Backoff(());
-
-impl Backoff {
-    /// A new one.
-    #[must_use]
-    pub fn new() -> Backoff {
-        Backoff::default()
-    }
-
-    /// Lets another thread run.
-    pub fn spin(&self) {
-        thread::yield_now();
-    }
-
-    /// As [`Backoff::spin`].
-    pub fn snooze(&self) {
-        thread::yield_now();
-    }
-}
 
 /// A place that is written through a shared reference. An access that begins while another one of the wrong kind goes on is a
 /// panic.
