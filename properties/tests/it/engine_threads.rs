@@ -7,15 +7,15 @@
 //!
 //! A schedule that fails is printed as one line that runs it again. `PROOFMARK_SCHEDULES` sets how many are tried.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use proofmark_engine_shuttle::{Failure, Strategy, explore, replay, thread};
 use proofmark_model::{Durability, KeyRange, TxnId};
 use proofmark_planted::ENGINES;
 use proofmark_sim::disk::{Keep, SimDisk};
 use proofmark_sim::plan::{Config, Retention};
-use proofmark_sim::store::{EngineThreads, Store, StoreError, StoreFactory, Transaction};
+use proofmark_sim::store::{EngineThreads, StoreError, StoreFactory, Transaction};
 
 /// Large values, of which each commit writes one, in turn.
 const ROW: u64 = 12;
@@ -69,6 +69,12 @@ fn look(reader: &mut dyn Transaction) {
     assert_eq!(found, expected, "what snapshot {snapshot} shows");
 }
 
+/// The same in short, for a snapshot that is new.
+fn glance(reader: &mut dyn Transaction) {
+    let found = reader.get(COUNT).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(found.map(|value| txn(&value)), reader.snapshot().map(|id| id.0), "what a new snapshot shows");
+}
+
 /// The world: what happens in it, and that it was right.
 fn world(factory: &dyn StoreFactory) {
     let disk = SimDisk::default();
@@ -102,6 +108,12 @@ fn world(factory: &dyn StoreFactory) {
     }
     let mut handle = store.handle().unwrap();
     threads.push(thread::spawn(move || {
+        for _ in 0..16 {
+            glance(&mut *handle.begin_read().unwrap());
+        }
+    }));
+    let mut handle = store.handle().unwrap();
+    threads.push(thread::spawn(move || {
         for _ in 0..4 {
             handle.checkpoint().unwrap();
         }
@@ -126,7 +138,10 @@ fn search(factory: &'static dyn StoreFactory, strategy: Strategy, schedules: usi
     explore(strategy, 1, schedules, move || world(factory))
 }
 
-const STRATEGIES: [Strategy; 3] = [Strategy::Random, Strategy::Priorities(3), Strategy::Uniform];
+const STRATEGIES: [Strategy; 3] = [Strategy::Priorities(3), Strategy::Random, Strategy::Uniform];
+
+/// Within how many schedules a scheduler has to find a mistake.
+const SCHEDULES_MAX: usize = 4_000;
 
 /// Set to a schedule that a failure printed, to run it again.
 const REPLAY: &str = "PROOFMARK_REPLAY";
@@ -147,7 +162,7 @@ fn the_engine_passes() {
 #[test]
 fn every_mistake_fails() {
     for engine in ENGINES {
-        let found = STRATEGIES.iter().find_map(|strategy| search(engine, *strategy, 700).err());
+        let found = STRATEGIES.iter().find_map(|strategy| search(engine, *strategy, SCHEDULES_MAX).err());
         assert!(found.is_some(), "nothing finds `{}`", engine.name());
     }
 }

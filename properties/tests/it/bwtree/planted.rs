@@ -10,7 +10,7 @@ use super::loom::{PREEMPTIONS, PROGRAMS};
 use super::shuttle::{Found, STRATEGIES, search, search_again};
 
 /// Within how many schedules one of shuttle's schedulers has to find a mistake.
-const SCHEDULES_MAX: usize = 1_000;
+const SCHEDULES_MAX: usize = 4_000;
 
 /// Programs are small: what loom doesn't find within so many executions of one, it leaves to shuttle.
 const EXECUTIONS_MAX: usize = 1_000;
