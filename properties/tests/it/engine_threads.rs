@@ -1,16 +1,17 @@
-//! The whole engine under shuttle: a world so small that every answer is known beforehand.
+//! The whole engine under shuttle, in worlds so small that every answer is known beforehand.
 //!
-//! Writers count: each commit reads a number, writes the next one, and writes it to one of a row of large values, too. So the
-//! number that a snapshot finds is the TxnId of the snapshot, and of each large value it is known which commit wrote it last.
-//! Beside them readers scan, while checkpoints merge and free pages. In the end the power goes, and what was acknowledged
-//! has to be there. The engine passes every schedule; each mistake that was planted in it fails some.
+//! In one of them writers count: each commit reads a number, writes the next one, and writes it to one of a row of large
+//! values, too. So the number that a snapshot finds is the TxnId of the snapshot, and of each large value it is known which
+//! commit wrote it last. Beside them readers scan, while checkpoints merge and free pages. In the other one writers keep
+//! out of each other's way, and share syncs. In the end, or in the middle, the power goes, and what was acknowledged has to
+//! be there. The engine passes every schedule; each mistake that was planted in it fails some.
 //!
 //! A schedule that fails is printed as one line that runs it again. `PROOFMARK_SCHEDULES` sets how many are tried.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proofmark_engine_shuttle::{Failure, Strategy, explore, replay, thread};
+use proofmark_engine_shuttle::{Failure, Strategy, explore, point, replay, thread};
 use proofmark_model::{Durability, KeyRange, TxnId};
 use proofmark_planted::ENGINES;
 use proofmark_sim::disk::{Keep, SimDisk};
@@ -43,9 +44,13 @@ fn config() -> Config {
     Config { cache_bytes: 0, retention: Retention::Latest, ..Config::default() }
 }
 
-/// Commits the next number. None if somebody else was first.
+/// Commits the next number. None if somebody else was first, or the power is gone.
 fn count(mut writer: Box<dyn Transaction>, durability: Durability) -> Option<u64> {
-    let next = writer.get(COUNT).unwrap().map_or(0, |value| txn(&value)) + 1;
+    let next = match writer.get(COUNT) {
+        Ok(value) => value.map_or(0, |value| txn(&value)) + 1,
+        Err(StoreError::Io(_)) => return None,
+        Err(error) => panic!("{error}"),
+    };
     writer.put(COUNT, &value(next, 8)).unwrap();
     writer.put(&key(next % ROW), &value(next, LARGE)).unwrap();
     match writer.commit(durability) {
@@ -53,7 +58,9 @@ fn count(mut writer: Box<dyn Transaction>, durability: Durability) -> Option<u64
             assert_eq!(id, Some(TxnId(next)), "a commit counts on from its snapshot");
             Some(next)
         }
-        Err(StoreError::Conflict { .. } | StoreError::Busy) => None,
+        Err(StoreError::Conflict { .. } | StoreError::Busy | StoreError::Io(_) | StoreError::Poisoned(_)) => {
+            None
+        }
         Err(error) => panic!("{error}"),
     }
 }
@@ -61,7 +68,11 @@ fn count(mut writer: Box<dyn Transaction>, durability: Durability) -> Option<u64
 /// What a snapshot shows is what its commits wrote, however long it takes to look.
 fn look(reader: &mut dyn Transaction) {
     let snapshot = reader.snapshot().unwrap().0;
-    let pairs = reader.scan(&KeyRange::all(), usize::MAX, false).unwrap_or_else(|error| panic!("{error}"));
+    let pairs = match reader.scan(&KeyRange::all(), usize::MAX, false) {
+        Ok(pairs) => pairs,
+        Err(StoreError::Io(_)) => return,
+        Err(error) => panic!("{error}"),
+    };
     let found: Vec<_> = pairs.iter().map(|(key, value)| (key.clone(), txn(value))).collect();
     let last_of = |place: u64| (1..=snapshot).rev().find(|txn| txn % ROW == place);
     let row = (0..ROW).filter_map(|place| Some((key(place), last_of(place)?)));
@@ -71,12 +82,39 @@ fn look(reader: &mut dyn Transaction) {
 
 /// The same in short, for a snapshot that is new.
 fn glance(reader: &mut dyn Transaction) {
-    let found = reader.get(COUNT).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(found.map(|value| txn(&value)), reader.snapshot().map(|id| id.0), "what a new snapshot shows");
+    match reader.get(COUNT) {
+        Ok(found) => {
+            let shown = found.map(|value| txn(&value));
+            assert_eq!(shown, reader.snapshot().map(|id| id.0), "what a new snapshot shows");
+        }
+        Err(StoreError::Io(_)) => {}
+        Err(error) => panic!("{error}"),
+    }
 }
 
-/// The world: what happens in it, and that it was right.
-fn world(factory: &dyn StoreFactory) {
+/// When the power goes.
+#[derive(Debug, Clone, Copy)]
+enum PowerLoss {
+    /// When all is done.
+    AtTheEnd,
+    /// When a thread has had so many turns that does nothing else. Nothing but power loss makes a call of the disk fail.
+    AfterTurns(usize),
+}
+
+impl PowerLoss {
+    /// The thread that cuts the power, if one does.
+    fn thread(self, disk: &SimDisk) -> Option<thread::JoinHandle<()>> {
+        let PowerLoss::AfterTurns(turns) = self else { return None };
+        let disk = disk.clone();
+        Some(thread::spawn(move || {
+            (0..turns).for_each(|_| point());
+            disk.power_off();
+        }))
+    }
+}
+
+/// Everybody counts, and looks.
+fn counting(factory: &dyn StoreFactory, power_loss: PowerLoss) {
     let disk = SimDisk::default();
     let mut store = factory.open(disk.vfs(), &config()).unwrap();
     for _ in 0..ROW {
@@ -89,7 +127,12 @@ fn world(factory: &dyn StoreFactory) {
         let (mut store, acknowledged) = (store.handle().unwrap(), Arc::clone(&acknowledged));
         threads.push(thread::spawn(move || {
             for _ in 0..4 {
-                let counted = count(store.begin_optimistic().unwrap(), durability);
+                let writer = match store.begin_optimistic() {
+                    Ok(writer) => writer,
+                    Err(StoreError::Poisoned(_)) => return,
+                    Err(error) => panic!("{error}"),
+                };
+                let counted = count(writer, durability);
                 if let (Some(txn), Durability::Sync) = (counted, durability) {
                     acknowledged.fetch_max(txn, Ordering::Relaxed);
                 }
@@ -115,14 +158,20 @@ fn world(factory: &dyn StoreFactory) {
     let mut handle = store.handle().unwrap();
     threads.push(thread::spawn(move || {
         for _ in 0..4 {
-            handle.checkpoint().unwrap();
+            match handle.checkpoint() {
+                Ok(_) | Err(StoreError::Io(_) | StoreError::Poisoned(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
     }));
+    threads.extend(power_loss.thread(&disk));
     for thread in threads {
         thread.join().unwrap();
     }
-    store.verify().unwrap();
-    disk.power_off();
+    if !disk.has_crashed() {
+        store.verify().unwrap();
+        disk.power_off();
+    }
     drop(store);
     disk.crash(&Keep::None);
     let mut store = factory.open(disk.vfs(), &config()).unwrap();
@@ -134,26 +183,82 @@ fn world(factory: &dyn StoreFactory) {
     look(&mut *store.begin_read().unwrap());
 }
 
-fn search(factory: &'static dyn StoreFactory, strategy: Strategy, schedules: usize) -> Result<(), Failure> {
-    explore(strategy, 1, schedules, move || world(factory))
+/// Nobody is in another's way, so that commits share syncs.
+fn groups(factory: &dyn StoreFactory, power_loss: PowerLoss) {
+    let disk = SimDisk::default();
+    let store = factory.open(disk.vfs(), &config()).unwrap();
+    let acknowledged: Arc<[AtomicU64; 4]> = Arc::default();
+    let mut threads: Vec<_> = power_loss.thread(&disk).into_iter().collect();
+    for place in 0..acknowledged.len() {
+        let (mut store, acknowledged) = (store.handle().unwrap(), Arc::clone(&acknowledged));
+        threads.push(thread::spawn(move || {
+            for round in 1..=2 {
+                let Ok(mut writer) = store.begin_optimistic() else { return };
+                writer.put(&key(place as u64), &value(round, 8)).unwrap();
+                let Ok(_) = writer.commit(Durability::Sync) else { return };
+                acknowledged[place].store(round, Ordering::Relaxed);
+            }
+        }));
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    disk.power_off();
+    drop(store);
+    disk.crash(&Keep::None);
+    let mut store = factory.open(disk.vfs(), &config()).unwrap();
+    let mut reader = store.begin_read().unwrap();
+    for (place, acknowledged) in (0..).zip(&*acknowledged) {
+        let found = reader.get(&key(place)).unwrap().map_or(0, |value| txn(&value));
+        let acknowledged = acknowledged.load(Ordering::Relaxed);
+        assert!(
+            found >= acknowledged,
+            "writer {place}: round {acknowledged} was acknowledged, {found} is there"
+        );
+    }
+}
+
+type World = fn(&dyn StoreFactory, PowerLoss);
+
+/// Every world, with every power loss.
+const WORLDS: [(World, PowerLoss); 5] = [
+    (counting, PowerLoss::AtTheEnd),
+    (counting, PowerLoss::AfterTurns(100)),
+    (counting, PowerLoss::AfterTurns(300)),
+    (groups, PowerLoss::AtTheEnd),
+    (groups, PowerLoss::AfterTurns(50)),
+];
+
+/// Looks for a schedule that fails. With the failure comes in which world that was.
+fn search(
+    factory: &'static dyn StoreFactory,
+    strategy: Strategy,
+    schedules: usize,
+) -> Result<(), (usize, Failure)> {
+    for (index, power_loss) in POWER_LOSSES.into_iter().enumerate() {
+        explore(strategy, 1, schedules, move || world(factory, power_loss))
+            .map_err(|failure| (index, failure))?;
+    }
+    Ok(())
 }
 
 const STRATEGIES: [Strategy; 3] = [Strategy::Priorities(3), Strategy::Random, Strategy::Uniform];
 
 /// Within how many schedules a scheduler has to find a mistake.
-const SCHEDULES_MAX: usize = 4_000;
+const SCHEDULES_MAX: usize = 1_500;
 
-/// Set to a schedule that a failure printed, to run it again.
-const REPLAY: &str = "PROOFMARK_REPLAY";
+/// Set to a line that a failure printed, to run that schedule again.
+const REPLAY: &str = "PROOFMARK_ENGINE_REPLAY";
 
 #[test]
 fn the_engine_passes() {
     for strategy in STRATEGIES {
         let schedules = super::bwtree::setting("PROOFMARK_SCHEDULES", 100);
-        if let Err(Failure { executions, schedule, message }) = search(&EngineThreads, strategy, schedules) {
+        if let Err((index, failure)) = search(&EngineThreads, strategy, schedules) {
+            let Failure { executions, schedule, message } = failure;
             panic!(
-                "{strategy}, schedule {executions}: {message}\nagain: {REPLAY}={schedule} cargo test -p proofmark-properties \
-                 engine_threads"
+                "{strategy}, schedule {executions}: {message}\nagain: {REPLAY}='{index} {schedule}' cargo test -p \
+                 proofmark-properties engine_threads"
             );
         }
     }
@@ -162,16 +267,18 @@ fn the_engine_passes() {
 #[test]
 fn every_mistake_fails() {
     for engine in ENGINES {
-        let found = STRATEGIES.iter().find_map(|strategy| search(engine, *strategy, SCHEDULES_MAX).err());
-        assert!(found.is_some(), "nothing finds `{}`", engine.name());
+        let found = STRATEGIES.iter().any(|strategy| search(engine, *strategy, SCHEDULES_MAX).is_err());
+        assert!(found, "nothing finds `{}`", engine.name());
     }
 }
 
 /// What a failure printed is run again; without it there is nothing to run.
 #[test]
 fn the_schedule_of_a_failure() {
-    let Ok(schedule) = std::env::var(REPLAY) else { return };
-    if let Err(failure) = replay(&schedule, || world(&EngineThreads)) {
+    let Ok(line) = std::env::var(REPLAY) else { return };
+    let (index, schedule) = line.split_once(' ').expect("the number of a world, and a schedule");
+    let (world, power_loss) = WORLDS[index.parse::<usize>().expect("a number")];
+    if let Err(failure) = replay(schedule, move || world(&EngineThreads, power_loss)) {
         panic!("{}", failure.message);
     }
 }
