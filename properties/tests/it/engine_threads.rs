@@ -235,7 +235,7 @@ fn search(
     strategy: Strategy,
     schedules: usize,
 ) -> Result<(), (usize, Failure)> {
-    for (index, power_loss) in POWER_LOSSES.into_iter().enumerate() {
+    for (index, (world, power_loss)) in WORLDS.into_iter().enumerate() {
         explore(strategy, 1, schedules, move || world(factory, power_loss))
             .map_err(|failure| (index, failure))?;
     }
