@@ -123,7 +123,9 @@ fn plant(mistake: &Mistake, original: Original<'_>, copy: &Path) -> Result<(), S
     let path = format!("{}::{}::", original.home, mistake.name);
     for file in files(copy)? {
         let text = fs::read_to_string(&file).map_err(at(&file))?;
-        fs::write(&file, text.replace(original.path, &path)).map_err(at(&file))?;
+        // The original's own tests are not the copies'.
+        let text = text.replace(original.path, &path).replace("#[cfg(test)]", "#[cfg(any())]");
+        fs::write(&file, text).map_err(at(&file))?;
     }
     for change in original.guards.iter().chain(mistake.changes) {
         let file = copy.join(change.file);

@@ -88,6 +88,20 @@ macro_rules! number {
                 point();
                 self.0.fetch_add(value, order)
             }
+
+            /// Writes what `change` makes of what is there, unless that is nothing. `change` passes no point.
+            ///
+            /// # Errors
+            /// What is there, if nothing is written.
+            pub fn fetch_update(
+                &self,
+                success: Ordering,
+                failure: Ordering,
+                change: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                point();
+                self.0.fetch_update(success, failure, change)
+            }
         }
     };
 }
