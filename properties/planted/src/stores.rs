@@ -15,8 +15,11 @@ include!(concat!(env!("OUT_DIR"), "/stores.rs"));
 #[derive(Debug)]
 pub struct PlantedEngine {
     mistake: &'static Mistake,
-    open: fn(Arc<dyn Vfs>, &Config) -> Result<Box<dyn Store>, StoreError>,
+    open: Open,
 }
+
+/// How a copy is opened.
+type Open = fn(Arc<dyn Vfs>, &Config) -> Result<Box<dyn Store>, StoreError>;
 
 impl PlantedEngine {
     /// The mistake.
