@@ -30,6 +30,7 @@
 
 mod config;
 mod limits;
+mod schedule;
 mod text;
 
 use std::collections::BTreeSet;
@@ -37,6 +38,7 @@ use std::collections::BTreeSet;
 use proofmark_model::{ClientId, Durability, MarkLabel, Operation};
 
 pub use self::config::{Config, Retention};
+pub use self::schedule::{Draws, Schedule, Scheduler, Switch, Thread, Threads};
 use crate::disk::{DiskOptions, Fault, FaultKind, Keep, Moment};
 use crate::store::{StoreFactory, StoreKind};
 
@@ -51,6 +53,8 @@ pub struct Plan {
     pub config: Config,
     /// How the disk behaves.
     pub disk: DiskOptions,
+    /// How clients are interleaved.
+    pub schedule: Schedule,
     /// Faults that the checkers are not told of, planted to prove that they see them. Empty in every honest run.
     pub sabotage: Vec<Fault>,
     /// What happens, in order.
@@ -102,6 +106,19 @@ pub enum Step {
     Abandon,
     /// The power fails at the strikes to come.
     Crash(CrashSpec),
+    /// In the step before, another thread goes on, if the schedule is one of threads that was recorded.
+    Switch(Switch),
+}
+
+impl Step {
+    /// Which thread takes this step, where clients are threads. None for what is done while no thread is under way.
+    pub fn thread(&self) -> Option<Thread> {
+        match self {
+            Step::Client(client, _) => Some(Thread::Client(*client)),
+            Step::Checkpoint | Step::Changes { .. } | Step::Verify => Some(Thread::Upkeep),
+            _ => None,
+        }
+    }
 }
 
 /// What a client does.
@@ -181,6 +198,30 @@ pub struct Strike {
 }
 
 impl Plan {
+    /// The same plan with these switches in the place of its own, each with the index of the step that it belongs to.
+    #[must_use]
+    pub fn recorded(&self, switches: &[(Option<usize>, Switch)]) -> Plan {
+        let belongs = |step: Option<usize>| {
+            let own = switches.iter().filter(move |(owner, _)| *owner == step);
+            own.map(|(_, switch)| Step::Switch(*switch))
+        };
+        let mut steps: Vec<Step> = belongs(None).collect();
+        for (index, step) in self.steps.iter().enumerate() {
+            if !matches!(step, Step::Switch(_)) {
+                steps.push(step.clone());
+                steps.extend(belongs(Some(index)));
+            }
+        }
+        Plan { schedule: Schedule::Threads(Threads::Recorded), steps, ..self.clone() }
+    }
+
+    /// The same plan, in its own order.
+    #[must_use]
+    pub fn in_order(&self) -> Plan {
+        let steps = self.steps.iter().filter(|step| !matches!(step, Step::Switch(_))).cloned().collect();
+        Plan { schedule: Schedule::Sequential, steps, ..self.clone() }
+    }
+
     /// An empty plan for `store`, with the default configuration.
     pub fn new(store: StoreKind) -> Plan {
         Plan {
@@ -188,6 +229,7 @@ impl Plan {
             store,
             config: Config::default(),
             disk: DiskOptions::default(),
+            schedule: Schedule::default(),
             sabotage: Vec::new(),
             steps: Vec::new(),
         }

@@ -17,7 +17,7 @@ use super::limits::{
     Budget, Excess, check_cache_bytes, check_log_chunk_bytes, check_operation, check_page_size,
     check_segment_bytes,
 };
-use super::{Action, Begin, Config, CrashSpec, Cursor, Plan, Step, Strike};
+use super::{Action, Begin, Config, CrashSpec, Cursor, Plan, Schedule, Step, Strike, Switch};
 use crate::disk::{DiskOptions, Fault, Moment, Profile};
 use crate::store::StoreKind;
 
@@ -71,6 +71,9 @@ impl fmt::Display for Plan {
         writeln!(f, "granule {}", self.disk.granule)?;
         writeln!(f, "directories {}", self.disk.directory_persistence)?;
         writeln!(f, "dirty-bytes-max {}", self.disk.dirty_bytes_max)?;
+        if self.schedule != Schedule::default() {
+            writeln!(f, "schedule {}", self.schedule)?;
+        }
         for sabotage in &self.sabotage {
             writeln!(f, "sabotage {sabotage}")?;
         }
@@ -109,6 +112,7 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
+            Step::Switch(switch) => write!(f, "switch {switch}"),
         }
     }
 }
@@ -198,6 +202,7 @@ impl<'a> Parser<'a> {
             "reopen" => Step::Reopen,
             "abandon" => Step::Abandon,
             "crash" => Step::Crash(parse_crash(line)?),
+            "switch" => Step::Switch(Switch::parse(line)?),
             _ => match word.parse::<ClientId>() {
                 Ok(client) => Step::Client(client, self.action(line)?),
                 Err(_) => return self.setting(word, line),
@@ -253,6 +258,7 @@ impl<'a> Parser<'a> {
             "granule" => disk.granule = parse_word(line)?,
             "directories" => disk.directory_persistence = parse_word(line)?,
             "dirty-bytes-max" => disk.dirty_bytes_max = line.number()?,
+            "schedule" => self.plan.schedule = Schedule::parse(line)?,
             "sabotage" => self.plan.sabotage.push(Fault::parse(line)?),
             _ => return Err(line.error(format!("`{name}` is neither a setting nor a step"))),
         }

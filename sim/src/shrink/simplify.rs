@@ -59,9 +59,13 @@ fn plainer(step: &Step, keys: &BTreeSet<Key>) -> Vec<Step> {
             halves(*bytes).into_iter().map(|bytes| Step::Space(Some(bytes))).collect()
         }
         Step::Fault(fault) => plainer_faults(fault).into_iter().map(Step::Fault).collect(),
-        Step::Checkpoint | Step::Backup | Step::Space(None) | Step::Heal | Step::Verify | Step::Crash(_) => {
-            Vec::new()
-        }
+        Step::Checkpoint
+        | Step::Backup
+        | Step::Space(None)
+        | Step::Heal
+        | Step::Verify
+        | Step::Crash(_)
+        | Step::Switch(_) => Vec::new(),
     }
 }
 

@@ -122,11 +122,10 @@ impl Serial {
         }
         Plan {
             seed: Some(self.seed),
-            store,
             config: self.config.clone(),
             disk: self.disk,
-            sabotage: Vec::new(),
             steps,
+            ..Plan::new(store)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Plans that print as they were written, and errors that say where they are.
 
 use super::*;
+use crate::plan::Scheduler;
 use crate::workload::generate;
 
 fn assert_error(text: &str, line: usize, column: usize, message: &str) {
@@ -88,6 +89,37 @@ fn a_plan_prints_as_it_was_written() {
     assert_eq!(plan.to_string(), EXAMPLE);
     assert_eq!(plan.steps.len(), 40);
     assert_eq!(plan.sabotage.len(), 2);
+}
+
+#[test]
+fn schedules_print_as_they_were_written() {
+    let with_schedule = |schedule: &str| format!("proofmark plan 1\nschedule {schedule}\n");
+    let schedules = [
+        "threads recorded",
+        "threads seed=7 scheduler=random",
+        "threads seed=0 scheduler=pct:3 forced-yields=20",
+        "threads seed=18446744073709551615 scheduler=urw",
+        "threads seed=1 scheduler=round-robin forced-yields=1000",
+    ];
+    for schedule in schedules {
+        let plan: Plan = with_schedule(schedule).parse().unwrap();
+        assert_eq!(plan.schedule.to_string(), schedule);
+        assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+    }
+    let plan: Plan = with_schedule("sequential").parse().unwrap();
+    assert_eq!(plan, Plan::new(StoreKind::default()), "the plan's own order is the default");
+    let steps = "verify\nswitch point=1 to=c7\nc0 begin read\nswitch point=4294967295 to=upkeep\n";
+    let plan: Plan = format!("proofmark plan 1\n{steps}").parse().unwrap();
+    assert!(plan.to_string().ends_with(steps), "{plan}");
+    for scheduler in Scheduler::ALL {
+        assert_eq!(scheduler.to_string().parse(), Ok(scheduler));
+    }
+    assert_error(&with_schedule("alone"), 2, 10, "threads");
+    assert_error(&with_schedule("threads"), 2, 17, "seed=");
+    assert_error(&with_schedule("threads seed=1 scheduler=pct:0"), 2, 35, "pct:DEPTH");
+    assert_error(&with_schedule("threads seed=1 scheduler=urw forced-yields=1001"), 2, 53, "1000");
+    assert_error("proofmark plan 1\nverify\nswitch point=0 to=c1", 3, 14, "from 1");
+    assert_error("proofmark plan 1\nverify\nswitch point=1 to=d1", 3, 19, "upkeep");
 }
 
 #[test]
