@@ -12,6 +12,7 @@
 //! - [`store`]: the system under test, and what it promises; adapters for the engine and for redb.
 //! - [`disk`]: the file system that forgets what was not synced.
 //! - [`run`]: from a plan to a history and a verdict.
+//! - [`schedule`]: who goes on where clients run at the same time.
 //! - [`metamorphic`]: runs that should come to the same, compared.
 //! - [`campaign`]: many seeds, on several threads.
 //! - [`explore`]: one run, and every power loss in it.
@@ -29,6 +30,7 @@ pub mod metamorphic;
 pub mod plan;
 pub mod random;
 pub mod run;
+pub mod schedule;
 pub mod shrink;
 pub mod store;
 mod workers;

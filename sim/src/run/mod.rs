@@ -25,17 +25,20 @@ use std::collections::VecDeque;
 
 use proofmark_model::{FaultClass, History, Violation, judge};
 
+pub(crate) use self::panics::install_hook as hush_panics;
 pub(crate) use self::place::Place;
 use self::place::Places;
-use self::recorder::{Recorder, Recording};
+pub(crate) use self::recorder::Recorder;
+use self::recorder::Recording;
 pub(crate) use self::resume::{Resumed, resume};
 pub(crate) use self::session::Memory;
-use self::session::{Interrupt, Session};
-use self::stats::Activity;
+pub(crate) use self::session::{Interrupt, Session, Shared};
+pub(crate) use self::stats::Activity;
 pub use self::stats::{CrashCounts, DenialCounts, RunStats};
 use crate::determinism::Ladder;
 use crate::disk::{Boundary, CrashPoint, CrashReport, IoCall, Keep, Kept, SimDisk};
-use crate::plan::{Plan, Step, Strike};
+use crate::plan::{Plan, Schedule, Step, Strike, Switch};
+use crate::schedule::threads::{self, Decided};
 use crate::store::{StoreFactory, StoreKind};
 use crate::workload;
 
@@ -53,6 +56,9 @@ pub struct Run {
     pub verdict: Result<(), Violation>,
     /// What came of the plan's strikes, in their order. Those that the run did not get to are missing.
     pub strikes: Vec<StrikeReport>,
+    /// Where threads lost their turns, each with the index of the plan's step that the thread was in; none before all steps.
+    /// With these the plan is the same run again.
+    pub switches: Vec<(Option<usize>, Switch)>,
     /// What happened, in numbers.
     pub stats: RunStats,
     /// What happened, in lines for a person, if they were asked for.
@@ -102,7 +108,7 @@ pub(crate) fn run_gently(plan: &Plan, factory: &dyn StoreFactory) -> Run {
 
 /// What a run ends with, before the store is opened for the last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     /// The store is closed, and the power fails.
     PowerLoss,
     /// The store is closed.
@@ -129,7 +135,7 @@ pub(crate) struct Recorded {
 pub(crate) fn record_plan(plan: &Plan, factory: &dyn StoreFactory, kept: Kept) -> Recorded {
     let disk = prepare(plan);
     disk.keep_boundaries(kept);
-    let outcome = carry_out(plan, factory, Ending::PowerLoss, &disk, Recorder::new(false));
+    let outcome = take_in_order(plan, factory, Ending::PowerLoss, &disk, Recorder::new(false));
     let event_calls = outcome.recording.calls.clone();
     let places = outcome.places.clone();
     let sabotaged_calls = outcome.recording.sabotaged_calls.clone();
@@ -158,23 +164,52 @@ fn carry_out(
     disk: &SimDisk,
     recorder: Recorder,
 ) -> Outcome {
-    let session = Session::new(factory, &plan.config, disk.clone(), recorder);
-    let mut driver = Driver::new(session);
+    match plan.schedule {
+        Schedule::Sequential => take_in_order(plan, factory, ending, disk, recorder),
+        Schedule::Threads(schedule) => threads::carry_out(plan, schedule, factory, ending, disk, recorder),
+    }
+}
+
+/// The sequential schedule.
+fn take_in_order(
+    plan: &Plan,
+    factory: &dyn StoreFactory,
+    ending: Ending,
+    disk: &SimDisk,
+    recorder: Recorder,
+) -> Outcome {
+    let session = Session::new(factory, &plan.config, disk.clone(), Shared::new(recorder));
+    let mut driver = Driver::new(session, None);
     let end = driver.drive(plan, ending);
     driver.finish(&end)
 }
 
 /// What a driver leaves behind.
-struct Outcome {
+pub(crate) struct Outcome {
     recording: Recording,
     strikes: Vec<StrikeReport>,
     places: Vec<Place>,
     stats: RunStats,
+    switches: Vec<(Option<usize>, Switch)>,
 }
 
 impl Outcome {
+    /// What is in a book when all who wrote in it have left.
+    fn of(book: &Shared, disk: &SimDisk, places: Vec<Place>) -> Outcome {
+        let (recording, strikes, stats) = book.finish(disk);
+        Outcome { recording, strikes, places, stats, switches: Vec::new() }
+    }
+
+    /// The same, after a run of threads.
+    pub(crate) fn of_threads(book: &Shared, disk: &SimDisk, decided: Decided) -> Outcome {
+        let mut outcome = Outcome::of(book, disk, Vec::new());
+        outcome.stats.switch_points = decided.points;
+        outcome.stats.context_switches = decided.context_switches;
+        Outcome { switches: decided.switches, ..outcome }
+    }
+
     fn judge(self) -> Run {
-        let Outcome { recording, strikes, mut stats, .. } = self;
+        let Outcome { recording, strikes, mut stats, switches, .. } = self;
         let verdict = judge(&recording.history).map(|allowed| stats.commits_lost = allowed.lost_commits);
         Run {
             verdict,
@@ -182,6 +217,7 @@ impl Outcome {
             event_steps: recording.steps,
             trace_hash: recording.trace_hash.expect("whoever carries out a plan hashes what happens"),
             strikes,
+            switches,
             stats,
             trace: recording.lines,
         }
@@ -189,54 +225,76 @@ impl Outcome {
 }
 
 /// The store failed; the run is over.
-struct Over;
+pub(crate) struct Over;
+
+/// Who takes the steps of clients, and those of upkeep, where that is not the driver itself.
+pub(crate) trait Crew {
+    /// Takes steps of the plan, each with its index, that may be taken beside each other. `session` has the store open.
+    fn carry_out(&mut self, session: &mut Session<'_>, steps: &[(usize, &Step)]) -> Result<(), Interrupt>;
+
+    /// Ends whatever is open beside the driver's own session.
+    fn dismiss(&mut self, farewell: Farewell) -> Result<(), Interrupt>;
+}
+
+/// What becomes of open transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// They are aborted.
+    Abort,
+    /// They are dropped, as when a process dies.
+    Drop,
+}
 
 /// Takes a plan's steps and carries its strikes through.
-struct Driver<'a> {
+pub(crate) struct Driver<'a> {
     session: Session<'a>,
+    /// None where the driver takes all steps.
+    crew: Option<Box<dyn Crew>>,
     /// The power losses to come. The first one is armed.
     strikes: VecDeque<Strike>,
-    /// What came of those before them.
-    reports: Vec<StrikeReport>,
     /// How many I/O calls had been made when the step, or the recovery, under way began.
     calls_before: u64,
     places: Places,
 }
 
 impl<'a> Driver<'a> {
-    fn new(session: Session<'a>) -> Driver<'a> {
-        Driver {
-            session,
-            strikes: VecDeque::new(),
-            reports: Vec::new(),
-            calls_before: 0,
-            places: Places::default(),
-        }
+    pub(crate) fn new(session: Session<'a>, crew: Option<Box<dyn Crew>>) -> Driver<'a> {
+        Driver { session, crew, strikes: VecDeque::new(), calls_before: 0, places: Places::default() }
     }
 
     /// What was recorded until the run was over.
-    fn finish(mut self, end: &Result<(), Over>) -> Outcome {
+    fn finish(self, end: &Result<(), Over>) -> Outcome {
+        let (book, disk) = (self.session.share(), self.session.disk.clone());
+        let places = self.leave(end);
+        Outcome::of(&book, &disk, places)
+    }
+
+    /// Drops whatever is open still, if the run is over.
+    pub(crate) fn leave(mut self, end: &Result<(), Over>) -> Vec<Place> {
         if end.is_err() {
             // The store failed, and that is on record: what dropping it does is of no interest any more.
             self.session.disk.power_off();
+            let _ = self.dismiss(Farewell::Drop);
             let _ = self.session.drop_all();
         }
-        let (recording, stats) = self.session.finish();
-        Outcome { recording, strikes: self.reports, places: self.places.finish(), stats }
+        self.session.leave();
+        self.places.finish()
     }
 
-    fn drive(&mut self, plan: &Plan, ending: Ending) -> Result<(), Over> {
+    /// Takes all steps of the plan, and comes to the end of every run.
+    pub(crate) fn drive(&mut self, plan: &Plan, ending: Ending) -> Result<(), Over> {
         let creation_may_fail = self.session.promises().survives_loss_during_creation;
-        let mut steps = plan.steps.iter().enumerate().peekable();
+        let steps = plan.steps.iter().enumerate();
+        let mut steps = steps.filter(|(_, step)| !matches!(step, Step::Switch(_))).peekable();
         let mut put_off = Vec::new();
-        self.session.recorder.note(|| "open".to_owned());
+        self.session.book().recorder.note(|| "open".to_owned());
         while let Some((index, step)) = steps.next_if(|(_, step)| matches!(step, Step::Fault(_))) {
             let Step::Fault(fault) = step else { unreachable!("only faults were taken") };
             if !creation_may_fail && fault.kind.class() != FaultClass::Transparent {
                 put_off.push((index, step));
                 continue;
             }
-            self.session.recorder.enter(Some(index), || step.to_string());
+            self.session.enter(Some(index), || step.to_string());
             let planted = self.session.plant(fault);
             self.survive(planted)?;
         }
@@ -255,28 +313,30 @@ impl<'a> Driver<'a> {
 
     /// Takes steps, and carries out the strikes that have not come by their end.
     fn take<'p>(&mut self, steps: impl Iterator<Item = (usize, &'p Step)>) -> Result<(), Over> {
-        for (index, step) in steps {
+        let mut steps = steps.filter(|(_, step)| !matches!(step, Step::Switch(_))).peekable();
+        while let Some((index, step)) = steps.next() {
+            if let Some(crew) = &mut self.crew
+                && step.thread().is_some()
+            {
+                let mut phase = vec![(index, step)];
+                while let Some(next) = steps.next_if(|(_, step)| step.thread().is_some()) {
+                    phase.push(next);
+                }
+                self.calls_before = self.session.disk.io_calls();
+                let outcome = crew.carry_out(&mut self.session, &phase);
+                self.survive(outcome)?;
+                continue;
+            }
             self.enter(Some(index), || step.to_string());
             self.places.enter(Some(index), self.calls_before);
             let outcome = match step {
-                Step::Client(client, action) => self.session.act(*client, action),
-                Step::Checkpoint => self.session.checkpoint(),
-                Step::Compact => self.session.compact(),
-                Step::Backup => self.session.back_up(),
-                Step::Changes { cursor, limit } => self.session.changes(*cursor, *limit),
-                Step::Space(bytes) => self.session.limit_space(*bytes),
-                Step::Fault(fault) => self.session.plant(fault),
-                Step::Heal => {
-                    self.session.heal();
-                    Ok(())
-                }
-                Step::Verify => self.session.verify(Activity::Other),
                 Step::Reopen => self.reopen(),
                 Step::Abandon => self.abandon(),
                 Step::Crash(_) => {
                     self.strike_soon(index, step)?;
                     Ok(())
                 }
+                step => self.session.take(step),
             };
             self.survive(outcome)?;
         }
@@ -287,15 +347,25 @@ impl<'a> Driver<'a> {
     /// What follows belongs to this step of the plan.
     fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
         self.calls_before = self.session.disk.io_calls();
-        self.session.recorder.enter(step, describe);
+        self.session.enter(step, describe);
+    }
+
+    /// Ends what is open beside the driver's own session.
+    fn dismiss(&mut self, farewell: Farewell) -> Result<(), Interrupt> {
+        match &mut self.crew {
+            Some(crew) => crew.dismiss(farewell),
+            None => Ok(()),
+        }
     }
 
     fn reopen(&mut self) -> Result<(), Interrupt> {
+        self.dismiss(Farewell::Abort)?;
         self.session.close()?;
         self.session.open(Activity::Other)
     }
 
     fn abandon(&mut self) -> Result<(), Interrupt> {
+        self.dismiss(Farewell::Drop)?;
         self.session.abandon()?;
         self.session.open(Activity::Other)?;
         self.session.verify(Activity::Other)
@@ -309,6 +379,7 @@ impl<'a> Driver<'a> {
 
     fn close_and_look(&mut self, ending: Ending) -> Result<(), Interrupt> {
         self.session.recover_space()?;
+        self.dismiss(Farewell::Abort)?;
         self.session.close()?;
         match ending {
             Ending::PowerLoss => {
@@ -375,8 +446,11 @@ impl<'a> Driver<'a> {
         let disk = &self.session.disk;
         let site = if disk.has_crashed() { disk.crash_site() } else { None };
         let calls = disk.io_calls() - self.calls_before;
+        disk.power_off();
+        self.dismiss(Farewell::Drop)?;
         let report = self.session.crash(activity, keep)?;
-        self.reports.push(StrikeReport { step: self.session.recorder.step(), calls, site, report });
+        let report = StrikeReport { step: self.session.step(), calls, site, report };
+        self.session.book().strikes.push(report);
         Ok(())
     }
 

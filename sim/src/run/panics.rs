@@ -3,15 +3,19 @@
 //! A panic inside [`catch`] is neither printed nor passed on. Outside of it, on the same thread or on others, panics
 //! are what they always were: the hook that is installed here hands them to the one before it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::path::Path;
 use std::sync::Once;
 
+use shuttle::scheduler::RoundRobinScheduler;
+use shuttle::{Config, Runner};
+
 thread_local! {
     /// The message of the latest panic, inside of [`catch`].
     static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
-    static IS_CATCHING: RefCell<bool> = const { RefCell::new(false) };
+    /// How many calls of [`catch`] are under way: on threads of a simulated schedule they need not be nested.
+    static CATCHES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Calls `body`; if it panics, returns what it said and where.
@@ -19,18 +23,23 @@ thread_local! {
 /// Whatever `body` was changing is in an unknown state after a panic, and may only be dropped.
 pub(super) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     install_hook();
-    let was_catching = IS_CATCHING.replace(true);
+    CATCHES.set(CATCHES.get() + 1);
     let outcome = panic::catch_unwind(AssertUnwindSafe(body));
-    IS_CATCHING.set(was_catching);
+    CATCHES.set(CATCHES.get() - 1);
     outcome.map_err(|_| CAUGHT.take().unwrap_or_else(|| "panicked without a message".to_owned()))
 }
 
-fn install_hook() {
+/// Sees to it that panics of stores go to whoever catches them, and nowhere else.
+pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         let previous = panic::take_hook();
+        // Shuttle installs a hook of its own when it runs for the first time, which announces every panic. Let it be now, to
+        // be replaced.
+        Runner::new(RoundRobinScheduler::new(1), Config::new()).run(|| ());
+        let _shuttles = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if IS_CATCHING.with_borrow(|is_catching| *is_catching) {
+            if CATCHES.get() > 0 {
                 CAUGHT.set(Some(describe(info)));
             } else {
                 previous(info);

@@ -12,7 +12,7 @@ use crate::disk::SimDisk;
 const EVENTS_AFTER_CRASH: usize = 32;
 
 /// Everything that is known of a run.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     history: History,
     /// For each event, the plan's step that caused it.
     steps: Vec<Option<usize>>,
@@ -27,7 +27,7 @@ pub(super) struct Recorder {
 }
 
 /// What is left of a recorder.
-pub(super) struct Recording {
+pub(crate) struct Recording {
     pub(super) history: History,
     pub(super) steps: Vec<Option<usize>>,
     pub(super) calls: Vec<u64>,
@@ -82,11 +82,6 @@ impl Recorder {
         self.note(describe);
     }
 
-    /// The plan's step under way.
-    pub(super) fn step(&self) -> Option<usize> {
-        self.step
-    }
-
     /// Keeps a line for a person, if lines are kept.
     pub(super) fn note(&mut self, describe: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
@@ -94,8 +89,9 @@ impl Recorder {
         }
     }
 
-    /// Takes in an event, after the I/O calls that led to it.
-    pub(super) fn event(&mut self, event: Event, disk: &SimDisk) {
+    /// Takes in an event, which this step of the plan caused, after the I/O calls that led to it.
+    pub(crate) fn event(&mut self, event: Event, step: Option<usize>, disk: &SimDisk) {
+        self.step = step;
         self.disk_lines(disk);
         self.note(|| format!("    {event}"));
         if let Some(hash) = &mut self.hash {
@@ -433,7 +429,7 @@ mod tests {
             let mut recorder = Recorder::new(false);
             let history: History = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             for event in history.events {
-                recorder.event(event, &disk);
+                recorder.event(event, None, &disk);
             }
             assert!(hashes.insert(recorder.finish(&disk).trace_hash), "{text} hashes as another one does");
         }

@@ -48,7 +48,7 @@ pub(crate) fn resume(
         disk.keep_boundaries(kept);
     }
     let session = Session::resuming(factory, config, disk.clone(), Recorder::silent(), memory, is_power_loss);
-    let mut driver = Driver::new(session);
+    let mut driver = Driver::new(session, None);
     let before = disk.io_calls();
     let mut after = u64::MAX;
     let end = driver.resume(steps, &mut after);

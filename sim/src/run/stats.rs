@@ -67,6 +67,10 @@ pub struct RunStats {
     pub sabotages: u64,
     /// Further runs that were made to compare this one with.
     pub comparisons: u64,
+    /// Places that threads came to at which another one might have gone on.
+    pub switch_points: u64,
+    /// Of these, those at which another one did.
+    pub context_switches: u64,
 }
 
 impl RunStats {
@@ -120,7 +124,7 @@ pub struct CrashCounts {
 
 /// What the runner is doing, as far as power losses are counted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Activity {
+pub(crate) enum Activity {
     Creation,
     Commit,
     Checkpoint,
@@ -207,6 +211,8 @@ add_fields!(RunStats {
     disk,
     sabotages,
     comparisons,
+    switch_points,
+    context_switches,
 });
 add_fields!(DenialCounts { conflict, write_busy, out_of_space, poisoned });
 add_fields!(CrashCounts {

@@ -42,7 +42,8 @@ impl Session<'_> {
 
     /// The keys that the store had when it was opened last.
     fn keys(&self) -> Vec<Key> {
-        let opened = self.recorder.backwards().find_map(|event| match event {
+        let book = self.book();
+        let opened = book.recorder.backwards().find_map(|event| match event {
             Event::Opened { state, .. } => Some(state),
             _ => None,
         });
@@ -51,7 +52,8 @@ impl Session<'_> {
 
     /// Draws values of any length.
     fn unwritten_values(&self) -> impl FnMut(usize) -> Value + use<> {
-        let written: BTreeSet<Value> = (self.recorder.backwards())
+        let book = self.book();
+        let written: BTreeSet<Value> = (book.recorder.backwards())
             .filter_map(|event| match event {
                 Event::Put { value, .. } => Some(value.clone()),
                 _ => None,

@@ -1,7 +1,7 @@
 //! What clients ask for: transactions, their operations, and how they end.
 
 use proofmark_model::{
-    ClientId, Denial, Durability, Event, KeyRange, Mode, Operation, Refusal, TxnId, TxnLabel,
+    Call, ClientId, Denial, Durability, Event, KeyRange, Mode, Operation, Refusal, TxnId, TxnLabel,
 };
 
 use super::super::panics::catch;
@@ -12,10 +12,12 @@ use crate::store::{CLIENT_PANIC, Store, StoreError};
 
 /// Who reads what the runner itself wants to know.
 pub(super) const AUDITOR: ClientId = ClientId(u32::MAX);
+/// Who asks for checkpoints, and reads the commit stream.
+pub(super) const UPKEEP: ClientId = ClientId(u32::MAX - 1);
 
 impl Session<'_> {
     /// Lets a client act.
-    pub(in crate::run) fn act(&mut self, client: ClientId, action: &Action) -> Result<(), Interrupt> {
+    pub(crate) fn act(&mut self, client: ClientId, action: &Action) -> Result<(), Interrupt> {
         match (action, self.transactions.get(&client).map(|open| open.mode)) {
             (Action::Begin(begin), None) => {
                 let mode = self.mode(*begin)?;
@@ -63,7 +65,7 @@ impl Session<'_> {
 
     pub(super) fn skip(&mut self) -> Result<(), Interrupt> {
         self.stats.steps_skipped += 1;
-        self.recorder.note(|| "    skipped".to_owned());
+        self.book().recorder.note(|| "    skipped".to_owned());
         Ok(())
     }
 
@@ -74,6 +76,7 @@ impl Session<'_> {
     }
 
     fn begin(&mut self, client: ClientId, mode: Mode) -> Result<(), Interrupt> {
+        self.ask(client, Call::Begin(mode));
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let caught = catch(|| {
             let transaction = match mode {
@@ -113,9 +116,8 @@ impl Session<'_> {
             return Ok(());
         };
         let snapshot = self.promised(self.promises.transaction_ids, "begin", snapshot)?;
-        self.labels_used += 1;
-        let label = TxnLabel(self.labels_used);
-        let open = Open { label, mode, transaction, savepoints: Vec::new(), is_fresh: true };
+        let label = self.book().next_label();
+        let open = Open { client, label, mode, transaction, savepoints: Vec::new(), is_fresh: true };
         self.transactions.insert(client, open);
         self.stats.transactions += 1;
         self.record(Event::Begin { client, txn: label, mode, snapshot });
@@ -315,6 +317,7 @@ impl Session<'_> {
     fn panic(&mut self, client: ClientId) -> Result<(), Interrupt> {
         let open = self.transactions.remove(&client).expect("the caller found it open");
         self.stats.operations += 1;
+        self.ask(client, Call::End);
         let caught = catch(|| open.transaction.panic());
         self.note_faults();
         if self.disk.has_crashed() {
@@ -333,6 +336,7 @@ impl Session<'_> {
     }
 
     pub(super) fn abort(&mut self, open: Open) -> Result<(), Interrupt> {
+        self.ask(open.client, Call::End);
         let caught = catch(|| open.transaction.abort());
         if self.promises.goes_on_after_io_errors {
             self.judge(Activity::Other, "abort", caught)?;

@@ -88,7 +88,7 @@ impl Session<'_> {
 
     /// Whether a fault has ever fired, other than a transparent one, be it that it was healed since.
     pub(in crate::run) fn was_struck(&self) -> bool {
-        self.was_struck
+        self.book().was_struck
     }
 
     /// Puts on record which announced faults have struck since the last time, and whether all lies are made good.
@@ -97,12 +97,12 @@ impl Session<'_> {
         for fired in self.disk.take_fired() {
             self.stats.count_fault(&fired);
             if !fired.is_announced {
-                self.recorder.sabotaged(fired.call.number);
+                self.book().recorder.sabotaged(fired.call.number);
                 continue;
             }
             let class = fired.class();
-            self.was_struck |= class != FaultClass::Transparent;
-            self.has_lost_names |= fired.kind == FaultKind::DirectorySyncLost;
+            self.book().was_struck |= class != FaultClass::Transparent;
+            self.book().has_lost_names |= fired.kind == FaultKind::DirectorySyncLost;
             // One event stands for a row of what every call may do.
             let is_repeated = class == FaultClass::Transparent
                 && last_transparent.replace(fired.index) == Some(fired.index);
@@ -120,7 +120,8 @@ impl Session<'_> {
     /// Puts on record that all lies are made good. While the store is not open that can wait: it may be a power loss that
     /// ended them, and then the next opening is still excused.
     pub(super) fn note_lies(&mut self) {
-        let may_be_good = self.is_open && self.excuses.is_lied_to() && !self.disk.has_crashed();
+        let is_lied_to = self.book().is_lied_to();
+        let may_be_good = is_lied_to && !self.disk.has_crashed();
         if may_be_good && !self.disk.has_lied() {
             self.record(Event::MadeGood);
         }
@@ -130,7 +131,7 @@ impl Session<'_> {
     pub(super) fn fail_as(&mut self, what: &str, error: &StoreError) -> Result<(), Interrupt> {
         let what = what.to_owned();
         let words = error.to_string();
-        let excuses = &self.excuses;
+        let excuses = self.book().excuses.clone();
         let (event, is_excused) = match error {
             StoreError::OutOfSpace(_) => (Event::OutOfSpace { what }, excuses.out_of_space()),
             StoreError::Io(_) => (Event::GaveUp { what, error: words }, excuses.failure()),

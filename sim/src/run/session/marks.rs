@@ -23,25 +23,26 @@ pub(super) struct KnownMark {
 impl Session<'_> {
     /// Sets a mark, goes back to one, or forgets one.
     pub(super) fn about_marks(&mut self, client: ClientId, action: &Action) -> Result<(), Interrupt> {
-        if !self.promises.marks || self.excuses.poisoned() {
+        if !self.promises.marks || self.book().excuses.poisoned() {
             return self.leave_out();
         }
         match action {
             Action::Mark { mark, is_persistent } => self.mark(client, *mark, *is_persistent),
-            Action::Restore(label) | Action::Forget(label) => match self.marks.get(label) {
-                Some(KnownMark { id, .. }) => {
-                    let mark = Mark { label: *label, id: *id };
-                    self.use_mark(client, mark, matches!(action, Action::Restore(_)))
-                }
+            Action::Restore(label) | Action::Forget(label) => match self.known_mark(*label) {
+                Some(mark) => self.use_mark(client, mark, matches!(action, Action::Restore(_))),
                 None => self.skip(),
             },
             _ => self.skip(),
         }
     }
 
+    fn known_mark(&self, label: MarkLabel) -> Option<Mark> {
+        self.book().marks.get(&label).map(|known| Mark { label, id: known.id })
+    }
+
     fn mark(&mut self, client: ClientId, mark: MarkLabel, is_persistent: bool) -> Result<(), Interrupt> {
         let open = self.transactions.get_mut(&client).expect("the caller found it open");
-        if !open.is_fresh || self.marks.contains_key(&mark) {
+        if !open.is_fresh || self.book.lock().marks.contains_key(&mark) {
             return self.skip();
         }
         self.stats.operations += 1;
@@ -53,7 +54,7 @@ impl Session<'_> {
         if id.is_some() != is_persistent {
             return Err(self.fail("mark", "a number is for persistent marks, and for all of them".to_owned()));
         }
-        self.marks.insert(mark, KnownMark { id, unsettled: is_persistent.then_some(txn) });
+        self.book().marks.insert(mark, KnownMark { id, unsettled: is_persistent.then_some(txn) });
         self.record(Event::Mark { txn, mark, is_persistent });
         Ok(())
     }
@@ -82,13 +83,13 @@ impl Session<'_> {
 
     /// The transaction was acknowledged, and its marks with it.
     pub(super) fn settle_marks(&mut self, txn: TxnLabel) {
-        for known in self.marks.values_mut().filter(|known| known.unsettled == Some(txn)) {
+        for known in self.book().marks.values_mut().filter(|known| known.unsettled == Some(txn)) {
             known.unsettled = None;
         }
     }
 
     /// The store was opened again.
     pub(super) fn lose_unsettled_marks(&mut self) {
-        self.marks.retain(|_, known| known.unsettled.is_none());
+        self.book().marks.retain(|_, known| known.unsettled.is_none());
     }
 }

@@ -6,6 +6,7 @@
 //! excused: by a full disk, or by the faults that fired (`faults`).
 
 mod aftermath;
+mod book;
 mod clients;
 mod faults;
 mod marks;
@@ -13,21 +14,22 @@ mod memory;
 mod upkeep;
 
 use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 
-use proofmark_model::{ClientId, Event, Excuses, KeyRange, MarkLabel, Mode, SavepointLabel, TxnId, TxnLabel};
+use proofmark_model::{Call, ClientId, Event, KeyRange, Mode, SavepointLabel, TxnId, TxnLabel};
 
-use self::marks::KnownMark;
+pub(crate) use self::book::{Book, Shared};
 pub(crate) use self::memory::Memory;
 use super::panics::catch;
-use super::recorder::{Recorder, Recording};
+use super::recorder::Recorder;
 use super::stats::{Activity, RunStats};
 use crate::disk::{CrashReport, Keep, SimDisk};
-use crate::plan::Config;
+use crate::plan::{Config, Step};
 use crate::store::{Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
 
 /// Why a step did not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interrupt {
+pub(crate) enum Interrupt {
     /// The power failed, in the middle of this.
     PowerLost(Activity),
     /// The store failed. It is on record, and the run is over.
@@ -35,37 +37,26 @@ pub(super) enum Interrupt {
 }
 
 /// A store under test, with its clients.
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     factory: &'a dyn StoreFactory,
     promises: Promises,
     config: &'a Config,
     pub(super) disk: SimDisk,
+    /// Whether other sessions may be in the middle of something, so that it matters when a call began.
+    is_beside_others: bool,
     /// Above the store, because transactions are dropped first.
     transactions: BTreeMap<ClientId, Open>,
     /// In the order in which they were given out. Above the store, too.
     tickets: Vec<OpenTicket>,
     store: Option<Box<dyn Store>>,
-    labels_used: u32,
-    marks: BTreeMap<MarkLabel, KnownMark>,
-    /// The next commit that the reader of the commit stream wants to see.
-    cursor: TxnId,
-    /// Whether the disk may be full.
-    is_limited: bool,
-    /// Whether the store is open, and its opening on record.
-    is_open: bool,
-    /// Whether it was ever opened.
-    was_opened: bool,
-    /// Whether a sync of a directory has lost names since the store was opened last, or was tried to be.
-    has_lost_names: bool,
-    /// Whether a fault has ever fired, other than a transparent one.
-    was_struck: bool,
-    /// What the faults so far excuse.
-    excuses: Excuses,
-    pub(super) recorder: Recorder,
+    /// The plan's step under way.
+    step: Option<usize>,
+    book: Shared,
     pub(super) stats: RunStats,
 }
 
 struct Open {
+    client: ClientId,
     label: TxnLabel,
     mode: Mode,
     transaction: Box<dyn Transaction>,
@@ -92,32 +83,37 @@ type Caught<T> = Result<Result<T, StoreError>, String>;
 
 impl<'a> Session<'a> {
     /// A session on `disk`, with the store not open yet.
-    pub(super) fn new(
+    pub(crate) fn new(
         factory: &'a dyn StoreFactory,
         config: &'a Config,
         disk: SimDisk,
-        recorder: Recorder,
+        book: Shared,
     ) -> Session<'a> {
         Session {
             factory,
             promises: factory.promises(),
             config,
             disk,
+            is_beside_others: false,
             transactions: BTreeMap::new(),
             tickets: Vec::new(),
             store: None,
-            labels_used: 0,
-            marks: BTreeMap::new(),
-            cursor: TxnId(1),
-            is_limited: false,
-            is_open: false,
-            was_opened: false,
-            has_lost_names: false,
-            was_struck: false,
-            excuses: Excuses::default(),
-            recorder,
+            step: None,
+            book,
             stats: RunStats::default(),
         }
+    }
+
+    /// A session beside others that share `book`, with a handle on the store that they have open.
+    pub(crate) fn beside_others(
+        factory: &'a dyn StoreFactory,
+        config: &'a Config,
+        disk: SimDisk,
+        book: Shared,
+        store: Box<dyn Store>,
+    ) -> Session<'a> {
+        let session = Session::new(factory, config, disk, book);
+        Session { store: Some(store), is_beside_others: true, ..session }
     }
 
     /// A session on what a power loss has left, which is the next event after those that are remembered.
@@ -129,17 +125,71 @@ impl<'a> Session<'a> {
         memory: &Memory,
         is_power_loss: bool,
     ) -> Session<'a> {
-        let Memory { labels_used, is_limited, was_opened, was_struck, excuses } = memory.clone();
-        let fresh = Session::new(factory, config, disk, recorder);
-        let mut session = Session { labels_used, is_limited, was_opened, was_struck, excuses, ..fresh };
+        let mut session = Session::new(factory, config, disk, Shared::new(recorder));
+        session.book().remember(memory);
         // What struck the call that the power loss cut short was heard of before it.
         session.note_faults();
         session.record(Event::Crash { is_power_loss });
         session
     }
 
-    pub(super) fn promises(&self) -> Promises {
+    pub(crate) fn promises(&self) -> Promises {
         self.promises
+    }
+
+    /// The book that this session writes in. Not to be held during a call of the store.
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock()
+    }
+
+    /// The same, for another session.
+    pub(crate) fn share(&self) -> Shared {
+        self.book.clone()
+    }
+
+    /// Another handle on the store that is open, for another thread. None if the store is not open, or has no such thing.
+    pub(crate) fn handle(&mut self) -> Option<Box<dyn Store + Send>> {
+        self.store.as_ref().and_then(|store| store.handle())
+    }
+
+    /// What follows belongs to this step of the plan.
+    pub(crate) fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
+        self.step = step;
+        self.book().recorder.enter(step, describe);
+    }
+
+    /// The plan's step under way.
+    pub(crate) fn step(&self) -> Option<usize> {
+        self.step
+    }
+
+    /// What happened was caused by this step, be it that another session took it.
+    pub(crate) fn blame(&mut self, step: Option<usize>) {
+        self.step = step;
+    }
+
+    /// Takes a step of the plan that leaves the store open.
+    ///
+    /// # Panics
+    /// If it is one that the driver has to take.
+    pub(crate) fn take(&mut self, step: &Step) -> Result<(), Interrupt> {
+        match step {
+            Step::Client(client, action) => self.act(*client, action),
+            Step::Checkpoint => self.checkpoint(),
+            Step::Compact => self.compact(),
+            Step::Backup => self.back_up(),
+            Step::Changes { cursor, limit } => self.changes(*cursor, *limit),
+            Step::Space(bytes) => self.limit_space(*bytes),
+            Step::Fault(fault) => self.plant(fault),
+            Step::Heal => {
+                self.heal();
+                Ok(())
+            }
+            Step::Verify => self.verify(Activity::Other),
+            Step::Reopen | Step::Abandon | Step::Crash(_) | Step::Switch(_) => {
+                unreachable!("the driver takes this step: {step}")
+            }
+        }
     }
 
     /// Opens the store, and records all that it holds. What keeps it from that is taken away, if it is on record.
@@ -150,12 +200,13 @@ impl<'a> Session<'a> {
             if self.try_open(activity)? {
                 break;
             }
-            if std::mem::take(&mut self.has_lost_names) && !self.was_opened {
+            if self.book().forget_lost_names() {
                 // Nothing is in it, and its names may never be durable: see the factory's `open`.
                 self.disk.clear();
             }
             let is_corrupt = self.stats.corruptions > corruptions;
-            if self.is_limited {
+            let is_limited = self.book().is_limited;
+            if is_limited {
                 self.free_space(None);
             } else if healed_at.is_some() && is_corrupt {
                 // What is left is what a lying sync has made of it: excused, and beyond repair.
@@ -176,7 +227,8 @@ impl<'a> Session<'a> {
 
     /// Opens the store and records all that it holds, unless it fails as it may.
     fn try_open(&mut self, activity: Activity) -> Result<bool, Interrupt> {
-        if !self.recorder.is_empty() {
+        let is_first = self.book().recorder.is_empty();
+        if !is_first {
             self.record(Event::Opening);
         }
         let vfs = self.disk.vfs();
@@ -198,21 +250,25 @@ impl<'a> Session<'a> {
         let retention = self.promises.time_travel.then_some(self.config.retention);
         self.lose_unsettled_marks();
         self.record(Event::Opened { latest, oldest, retention, state });
-        self.is_open = true;
-        self.was_opened = true;
+        self.book().is_open_again();
         self.note_lies();
         Ok(true)
     }
 
-    /// Aborts what is open and closes the store, whose process dies instead if a fault keeps it from that.
-    pub(super) fn close(&mut self) -> Result<(), Interrupt> {
+    /// Aborts what is open, and waits for nothing that was handed in.
+    pub(crate) fn give_up(&mut self) -> Result<(), Interrupt> {
         while let Some((_, open)) = self.transactions.pop_first() {
             self.abort(open)?;
         }
         let tickets = std::mem::take(&mut self.tickets);
-        catch(|| drop(tickets)).map_err(|panic| self.fail("drop", panic))?;
+        catch(|| drop(tickets)).map_err(|panic| self.fail("drop", panic))
+    }
+
+    /// Aborts what is open and closes the store, whose process dies instead if a fault keeps it from that.
+    pub(super) fn close(&mut self) -> Result<(), Interrupt> {
+        self.give_up()?;
         let store = self.store.take().expect("a store is closed only when it is open");
-        self.is_open = false;
+        self.book().is_open = false;
         let closed = catch(|| store.close());
         match self.attempt(Activity::Other, "close", closed)? {
             None => self.crash(Activity::Other, &Keep::PageCache).map(|_| ()),
@@ -239,7 +295,7 @@ impl<'a> Session<'a> {
         if self.disk.has_crashed() {
             return Err(Interrupt::PowerLost(Activity::Other));
         }
-        let is_kept = self.promises.keeps_on_drop && !self.excuses.poisoned();
+        let is_kept = self.promises.keeps_on_drop && !self.book().excuses.poisoned();
         self.record(if is_kept { Event::Closed } else { Event::Crash { is_power_loss: false } });
         Ok(())
     }
@@ -247,7 +303,7 @@ impl<'a> Session<'a> {
     /// Takes the power away from whatever is open, in the middle of this, and lets `keep` survive.
     pub(super) fn crash(&mut self, activity: Activity, keep: &Keep) -> Result<CrashReport, Interrupt> {
         self.disk.power_off();
-        self.is_open = false;
+        self.book().is_open = false;
         self.drop_all()?;
         let report = self.disk.crash(keep);
         self.stats.crashes.count(activity, &report);
@@ -256,7 +312,7 @@ impl<'a> Session<'a> {
     }
 
     /// Drops what is open, where a panic cannot escape.
-    pub(super) fn drop_all(&mut self) -> Result<(), Interrupt> {
+    pub(crate) fn drop_all(&mut self) -> Result<(), Interrupt> {
         let tickets = std::mem::take(&mut self.tickets);
         let mut dropped = catch(|| drop(tickets));
         while let Some((_, open)) = self.transactions.pop_first() {
@@ -320,21 +376,23 @@ impl<'a> Session<'a> {
         Interrupt::Failed
     }
 
-    fn record(&mut self, event: Event) {
-        self.excuses.take(&event);
-        self.recorder.event(event, &self.disk);
+    fn record(&self, event: Event) {
+        let mut book = self.book();
+        book.excuses.take(&event);
+        book.recorder.event(event, self.step, &self.disk);
     }
 
-    /// The end: what was recorded, and the sums.
-    pub(super) fn finish(mut self) -> (Recording, RunStats) {
-        for fired in self.disk.take_fired() {
-            self.stats.count_fault(&fired);
-            if !fired.is_announced {
-                self.recorder.sabotaged(fired.call.number);
-            }
+    /// Puts on record that a client asks for something whose answer others may overtake.
+    fn ask(&self, client: ClientId, call: Call) {
+        if self.is_beside_others {
+            self.record(Event::Asked { client, call });
         }
-        self.stats.io_calls = self.disk.io_calls();
-        self.stats.disk = self.disk.stats();
-        (self.recorder.finish(&self.disk), self.stats)
+    }
+
+    /// Ends this session, and leaves its sums in the book.
+    pub(crate) fn leave(mut self) {
+        // Whoever leaves has dropped what was open, or drops it now: a panic is on record then.
+        let _ = self.drop_all();
+        self.book().stats += &self.stats;
     }
 }

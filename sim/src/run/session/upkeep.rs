@@ -1,16 +1,17 @@
 //! What is done to a store as a whole, and what is asked of it as a whole.
 
-use proofmark_model::{Event, KeyRange, Mode, Refusal, TxnId};
+use proofmark_model::{Call, Event, KeyRange, Mode, Refusal, TxnId};
 
 use super::super::panics::catch;
 use super::super::stats::Activity;
-use super::clients::stepped_back;
+use super::clients::{UPKEEP, stepped_back};
 use super::{Interrupt, Session};
 use crate::plan::Cursor;
 use crate::store::{Compaction, StoreError};
 
 impl Session<'_> {
-    pub(in crate::run) fn checkpoint(&mut self) -> Result<(), Interrupt> {
+    pub(crate) fn checkpoint(&mut self) -> Result<(), Interrupt> {
+        self.ask(UPKEEP, Call::Flush);
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.checkpoint());
         match self.attempt(Activity::Checkpoint, "checkpoint", outcome)? {
@@ -79,7 +80,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(in crate::run) fn verify(&mut self, activity: Activity) -> Result<(), Interrupt> {
+    pub(crate) fn verify(&mut self, activity: Activity) -> Result<(), Interrupt> {
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.verify());
         let has_checked = self.attempt(activity, "verify", outcome)?;
@@ -88,15 +89,16 @@ impl Session<'_> {
     }
 
     /// Reads the commit stream, from where the last reading ended or from somewhere else.
-    pub(in crate::run) fn changes(&mut self, cursor: Cursor, limit: usize) -> Result<(), Interrupt> {
+    pub(crate) fn changes(&mut self, cursor: Cursor, limit: usize) -> Result<(), Interrupt> {
         if !self.promises.commit_stream {
             return self.leave_out();
         }
         let latest = self.named("changes", |store| store.latest())?.unwrap_or_default();
         let from = match cursor {
-            Cursor::Saved => self.cursor,
+            Cursor::Saved => self.book().cursor,
             Cursor::Back(back) => stepped_back(latest, back),
         };
+        self.ask(UPKEEP, Call::Changes);
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let caught = catch(|| store.changes(from, limit));
         self.stats.streams += 1;
@@ -110,7 +112,7 @@ impl Session<'_> {
             self.stats.refusals += 1;
             if cursor == Cursor::Saved {
                 // Who fell behind starts anew from a snapshot, as does who has seen what a power loss took.
-                self.cursor = latest.next();
+                self.book().cursor = latest.next();
             }
             self.record(Event::ChangesRefused { from, reason, oldest });
             return Ok(());
@@ -120,7 +122,7 @@ impl Session<'_> {
         let Some(commits) = commits else { return Ok(()) };
         self.record(Event::Durable);
         if let (Cursor::Saved, Some(last)) = (cursor, commits.last()) {
-            self.cursor = last.id.next();
+            self.book().cursor = last.id.next();
         }
         self.record(Event::Changes { from, limit, oldest, commits });
         Ok(())
@@ -137,13 +139,14 @@ impl Session<'_> {
 
     pub(super) fn free_space(&mut self, bytes: Option<u64>) {
         self.disk.limit_space(bytes);
-        self.is_limited = bytes.is_some();
+        self.book().is_limited = bytes.is_some();
         self.record(Event::Space { bytes });
     }
 
     /// Takes the limit away at the end: what found no room before has to find it now.
     pub(in crate::run) fn recover_space(&mut self) -> Result<(), Interrupt> {
-        if !self.is_limited {
+        let is_limited = self.book().is_limited;
+        if !is_limited {
             return Ok(());
         }
         self.free_space(None);
