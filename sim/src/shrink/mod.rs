@@ -12,11 +12,15 @@
 //! candidate is taken only if it is lighter, so that shrinking ends, and ends in a plan that no pass can make lighter.
 //! Passes are free to propose whatever they like.
 //!
+//! - `schedule`: the plan's own order, if that fails too, and fewer turns that threads lose.
 //! - `structure`: what comes after the violation, clients, transactions, single steps, power losses, faults.
 //! - `simplify`: plainer operations instead of others.
 //! - `strikes`: where the power fails, and what survives it.
 //! - `setting`: the configuration, and how the disk behaves.
 //! - `data`: smaller keys and values, and names that a person can read.
+//!
+//! **Threads.** A schedule that was drawn is recorded first: every turn that a thread lost becomes a step of the plan, which
+//! belongs to the step that the thread was in, and goes with it. What goes beyond that leaves a schedule, too.
 //!
 //! **Steps go, calls move.** A strike counts I/O calls from its crash step. Before anything is removed, each crash step
 //! is therefore moved to right before the step that it strikes in; and when a strike comes to fall on another kind of
@@ -27,6 +31,7 @@
 
 mod data;
 mod report;
+mod schedule;
 mod search;
 mod setting;
 mod simplify;
@@ -75,6 +80,8 @@ pub struct Size {
     pub strikes: usize,
     /// Faults that are planted or announced, and limits to the space.
     pub faults: usize,
+    /// Turns that a thread loses, if the schedule is recorded.
+    pub switches: usize,
 }
 
 /// One run of a candidate, and where shrinking stands after it.
@@ -126,12 +133,14 @@ pub fn shrink(
 fn to_the_end(search: &mut Search<'_>) -> Result<(), Stopped> {
     loop {
         let before = search.weight().clone();
+        schedule::settle(search)?;
         structure::cut(search)?;
         strikes::drop_strikes(search)?;
         strikes::anchor(search)?;
         structure::drop_clients(search)?;
         structure::drop_transactions(search)?;
         structure::drop_steps(search)?;
+        schedule::drop_switches(search)?;
         strikes::anchor(search)?;
         setting::drop_faults(search)?;
         setting::relax(search)?;
@@ -154,6 +163,7 @@ impl Size {
             match step {
                 Step::Crash(spec) => size.strikes += spec.strikes.len(),
                 Step::Fault(_) | Step::Heal | Step::Space(_) => size.faults += 1,
+                Step::Switch(_) => size.switches += 1,
                 _ => size.operations += 1,
             }
         }
@@ -190,6 +200,7 @@ impl fmt::Display for Size {
             (self.operations, "operation", "operations"),
             (self.strikes, "power loss", "power losses"),
             (self.faults, "fault", "faults"),
+            (self.switches, "switch", "switches"),
         ];
         // Operations are what a plan is about, even if there are none.
         let said = counts.iter().enumerate().filter(|(index, (count, ..))| *index == 0 || *count > 0);

@@ -154,7 +154,7 @@ mod tests {
                 kind: "lost-acknowledged-commit",
                 is_in_creation: false,
             },
-            before: Size { operations: 163, strikes: 1, faults: 2 },
+            before: Size { operations: 163, strikes: 1, faults: 2, switches: 0 },
             runs: 477,
             is_complete: true,
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofmark_model::ClientId;
 
 use super::search::{Search, Stopped};
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, Plan, Schedule, Step, Switch, Thread};
 
 /// Of a plan with more steps than this no pairs are taken away.
 const PAIRED_MAX: usize = 24;
@@ -19,7 +19,26 @@ pub(super) fn cut(search: &mut Search<'_>) -> Result<(), Stopped> {
     if let Some(Some(last)) = search.best_run().event_steps.get(event).copied() {
         search.attempt_with(|plan| plan.steps.truncate(last + 1))?;
     }
-    Ok(())
+    if search.best().schedule == Schedule::Sequential {
+        return Ok(());
+    }
+    // Threads take their steps in no order that the plan knows.
+    let event = search.violation().step;
+    let taken: BTreeSet<usize> =
+        search.best_run().event_steps.iter().take(event + 1).flatten().copied().collect();
+    let is_late = |(index, step): (usize, &Step)| step.thread().is_some() && !taken.contains(&index);
+    let late = search.best().steps.iter().enumerate().filter(|(index, step)| is_late((*index, step)));
+    let late: BTreeSet<usize> = with_switches(search.best(), late.map(|(index, _)| vec![index]).collect())
+        .into_iter()
+        .flatten()
+        .collect();
+    let mut candidate = search.best().clone();
+    let mut index = 0;
+    candidate.steps.retain(|_| {
+        index += 1;
+        !late.contains(&(index - 1))
+    });
+    search.attempt(candidate).map(|_| ())
 }
 
 /// Takes clients away, each with all it does.
@@ -30,33 +49,55 @@ pub(super) fn drop_clients(search: &mut Search<'_>) -> Result<(), Stopped> {
             clients.entry(*client).or_default().push(index);
         }
     }
-    drop_groups(search, clients.into_values().collect())
+    let groups = with_switches(search.best(), clients.into_values().collect());
+    drop_groups(search, groups)
 }
 
 /// Takes transactions away, each from its beginning to its end.
 pub(super) fn drop_transactions(search: &mut Search<'_>) -> Result<(), Stopped> {
-    let groups = transactions(search.best());
+    let groups = with_switches(search.best(), transactions(search.best()));
     drop_groups(search, groups)
 }
 
 /// Takes single steps away.
 pub(super) fn drop_steps(search: &mut Search<'_>) -> Result<(), Stopped> {
-    let groups = (0..search.best().steps.len()).map(|index| vec![index]).collect();
+    let groups = steps(search.best());
     drop_groups(search, groups)
+}
+
+/// The single steps, each with the switches that belong to it.
+fn steps(plan: &Plan) -> Vec<Vec<usize>> {
+    let is_switch = |index: &usize| matches!(plan.steps[*index], Step::Switch(_));
+    let steps = (0..plan.steps.len()).filter(|index| !is_switch(index)).map(|index| vec![index]);
+    with_switches(plan, steps.collect())
+}
+
+/// Adds to each group the switches that belong to its steps.
+fn with_switches(plan: &Plan, mut groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+    for group in &mut groups {
+        let belongs = |step: usize| {
+            (step + 1..plan.steps.len()).take_while(|index| matches!(plan.steps[*index], Step::Switch(_)))
+        };
+        let switches: Vec<usize> = group.iter().flat_map(|step| belongs(*step)).collect();
+        group.extend(switches);
+    }
+    groups
 }
 
 /// Takes two steps away that only make sense together, wherever they stand; whether there were any. Of a plan that is
 /// still long there are too many pairs.
 pub(super) fn drop_pair(search: &mut Search<'_>) -> Result<bool, Stopped> {
-    let count = search.best().steps.len();
+    let steps = steps(search.best());
+    let count = steps.len();
     if count > PAIRED_MAX {
         return Ok(false);
     }
     for second in (1..count).rev() {
         for first in (0..second).rev() {
             let without = |plan: &mut Plan| {
-                plan.steps.remove(second);
-                plan.steps.remove(first);
+                for group in [&steps[second], &steps[first]] {
+                    plan.steps.drain(group[0]..group[0] + group.len());
+                }
             };
             if search.attempt_with(without)? {
                 return Ok(true);
@@ -104,7 +145,7 @@ fn transactions(plan: &Plan) -> Vec<Vec<usize>> {
 }
 
 /// Takes groups of steps away, many at a time first.
-fn drop_groups(search: &mut Search<'_>, mut groups: Vec<Vec<usize>>) -> Result<(), Stopped> {
+pub(super) fn drop_groups(search: &mut Search<'_>, mut groups: Vec<Vec<usize>>) -> Result<(), Stopped> {
     let mut steps: Vec<Option<Step>> = search.best().steps.iter().cloned().map(Some).collect();
     let mut chunk = groups.len();
     while chunk > 0 {
@@ -150,10 +191,10 @@ fn client(step: &Step) -> Option<ClientId> {
 
 fn rename_client(plan: &mut Plan, from: ClientId, to: ClientId) {
     for step in &mut plan.steps {
-        if let Step::Client(client, _) = step
-            && *client == from
-        {
-            *client = to;
+        match step {
+            Step::Client(client, _) if *client == from => *client = to,
+            Step::Switch(Switch { to: Thread::Client(client), .. }) if *client == from => *client = to,
+            _ => {}
         }
     }
 }

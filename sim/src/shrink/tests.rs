@@ -30,6 +30,7 @@ fn verdict(reason: Option<(Checker, &'static str)>) -> Run {
         event_steps: Vec::new(),
         trace_hash: 0,
         verdict: violation.map_or(Ok(()), Err),
+        switches: Vec::new(),
         strikes: Vec::new(),
         stats: RunStats::default(),
         trace: None,
@@ -115,7 +116,7 @@ fn another_violation_is_another_defect() {
     let shrunk = shrink(&plan(WORK), Executor::new(&run), &mut go_on).unwrap();
     assert_eq!(shrunk.plan, plan(&format!("{MILDEST}verify")));
     assert_eq!(shrunk.reason.to_string(), "crash-prefix: made-up");
-    assert_eq!(shrunk.before, Size { operations: 14, strikes: 2, faults: 2 });
+    assert_eq!(shrunk.before, Size { operations: 14, strikes: 2, faults: 2, switches: 0 });
 }
 
 #[test]

@@ -10,13 +10,17 @@ use proofmark_model::text::BytesText;
 use proofmark_model::{Durability, KeyRange, Operation, recognize};
 
 use crate::disk::{Choice, DiskOptions, Fault, Granule, Keep, Moment, Occasion, Profile};
-use crate::plan::{Action, Begin, Config, Cursor, Plan, Step};
+use crate::plan::{Action, Begin, Config, Cursor, Plan, Schedule, Step, Threads};
 
 /// The weight of a plan. Compared field by field, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Weight {
+    /// How many ways there are to interleave the clients.
+    schedule: u64,
     strikes: usize,
     steps: usize,
+    /// How often a thread loses its turn.
+    switches: u64,
     faults: u64,
     /// How much the disk may forget.
     disk: u64,
@@ -38,7 +42,7 @@ pub(super) struct Weight {
 impl Weight {
     pub(super) fn of(plan: &Plan) -> Weight {
         let mut weight = Weight {
-            steps: plan.steps.len(),
+            schedule: schedule(plan.schedule),
             disk: disk(&plan.disk),
             settings: settings(&plan.config),
             // A small plan is no longer the one that the seed stands for.
@@ -48,7 +52,13 @@ impl Weight {
         weight.faults += plan.sabotage.iter().map(fault).sum::<u64>();
         let mut clients = BTreeSet::new();
         for (index, step) in plan.steps.iter().enumerate() {
+            weight.steps += 1;
             match step {
+                Step::Switch(switch) => {
+                    weight.steps -= 1;
+                    weight.switches += 1;
+                    weight.calls += u64::from(switch.point);
+                }
                 Step::Client(client, action) => {
                     clients.insert(*client);
                     weight.names += u64::from(client.0) + label(action);
@@ -173,6 +183,14 @@ fn fault(fault: &Fault) -> u64 {
     };
     let words = [error.is_some(), scope.file.is_some(), scope.range.is_some()];
     FAULT + occasion + often + words.into_iter().map(u64::from).sum::<u64>()
+}
+
+fn schedule(schedule: Schedule) -> u64 {
+    match schedule {
+        Schedule::Sequential => 0,
+        Schedule::Threads(Threads::Recorded) => 1,
+        Schedule::Threads(Threads::Drawn(_)) => 2,
+    }
 }
 
 fn disk(options: &DiskOptions) -> u64 {

@@ -1,0 +1,37 @@
+//! The schedule: the plan's own order, if that fails too; otherwise what was drawn, written down, with fewer and fewer turns
+//! that a thread loses.
+
+use super::search::{Search, Stopped};
+use super::structure::drop_groups;
+use crate::plan::{Schedule, Step};
+
+/// Does without threads, if it can; and otherwise without chance.
+pub(super) fn settle(search: &mut Search<'_>) -> Result<(), Stopped> {
+    if search.best().schedule == Schedule::Sequential {
+        return Ok(());
+    }
+    let in_order = search.best().in_order();
+    if search.attempt(in_order)? {
+        return Ok(());
+    }
+    record(search)
+}
+
+/// Takes away switches, many at a time first.
+pub(super) fn drop_switches(search: &mut Search<'_>) -> Result<(), Stopped> {
+    if search.best().schedule == Schedule::Sequential {
+        return Ok(());
+    }
+    // Of those that are written down some may have come to nothing by now.
+    record(search)?;
+    let steps = search.best().steps.iter().enumerate();
+    let switches = steps.filter(|(_, step)| matches!(step, Step::Switch(_))).map(|(index, _)| vec![index]);
+    let groups = switches.collect();
+    drop_groups(search, groups)
+}
+
+/// Writes down what happened in the run of the best plan.
+fn record(search: &mut Search<'_>) -> Result<(), Stopped> {
+    let recorded = search.best().recorded(&search.best_run().switches);
+    search.attempt(recorded).map(|_| ())
+}
