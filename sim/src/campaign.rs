@@ -18,7 +18,7 @@ use crate::metamorphic::compare_seed;
 use crate::run::{RunStats, run_plan};
 use crate::store::{StoreFactory, StoreKind};
 use crate::workers::share_out;
-use crate::workload;
+use crate::workload::Source;
 
 /// Every so many seeds are also compared with other runs of themselves.
 const COMPARISON_INTERVAL: u64 = 8;
@@ -30,6 +30,8 @@ pub struct Campaign<'a> {
     pub store: StoreKind,
     /// The store that plans are run on: that one, or a wrapper around it.
     pub factory: &'a dyn StoreFactory,
+    /// Where the plans come from.
+    pub source: Source,
     /// The first seed.
     pub first_seed: u64,
     /// How many seeds; without it, until it is stopped.
@@ -73,9 +75,15 @@ pub fn is_compared(seed: u64) -> bool {
 
 /// Runs the plan of `seed`, and the comparisons that belong to it.
 pub fn judge_seed(seed: u64, store: StoreKind, factory: &dyn StoreFactory) -> SeedReport {
-    let run = run_plan(&workload::generate(seed, store), factory);
+    judge_seed_of(Source::Sequential, seed, store, factory)
+}
+
+/// Runs the plan of `seed` that comes from `source`, and the comparisons that belong to it.
+pub fn judge_seed_of(source: Source, seed: u64, store: StoreKind, factory: &dyn StoreFactory) -> SeedReport {
+    let run = run_plan(&source.plan(seed, store), factory);
     let mut report = SeedReport { seed, verdict: run.verdict, stats: run.stats, trace_hash: run.trace_hash };
-    if is_compared(seed) && report.verdict.is_ok() {
+    // What is compared takes the plan's own order.
+    if source == Source::Sequential && is_compared(seed) && report.verdict.is_ok() {
         let comparison = compare_seed(seed, store, factory);
         report.verdict = comparison.verdict;
         report.stats += &comparison.stats;
@@ -90,6 +98,7 @@ impl<'a> Campaign<'a> {
         Campaign {
             store,
             factory: store.factory(),
+            source: Source::default(),
             first_seed: 0,
             seed_count: Some(seed_count),
             jobs: 1,
@@ -117,7 +126,7 @@ impl<'a> Campaign<'a> {
                 return ControlFlow::Break(());
             }
             let Some(seed) = self.seed(index) else { return ControlFlow::Break(()) };
-            let report = judge_seed(seed, self.store, self.factory);
+            let report = judge_seed_of(self.source, seed, self.store, self.factory);
             let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
             merger.take(index, report, self.violations_max, &progress);
             if merger.is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

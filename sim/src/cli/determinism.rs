@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 
 use proofmark_sim::campaign::{Campaign, Summary};
 use proofmark_sim::determinism::check_determinism;
-use proofmark_sim::workload;
 
 use super::output::{STYLE_BAD, counted};
 use super::violation;
@@ -71,7 +70,7 @@ pub(super) fn check(
 /// Tells where two runs of a seed part.
 fn tell(campaign: &Campaign<'_>, seed: u64, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{STYLE_BAD}not deterministic:{STYLE_BAD:#} seed {seed} is not the same run twice")?;
-    let plan = workload::generate(seed, campaign.store);
+    let plan = campaign.source.plan(seed, campaign.store);
     match check_determinism(&plan, campaign.factory) {
         Err(divergence) => write!(out, "{divergence}")?,
         Ok(()) => writeln!(
@@ -79,7 +78,11 @@ fn tell(campaign: &Campaign<'_>, seed: u64, out: &mut impl Write) -> io::Result<
             "its plan was the same run this time: it was another run that the seed is compared with"
         )?,
     }
-    writeln!(out, "  reproduce {} --check-determinism", violation::command_to_run(seed, campaign.store))
+    writeln!(
+        out,
+        "  reproduce {} --check-determinism",
+        violation::command_to_run(seed, campaign.store, campaign.source)
+    )
 }
 
 #[cfg(test)]

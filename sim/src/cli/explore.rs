@@ -6,14 +6,15 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, value_parser};
 use proofmark_sim::disk::{DiskOptions, Granule, Profile};
 use proofmark_sim::explore::{BoundaryReport, Coverage, Exploration, Finding, Legal, built_in};
-use proofmark_sim::plan::Plan;
+use proofmark_sim::plan::{Plan, Schedule};
 use proofmark_sim::run::run_plan;
 use proofmark_sim::store::StoreKind;
+use proofmark_sim::workload::Source;
 
 use super::clock::Stopwatch;
 use super::interrupt::Interrupt;
@@ -83,7 +84,10 @@ impl ExploredArguments {
     pub(super) fn plans(&self, default: fn(StoreKind) -> Vec<Plan>) -> anyhow::Result<(Vec<Plan>, String)> {
         let (mut plans, name) = match &self.target {
             Some(target) => {
-                let subject = Subject::find(target, self.store)?;
+                let subject = Subject::find(target, self.store, Source::Sequential)?;
+                if subject.plan.schedule != Schedule::Sequential {
+                    bail!("{subject} is not in the plan's own order, and only that is explored");
+                }
                 let name = subject.to_string();
                 (vec![subject.plan], name)
             }

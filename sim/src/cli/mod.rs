@@ -28,8 +28,10 @@ mod progress;
 mod replay;
 mod run;
 mod shrink;
+mod source;
 mod subject;
 mod summary;
+mod torture;
 mod violation;
 
 use std::ffi::OsString;
@@ -45,6 +47,7 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use proofmark_sim::store::StoreKind;
 
 use self::output::STYLE_BAD;
+use self::source::{ScheduleName, SourceArguments};
 
 /// How a command ended that could do what it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,9 @@ enum Command {
     /// Run many seeds, and report every promise that was broken.
     #[command(after_help = run::EXAMPLES)]
     Run(RunArguments),
+    /// Run threads against each other, and interleave them in every way that chance comes to.
+    #[command(after_help = torture::EXAMPLES)]
+    Torture(torture::Arguments),
     /// Repeat one run, and tell what happened.
     #[command(after_help = replay::EXAMPLES)]
     Replay(ReplayArguments),
@@ -105,6 +111,9 @@ struct RunArguments {
     /// The store to test.
     #[arg(long, default_value = StoreKind::default().name(), value_parser = store_parser())]
     store: StoreKind,
+    /// How clients are interleaved.
+    #[arg(long, value_enum, value_name = "SCHEDULE", default_value_t)]
+    schedule: ScheduleName,
     /// How many seeds to run [default: 5000, or no limit with --time].
     #[arg(long, value_name = "N")]
     seeds: Option<NonZeroU64>,
@@ -133,6 +142,8 @@ struct ReplayArguments {
     /// The store to run on [default: the plan's; the engine for a seed].
     #[arg(long, value_parser = store_parser())]
     store: Option<StoreKind>,
+    #[command(flatten)]
+    source: SourceArguments,
     /// Print each I/O call, and what was read in full.
     #[arg(long)]
     trace: bool,
@@ -149,6 +160,8 @@ struct PlanArguments {
     /// The store that the plan is for [default: the plan's; the engine for a seed].
     #[arg(long, value_parser = store_parser())]
     store: Option<StoreKind>,
+    #[command(flatten)]
+    source: SourceArguments,
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +172,8 @@ struct ShrinkArguments {
     /// The store to run on [default: the plan's; the engine for a seed].
     #[arg(long, value_parser = store_parser())]
     store: Option<StoreKind>,
+    #[command(flatten)]
+    source: SourceArguments,
     /// Be content with the best plan after this long, such as 90s, 10m or 1h.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     time: Duration,
@@ -235,6 +250,7 @@ fn carry_out(command: Command) -> anyhow::Result<Ending> {
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout()));
     let ending = match command {
         Command::Run(arguments) => run::run(&arguments, &mut out),
+        Command::Torture(arguments) => torture::torture(&arguments, &mut out),
         Command::Replay(arguments) => replay::replay(&arguments, &mut out),
         Command::Plan(arguments) => plan::plan(&arguments, &mut out),
         Command::Shrink(arguments) => shrink::shrink_plan(&arguments, &mut out),

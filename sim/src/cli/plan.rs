@@ -16,7 +16,7 @@ Examples:
 
 /// Prints a plan.
 pub(super) fn plan(arguments: &PlanArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let subject = Subject::find(&arguments.target, arguments.store)?;
+    let subject = Subject::find(&arguments.target, arguments.store, arguments.source.source()?)?;
     write!(out, "{}", subject.plan)?;
     Ok(Ending::Sound)
 }

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use proofmark_model::Violation;
-use proofmark_sim::campaign::judge_seed;
-use proofmark_sim::plan::Plan;
+use proofmark_sim::campaign::judge_seed_of;
+use proofmark_sim::plan::{Plan, Schedule, Threads};
 use proofmark_sim::run::{Run, RunStats, trace_plan};
+use proofmark_sim::schedule::check;
 use proofmark_sim::store::StoreKind;
+use proofmark_sim::workload::Source;
 
 use super::narrative::{self, Detail};
 use super::output::{STYLE_GOOD, counted};
@@ -23,21 +25,28 @@ Examples:
   proofmark replay 1234 --store redb
   proofmark replay 1234 --trace | less
   proofmark replay 1234 --save lost-commit.plan
+  proofmark replay 1234 --torture                a seed of `proofmark torture`
   proofmark replay lost-commit.plan";
 
 /// Repeats a run and prints what happened.
 pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let Subject { plan, origin, command } = Subject::find(&arguments.target, arguments.store)?;
+    let Subject { plan, origin, command } =
+        Subject::find(&arguments.target, arguments.store, arguments.source.source()?)?;
+    check(&plan, plan.store.factory())?;
+    let is_drawn = matches!(plan.schedule, Schedule::Threads(Threads::Drawn(_)));
     if let Some(path) = &arguments.save {
-        plan_file::write_new(path, &plan)?;
+        if is_drawn { plan_file::check_new(path)? } else { plan_file::write_new(path, &plan)? }
     }
     let run = trace_plan(&plan, plan.store.factory());
+    if let (Some(path), true) = (&arguments.save, is_drawn) {
+        plan_file::write_new(path, &plan.recorded(&run.switches))?;
+    }
     let detail = if arguments.trace { Detail::Everything } else { Detail::Outcomes };
     writeln!(out, "{}", title(&plan))?;
     narrative::write(&run, detail, out)?;
     writeln!(out, "\n{}", summary(&run, &plan))?;
     let verdict = match origin {
-        Origin::Seed(seed) => judge(seed, plan.store, out)?,
+        Origin::Seed(seed, source) => judge(source, seed, plan.store, out)?,
         Origin::File(_) => run.verdict.clone(),
     };
     match verdict {
@@ -53,8 +62,13 @@ pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyho
 }
 
 /// Judges a seed as a campaign does: with the comparisons that belong to it, and with the hash that it counts by.
-fn judge(seed: u64, store: StoreKind, out: &mut impl Write) -> io::Result<Result<(), Violation>> {
-    let report = judge_seed(seed, store, store.factory());
+fn judge(
+    source: Source,
+    seed: u64,
+    store: StoreKind,
+    out: &mut impl Write,
+) -> io::Result<Result<(), Violation>> {
+    let report = judge_seed_of(source, seed, store, store.factory());
     if report.stats.comparisons > 0 {
         writeln!(out, "{} metamorphic pairs of runs compared", report.stats.comparisons)?;
     }
@@ -86,6 +100,13 @@ fn summary(run: &Run, plan: &Plan) -> String {
             counted(*recoveries, "recovery", "recoveries"),
         ),
     ];
+    if run.stats.switch_points > 0 {
+        lines.push(format!(
+            "{}, {}",
+            counted(run.stats.switch_points, "switch point", "switch points"),
+            counted(run.stats.context_switches, "context switch", "context switches"),
+        ));
+    }
     if !plan.sabotage.is_empty() {
         let planted = counted(plan.sabotage.len() as u64, "fault planted", "faults planted");
         lines.push(format!("{planted}, fired {}", counted(*sabotages, "time", "times")));

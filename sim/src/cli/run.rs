@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use proofmark_sim::campaign::{Campaign, Summary};
 use proofmark_sim::run::run_plan;
+use proofmark_sim::schedule::check;
 use proofmark_sim::store::StoreKind;
-use proofmark_sim::workload;
+use proofmark_sim::workload::Source;
 
 use super::clock::Stopwatch;
 use super::determinism::Hashes;
@@ -26,6 +28,7 @@ Examples:
   proofmark run                                 5000 seeds of the engine
   proofmark run --store redb --seeds 200
   proofmark run --time 10m --start 1000000      as many as ten minutes allow
+  proofmark run --schedule threads --seeds 500  clients are threads; see also `torture`
   proofmark run --check-determinism             every seed twice, compared event by event
   proofmark run --seed 1234                     one seed; `replay 1234` tells its story";
 
@@ -36,17 +39,39 @@ const VIOLATIONS_MAX: usize = 10;
 
 /// Runs seeds, and prints violations and the table.
 pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let campaign = campaign(arguments)?;
+    let RunArguments { store, schedule, seeds, start, seed, time, jobs, check_determinism } = *arguments;
+    let seeds = Seeds { seeds, start, seed, time, jobs, default: SEEDS_DEFAULT };
+    let campaign = campaign(store, schedule.source(), &seeds)?;
+    carry_out(campaign, time, check_determinism, out)
+}
+
+/// Which seeds a campaign runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seeds {
+    pub(super) seeds: Option<NonZeroU64>,
+    pub(super) start: u64,
+    pub(super) seed: Option<u64>,
+    pub(super) time: Option<Duration>,
+    pub(super) jobs: Option<u16>,
+    /// How many, if nothing is said.
+    pub(super) default: u64,
+}
+
+/// Runs a campaign, for so long at most, and every seed twice if that is asked for.
+pub(super) fn carry_out(
+    campaign: Campaign<'_>,
+    time: Option<Duration>,
+    check_determinism: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Ending> {
     let interrupt = Interrupt::listen()?;
     let stopwatch = Stopwatch::start();
-    let progress = Progress::start(
-        Goal { store: campaign.store, seeds: campaign.seed_count, time: arguments.time },
-        stopwatch,
-    );
+    let goal = Goal { store: campaign.store, seeds: campaign.seed_count, time };
+    let progress = Progress::start(goal, stopwatch);
     // What is to be run twice gets half of the time for the first round.
-    let time = arguments.time.map(|time| if arguments.check_determinism { time / 2 } else { time });
+    let time = time.map(|time| if check_determinism { time / 2 } else { time });
     let should_stop = || interrupt.is_requested() || time.is_some_and(|time| stopwatch.elapsed() >= time);
-    let hashes = arguments.check_determinism.then(Hashes::default);
+    let hashes = check_determinism.then(Hashes::default);
     let show = |summary: &Summary| {
         progress.show(summary.seeds, summary.violations.len());
         hashes.iter().for_each(|hashes| hashes.take(summary));
@@ -57,7 +82,7 @@ pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Res
     let elapsed = stopwatch.elapsed();
     progress.finish();
 
-    report_violations(campaign.store, &summary, out)?;
+    report_violations(&campaign, &summary, out)?;
     let figures = summary::figures(campaign.store, campaign.first_seed, &summary, elapsed);
     writeln!(out, "{}", figures.render())?;
     let mut was_stopped = interrupt.is_requested() && campaign.seed_count != Some(summary.seeds);
@@ -75,13 +100,16 @@ pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Res
     Ok(if ending == Ending::Sound && !is_same { Ending::Unsound } else { ending })
 }
 
-fn campaign(arguments: &RunArguments) -> anyhow::Result<Campaign<'static>> {
-    let RunArguments { store, seeds, start, seed, time, jobs, check_determinism: _ } = arguments;
+/// The campaign of these seeds.
+pub(super) fn campaign(store: StoreKind, source: Source, seeds: &Seeds) -> anyhow::Result<Campaign<'static>> {
+    let Seeds { seeds, start, seed, time, jobs, default } = seeds;
+    let factory = store.factory();
+    check(&source.plan(0, store), factory)?;
     let seed_count = match (seed, seeds, time) {
         (Some(_), _, _) => Some(1),
         (None, Some(seeds), _) => Some(seeds.get()),
         (None, None, Some(_)) => None,
-        (None, None, None) => Some(SEEDS_DEFAULT),
+        (None, None, None) => Some(*default),
     };
     let first_seed = seed.unwrap_or(*start);
     if let Some(further) = seed_count.and_then(NonZeroU64::new).map(|count| count.get() - 1)
@@ -90,16 +118,16 @@ fn campaign(arguments: &RunArguments) -> anyhow::Result<Campaign<'static>> {
         bail!("there are not so many seeds from {first_seed} on: the largest is {}", u64::MAX);
     }
     let jobs = jobs.map_or_else(processors, usize::from);
-    let factory = store.factory();
-    Ok(Campaign { store: *store, factory, first_seed, seed_count, jobs, violations_max: VIOLATIONS_MAX })
+    let violations_max = VIOLATIONS_MAX;
+    Ok(Campaign { store, factory, source, first_seed, seed_count, jobs, violations_max })
 }
 
-fn report_violations(store: StoreKind, summary: &Summary, out: &mut impl Write) -> anyhow::Result<()> {
+fn report_violations(campaign: &Campaign<'_>, summary: &Summary, out: &mut impl Write) -> anyhow::Result<()> {
     for (seed, found) in &summary.violations {
         // A campaign keeps no histories. The run of a seed is cheap, and the same every time.
-        let plan = workload::generate(*seed, store);
-        let run = run_plan(&plan, store.factory());
-        let command = violation::command_for_seed(*seed, store);
+        let plan = campaign.source.plan(*seed, campaign.store);
+        let run = run_plan(&plan, campaign.factory);
+        let command = violation::command_for_seed(*seed, campaign.store, campaign.source);
         violation::write(found, &plan, &run, &command, out)?;
         writeln!(out)?;
     }
@@ -161,7 +189,7 @@ mod tests {
     #[test]
     fn every_violation_is_reported_with_its_command() {
         let mut out = anstream::StripStream::new(Vec::new());
-        report_violations(StoreKind::Engine, &summary(2), &mut out).unwrap();
+        report_violations(&Campaign::new(StoreKind::Engine, 2), &summary(2), &mut out).unwrap();
         let text = String::from_utf8(out.into_inner()).unwrap();
         assert_eq!(text.matches("violation: crash-prefix: lost-acknowledged-commit\n").count(), 2);
         for seed in [40, 41] {

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use proofmark_sim::campaign::{is_compared, judge_seed};
+use proofmark_sim::campaign::{is_compared, judge_seed_of};
 use proofmark_sim::metamorphic::compare_seed;
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::run_plan;
+use proofmark_sim::schedule::check;
 use proofmark_sim::shrink::{Attempt, Executor, Shrunk, Size, commented_plan, regression_test, shrink};
 use proofmark_sim::store::StoreFactory;
+use proofmark_sim::workload::Source;
 
 use super::clock::Stopwatch;
 use super::interrupt::Interrupt;
@@ -35,11 +37,13 @@ Exit code: 1 with a plan that fails, 2 if there is nothing to shrink, 130 after 
 Examples:
   proofmark shrink 1234
   proofmark shrink 1234 --store redb --time 10m --out lost-commit.plan
+  proofmark shrink 1234 --torture
   proofmark shrink found.plan --test tests/lost_commit.rs";
 
 /// Shrinks a plan, and prints what is left of it.
 pub(super) fn shrink_plan(arguments: &ShrinkArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let mut subject = Subject::find(&arguments.target, arguments.store)?;
+    let mut subject = Subject::find(&arguments.target, arguments.store, arguments.source.source()?)?;
+    check(&subject.plan, subject.plan.store.factory())?;
     let path = arguments.out.clone().unwrap_or_else(|| default_path(&subject));
     for path in [Some(&path), arguments.test.as_ref()].into_iter().flatten() {
         if path.exists() && !arguments.force {
@@ -114,7 +118,7 @@ fn resolve(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
 
 /// If the plan of a seed keeps every promise: that of a run which breaks one, and which the seed is compared with.
 fn failing_comparison(subject: &Subject, factory: &dyn StoreFactory) -> Option<Plan> {
-    let Origin::Seed(seed) = subject.origin else { return None };
+    let Origin::Seed(seed, Source::Sequential) = subject.origin else { return None };
     if !is_compared(seed) || run_plan(&subject.plan, factory).verdict.is_err() {
         return None;
     }
@@ -124,8 +128,8 @@ fn failing_comparison(subject: &Subject, factory: &dyn StoreFactory) -> Option<P
 /// Why there is nothing to shrink: a seed may fail although none of its plans does.
 fn nothing_to_shrink(subject: &Subject) -> anyhow::Error {
     let store = subject.plan.store;
-    if let Origin::Seed(seed) = subject.origin
-        && let Err(violation) = judge_seed(seed, store, store.factory()).verdict
+    if let Origin::Seed(seed, source) = subject.origin
+        && let Err(violation) = judge_seed_of(source, seed, store, store.factory()).verdict
     {
         return anyhow::anyhow!(
             "nothing to shrink: {subject} fails only where runs are compared, each of which keeps every promise: {violation}"
@@ -149,7 +153,7 @@ fn report(shrunk: &Shrunk, subject: &Subject, elapsed: Duration, out: &mut impl 
 /// In the directory where the command runs: named after the seed, or after the file.
 fn default_path(subject: &Subject) -> PathBuf {
     match &subject.origin {
-        Origin::Seed(seed) => PathBuf::from(format!("{}-{seed}.shrunk.plan", subject.plan.store)),
+        Origin::Seed(seed, _) => PathBuf::from(format!("{}-{seed}.shrunk.plan", subject.plan.store)),
         Origin::File(path) => {
             let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
             name.push(".shrunk.plan");

@@ -22,6 +22,13 @@ pub(super) fn figures(store: StoreKind, first_seed: u64, summary: &Summary, elap
     add_power_losses(&stats.crashes, &mut figures);
     figures.count("recoveries", stats.recoveries);
     add_disk(&stats.disk, stats.io_calls, &mut figures);
+    if stats.switch_points > 0 {
+        let per_second = stats.switch_points as f64 / elapsed.as_secs_f64().max(0.001);
+        figures
+            .count("places where threads may switch", stats.switch_points)
+            .count("  a second", per_second as u64)
+            .count("context switches", stats.context_switches);
+    }
     // The hash of one seed is what `replay` prints under the same name.
     let hash_name = if *seeds == 1 { "seed hash" } else { "trace hash of all seeds" };
     figures

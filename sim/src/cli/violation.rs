@@ -7,8 +7,10 @@ use proofmark_model::Violation;
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::Run;
 use proofmark_sim::store::StoreKind;
+use proofmark_sim::workload::Source;
 
 use super::output::{STYLE_BAD, STYLE_NOTABLE, shortened};
+use super::source::{Knobs, Options};
 
 /// An event may hold all pairs of a store; no more of it is shown than this.
 const EVENT_WIDTH_MAX: usize = 160;
@@ -42,13 +44,17 @@ pub(super) fn write(
 }
 
 /// The command that repeats the run of a seed.
-pub(super) fn command_for_seed(seed: u64, store: StoreKind) -> String {
-    format!("cargo run --release -- replay {seed} --store {store}")
+pub(super) fn command_for_seed(seed: u64, store: StoreKind, source: Source) -> String {
+    format!("cargo run --release -- replay {seed} --store {store}{}", Options(source))
 }
 
 /// The command that judges a seed again, as a campaign of one.
-pub(super) fn command_to_run(seed: u64, store: StoreKind) -> String {
-    format!("cargo run --release -- run --seed {seed} --store {store}")
+pub(super) fn command_to_run(seed: u64, store: StoreKind, source: Source) -> String {
+    let command = "cargo run --release --";
+    match source {
+        Source::Torture(knobs) => format!("{command} torture --seed {seed} --store {store}{}", Knobs(knobs)),
+        source => format!("{command} run --seed {seed} --store {store}{}", Options(source)),
+    }
 }
 
 /// The command that repeats the run of a plan file.

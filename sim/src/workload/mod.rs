@@ -18,10 +18,11 @@ mod marks;
 mod mix;
 mod script;
 mod serial;
+mod torture;
 mod trouble;
 
 use crate::disk::FaultKind;
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Schedule, Step, Threads};
 use crate::random::Streams;
 use crate::store::StoreKind;
 
@@ -30,6 +31,7 @@ use self::keys::KeySpace;
 use self::mix::Mix;
 use self::script::Script;
 pub(crate) use self::serial::Serial;
+pub use self::torture::{Torture, torture};
 
 /// The plan that `seed` stands for. Equal arguments give equal plans, in every build of one version.
 ///
@@ -40,6 +42,33 @@ pub fn generate(seed: u64, store: StoreKind) -> Plan {
     let mix = Mix::draw(&streams);
     let faults = FaultMix::draw(&mut streams.stream("fault mix"));
     write(seed, store, &mix, &faults, &streams)
+}
+
+/// Where the plans of seeds come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// Everything that can happen to a store, in the plan's own order.
+    #[default]
+    Sequential,
+    /// The same, with clients that are threads.
+    Threads,
+    /// Threads that are after each other.
+    Torture(Torture),
+}
+
+impl Source {
+    /// The plan that `seed` stands for.
+    pub fn plan(&self, seed: u64, store: StoreKind) -> Plan {
+        match self {
+            Source::Sequential => generate(seed, store),
+            Source::Threads => {
+                let mut rng = Streams::new(seed).stream("threads");
+                let draws = torture::draws(seed, &mut rng, &Torture::default());
+                Plan { schedule: Schedule::Threads(Threads::Drawn(draws)), ..generate(seed, store) }
+            }
+            Source::Torture(knobs) => torture(seed, store, knobs),
+        }
+    }
 }
 
 /// The plan that `seed` stands for, with faults of this kind in it, and without any other trouble but power losses.
@@ -58,7 +87,7 @@ fn write(seed: u64, store: StoreKind, mix: &Mix, faults: &FaultMix, streams: &St
         Step::Fault(fault) => !factory.is_spared(fault.kind, &mix.config),
         _ => true,
     });
-    Plan { seed: Some(seed), store, config: mix.config.clone(), disk: mix.disk, sabotage: Vec::new(), steps }
+    Plan { seed: Some(seed), config: mix.config.clone(), disk: mix.disk, steps, ..Plan::new(store) }
 }
 
 #[cfg(test)]
@@ -157,6 +186,7 @@ mod tests {
                     Step::Heal => 27,
                     // `marks` counts its own.
                     Step::Abandon
+                    | Step::Switch(_)
                     | Step::Client(
                         _,
                         Action::Mark { .. }

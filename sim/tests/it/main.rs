@@ -10,4 +10,5 @@ mod replay;
 mod run;
 mod shrink;
 mod space;
+mod torture;
 mod transfer;
