@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 
 use proofmark_model::{FaultClass, History, Violation, judge};
 
-pub(crate) use self::panics::install_hook as hush_panics;
+pub(crate) use self::panics::{catch, install_hook as hush_panics};
 pub(crate) use self::place::Place;
 use self::place::Places;
 pub(crate) use self::recorder::Recorder;

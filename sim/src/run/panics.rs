@@ -21,7 +21,7 @@ thread_local! {
 /// Calls `body`; if it panics, returns what it said and where.
 ///
 /// Whatever `body` was changing is in an unknown state after a panic, and may only be dropped.
-pub(super) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     install_hook();
     CATCHES.set(CATCHES.get() + 1);
     let outcome = panic::catch_unwind(AssertUnwindSafe(body));

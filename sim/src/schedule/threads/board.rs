@@ -144,6 +144,11 @@ impl Board {
         table.threads[DRIVER].state = State::Gone;
     }
 
+    /// Whether nobody could go on, or came anywhere.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.lock().stuck.is_some()
+    }
+
     /// What was decided, and how the threads got stuck, if they did.
     pub(super) fn finish(&self) -> (Option<(Stuck, String)>, Decided) {
         let mut table = self.lock();

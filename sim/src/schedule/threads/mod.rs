@@ -34,7 +34,7 @@ use self::board::{Board, Turns};
 use self::crew::Threads;
 use crate::disk::SimDisk;
 use crate::plan::{self, Plan};
-use crate::run::{Driver, Ending, Outcome, Recorder, Session, Shared, hush_panics};
+use crate::run::{Driver, Ending, Outcome, Recorder, Session, Shared, catch, hush_panics};
 use crate::store::StoreFactory;
 
 /// The bytes of a thread's stack. They are mapped, and touched only as far as they are used.
@@ -48,6 +48,13 @@ struct World {
     disk: SimDisk,
     book: Shared,
     board: Board,
+}
+
+impl World {
+    /// Puts on record what no step of the plan has caused.
+    fn record(&self, event: Event) {
+        self.book.lock().recorder.event(event, None, &self.disk);
+    }
 }
 
 /// Carries out a plan whose clients are threads.
@@ -78,7 +85,7 @@ pub(crate) fn carry_out(
     });
     let (stuck, decided) = world.board.finish();
     if let Some((kind, what)) = stuck {
-        world.book.lock().recorder.event(Event::Stuck { kind, what }, None, disk);
+        world.record(Event::Stuck { kind, what });
     }
     Outcome::of_threads(&world.book, disk, decided)
 }
@@ -92,14 +99,20 @@ fn execute(world: &World, ending: Ending) {
     config.silence_warnings = true;
     let turns = Turns::new(world.board.clone());
     // Shuttle would call it for every execution: there is one.
-    let world = Mutex::new(Some(world.clone()));
+    let once = Mutex::new(Some(world.clone()));
     let main = move || {
-        let world = world.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let world = once.lock().unwrap_or_else(PoisonError::into_inner).take();
         drive(&world.expect("there is one execution"), ending);
     };
     memory::begin();
     let ran = panic::catch_unwind(AssertUnwindSafe(|| Runner::new(turns, config).run(main)));
     ran.map_or_else(|panic| panic::resume_unwind(panic), |_| ());
+    // Whoever is stuck holds what it holds. Otherwise the store is gone, and its memory has to be, too.
+    if !world.board.is_stuck()
+        && let Err(error) = catch(memory::end)
+    {
+        world.record(Event::Failed { what: "drop".to_owned(), error });
+    }
 }
 
 fn drive(world: &World, ending: Ending) {
