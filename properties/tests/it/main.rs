@@ -27,6 +27,7 @@ mod snapshot_isolation;
 mod text_form;
 mod tidy;
 mod time_travel;
+mod torture;
 
 use proofmark_model::{Event, History, Violation};
 use proofmark_sim::plan::Plan;
