@@ -13,6 +13,7 @@
 //! - [`disk`]: the file system that forgets what was not synced.
 //! - [`run`]: from a plan to a history and a verdict.
 //! - [`schedule`]: who goes on where clients run at the same time.
+//! - [`replica`]: a leader and a follower, which takes in the leader's commit stream.
 //! - [`metamorphic`]: runs that should come to the same, compared.
 //! - [`campaign`]: many seeds, on several threads.
 //! - [`explore`]: one run, and every power loss in it.
@@ -20,6 +21,12 @@
 //! Nothing here reads a clock, a thread's identity or an unseeded random number: a seed is a run, on every machine.
 
 #![forbid(unsafe_code)]
+
+#[cfg(not(madsim))]
+compile_error!(
+    "the simulator is compiled with `--cfg madsim`, which .cargo/config.toml sets; RUSTFLAGS in the environment take the place \
+     of those flags: add `--cfg madsim` to them"
+);
 
 pub mod campaign;
 pub mod determinism;
@@ -29,6 +36,7 @@ pub mod matrix;
 pub mod metamorphic;
 pub mod plan;
 pub mod random;
+pub mod replica;
 pub mod run;
 pub mod schedule;
 pub mod shrink;

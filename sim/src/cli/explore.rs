@@ -84,7 +84,13 @@ impl ExploredArguments {
     pub(super) fn plans(&self, default: fn(StoreKind) -> Vec<Plan>) -> anyhow::Result<(Vec<Plan>, String)> {
         let (mut plans, name) = match &self.target {
             Some(target) => {
-                let subject = Subject::find(target, self.store, Source::Sequential)?;
+                let mut subject = Subject::find(target, self.store, Source::Sequential)?;
+                if let Schedule::Tasks(_) = subject.plan.schedule
+                    && let Some(taken) = run_plan(&subject.plan, subject.plan.store.factory()).taken
+                {
+                    // What it comes to is explored.
+                    subject.plan = subject.plan.of_taken(&taken);
+                }
                 if subject.plan.schedule != Schedule::Sequential {
                     bail!("{subject} is not in the plan's own order, and only that is explored");
                 }

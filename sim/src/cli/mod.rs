@@ -26,6 +26,7 @@ mod plan;
 mod plan_file;
 mod progress;
 mod replay;
+mod replica;
 mod run;
 mod shrink;
 mod source;
@@ -83,6 +84,9 @@ enum Command {
     /// Run threads against each other, and interleave them in every way that chance comes to.
     #[command(after_help = torture::EXAMPLES)]
     Torture(torture::Arguments),
+    /// Let a follower take in a leader's commit stream, over a network that fails as their disks do.
+    #[command(after_help = replica::EXAMPLES)]
+    Replica(replica::Arguments),
     /// Repeat one run, and tell what happened.
     #[command(after_help = replay::EXAMPLES)]
     Replay(ReplayArguments),
@@ -251,6 +255,7 @@ fn carry_out(command: Command) -> anyhow::Result<Ending> {
     let ending = match command {
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Torture(arguments) => torture::torture(&arguments, &mut out),
+        Command::Replica(arguments) => replica::replicate(&arguments, &mut out),
         Command::Replay(arguments) => replay::replay(&arguments, &mut out),
         Command::Plan(arguments) => plan::plan(&arguments, &mut out),
         Command::Shrink(arguments) => shrink::shrink_plan(&arguments, &mut out),

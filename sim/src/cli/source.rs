@@ -18,6 +18,8 @@ pub(super) enum ScheduleName {
     /// One step after the other, in the plan's own order.
     #[default]
     Sequential,
+    /// Each client is a task, and takes its steps in its own virtual time.
+    Tasks,
     /// Each client is a thread, and may lose its turn at every lock, atomic and I/O call.
     Threads,
 }
@@ -85,6 +87,7 @@ impl ScheduleName {
     pub(super) fn source(self) -> Source {
         match self {
             ScheduleName::Sequential => Source::Sequential,
+            ScheduleName::Tasks => Source::Tasks,
             ScheduleName::Threads => Source::Threads,
         }
     }
@@ -110,6 +113,7 @@ impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Source::Sequential => Ok(()),
+            Source::Tasks => f.write_str(" --schedule tasks"),
             Source::Threads => f.write_str(" --schedule threads"),
             Source::Torture(knobs) => write!(f, " --torture{}", Knobs(knobs)),
         }
@@ -163,6 +167,7 @@ mod tests {
     fn the_options_of_a_source_lead_back_to_it() {
         for options in [
             "",
+            " --schedule tasks",
             " --schedule threads",
             " --torture",
             " --torture --threads 7 --scheduler pct --depth 4 --forced-yields 0.02",

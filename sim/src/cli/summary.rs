@@ -22,6 +22,14 @@ pub(super) fn figures(store: StoreKind, first_seed: u64, summary: &Summary, elap
     add_power_losses(&stats.crashes, &mut figures);
     figures.count("recoveries", stats.recoveries);
     add_disk(&stats.disk, stats.io_calls, &mut figures);
+    if stats.task_polls > 0 {
+        let (real, simulated) = (elapsed.as_secs_f64().max(0.001), stats.virtual_us as f64 / 1e6);
+        figures
+            .count("turns of tasks", stats.task_polls)
+            .count("  a second", (stats.task_polls as f64 / real) as u64)
+            .text("virtual time", &format!("{simulated:.1} s"))
+            .count("  times as fast as real time", (simulated / real) as u64);
+    }
     if stats.switch_points > 0 {
         let per_second = stats.switch_points as f64 / elapsed.as_secs_f64().max(0.001);
         figures

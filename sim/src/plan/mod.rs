@@ -32,6 +32,7 @@ mod config;
 mod limits;
 mod schedule;
 mod text;
+mod timing;
 
 use std::collections::BTreeSet;
 
@@ -39,6 +40,7 @@ use proofmark_model::{ClientId, Durability, MarkLabel, Operation};
 
 pub use self::config::{Config, Retention};
 pub use self::schedule::{Draws, Schedule, Scheduler, Switch, Thread, Threads};
+pub use self::timing::Tasks;
 use crate::disk::{DiskOptions, Fault, FaultKind, Keep, Moment};
 use crate::store::{StoreFactory, StoreKind};
 
@@ -108,6 +110,15 @@ pub enum Step {
     Crash(CrashSpec),
     /// In the step before, another thread goes on, if the schedule is one of threads that was recorded.
     Switch(Switch),
+}
+
+/// A step that was taken in a run of tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// The plan's, with this index.
+    Planned(usize),
+    /// One that time has brought about.
+    Added(Step),
 }
 
 impl Step {
@@ -213,6 +224,16 @@ impl Plan {
             }
         }
         Plan { schedule: Schedule::Threads(Threads::Recorded), steps, ..self.clone() }
+    }
+
+    /// A plan of these steps, in their order.
+    #[must_use]
+    pub fn of_taken(&self, taken: &[Taken]) -> Plan {
+        let steps = taken.iter().map(|taken| match taken {
+            Taken::Planned(index) => self.steps[*index].clone(),
+            Taken::Added(step) => step.clone(),
+        });
+        Plan { schedule: Schedule::Sequential, steps: steps.collect(), ..self.clone() }
     }
 
     /// The same plan, in its own order.

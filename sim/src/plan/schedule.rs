@@ -1,6 +1,7 @@
 //! How the clients of a plan are interleaved: the setting `schedule`, and the step `switch`.
 //!
 //! ```text
+//! schedule tasks seed=7 think=20ms checkpoint-every=1s
 //! schedule threads seed=7 scheduler=pct:3 forced-yields=20
 //! schedule threads recorded
 //! ```
@@ -22,12 +23,16 @@ use std::str::FromStr;
 use proofmark_model::text::Cursor;
 use proofmark_model::{ClientId, ParseError};
 
+use super::timing::Tasks;
+
 /// How the clients of a plan are interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Schedule {
     /// One thread takes the steps in the plan's own order.
     #[default]
     Sequential,
+    /// Each client is a task, and takes its steps in its own virtual time.
+    Tasks(Tasks),
     /// Each client is a thread, and may lose its turn at every lock, atomic and I/O call.
     Threads(Threads),
 }
@@ -100,6 +105,9 @@ impl Schedule {
         if line.accept("sequential") {
             return Ok(Schedule::Sequential);
         }
+        if line.accept("tasks") {
+            return Tasks::parse(line).map(Schedule::Tasks);
+        }
         line.expect("threads")?;
         if line.accept("recorded") {
             return Ok(Schedule::Threads(Threads::Recorded));
@@ -140,6 +148,7 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Schedule::Sequential => f.write_str("sequential"),
+            Schedule::Tasks(tasks) => write!(f, "tasks {tasks}"),
             Schedule::Threads(Threads::Recorded) => f.write_str("threads recorded"),
             Schedule::Threads(Threads::Drawn(Draws { seed, scheduler, forced_yields })) => {
                 write!(f, "threads seed={seed} scheduler={scheduler}")?;

@@ -37,7 +37,8 @@ pub(crate) use self::stats::Activity;
 pub use self::stats::{CrashCounts, DenialCounts, RunStats};
 use crate::determinism::Ladder;
 use crate::disk::{Boundary, CrashPoint, CrashReport, IoCall, Keep, Kept, SimDisk};
-use crate::plan::{Plan, Schedule, Step, Strike, Switch};
+use crate::plan::{CrashSpec, Plan, Schedule, Step, Strike, Switch, Taken, Tasks};
+use crate::schedule::tasks::{self, Disks, Passage, in_a_world};
 use crate::schedule::threads::{self, Decided};
 use crate::store::{StoreFactory, StoreKind};
 use crate::workload;
@@ -59,6 +60,8 @@ pub struct Run {
     /// Where threads lost their turns, each with the index of the plan's step that the thread was in; none before all steps.
     /// With these the plan is the same run again.
     pub switches: Vec<(Option<usize>, Switch)>,
+    /// The steps that were taken, in order, if it was up to time which: in that order they are the same run without it.
+    pub taken: Option<Vec<Taken>>,
     /// What happened, in numbers.
     pub stats: RunStats,
     /// What happened, in lines for a person, if they were asked for.
@@ -86,6 +89,20 @@ pub fn run_seed(seed: u64, store: StoreKind) -> Run {
 /// Runs a plan on a store.
 pub fn run_plan(plan: &Plan, factory: &dyn StoreFactory) -> Run {
     run(plan, factory, Ending::PowerLoss, false)
+}
+
+/// Runs a plan of tasks in the world of madsim's that is running, instead of one of its own: for madsim's check of
+/// determinism.
+///
+/// # Panics
+/// If the plan has another schedule.
+pub async fn run_plan_here(plan: &Plan, factory: &dyn StoreFactory) -> Run {
+    let Schedule::Tasks(schedule) = &plan.schedule else {
+        panic!("{} is no schedule of tasks", plan.schedule)
+    };
+    let disk = prepare(plan);
+    let recorder = Recorder::new(false);
+    take_in_this_world(plan, schedule, factory, Ending::PowerLoss, &disk, recorder, None).await.judge()
 }
 
 /// Runs a plan on a store, and keeps a line for each step, event and I/O call.
@@ -166,6 +183,7 @@ fn carry_out(
 ) -> Outcome {
     match plan.schedule {
         Schedule::Sequential => take_in_order(plan, factory, ending, disk, recorder),
+        Schedule::Tasks(schedule) => take_in_time(plan, &schedule, factory, ending, disk, recorder),
         Schedule::Threads(schedule) => threads::carry_out(plan, schedule, factory, ending, disk, recorder),
     }
 }
@@ -184,6 +202,35 @@ fn take_in_order(
     driver.finish(&end)
 }
 
+/// The schedule of tasks, in a world of its own.
+fn take_in_time(
+    plan: &Plan,
+    schedule: &Tasks,
+    factory: &dyn StoreFactory,
+    ending: Ending,
+    disk: &SimDisk,
+    recorder: Recorder,
+) -> Outcome {
+    in_a_world(schedule.seed, async |disks| {
+        take_in_this_world(plan, schedule, factory, ending, disk, recorder, Some(disks)).await
+    })
+}
+
+async fn take_in_this_world(
+    plan: &Plan,
+    schedule: &Tasks,
+    factory: &dyn StoreFactory,
+    ending: Ending,
+    disk: &SimDisk,
+    recorder: Recorder,
+    disks: Option<&Disks>,
+) -> Outcome {
+    let session = Session::new(factory, &plan.config, disk.clone(), Shared::new(recorder));
+    let mut driver = Driver::new(session, None);
+    let (passage, end) = tasks::carry_out(plan, schedule, &mut driver, ending, disks).await;
+    driver.finish(&end).in_time(passage)
+}
+
 /// What a driver leaves behind.
 pub(crate) struct Outcome {
     recording: Recording,
@@ -191,13 +238,14 @@ pub(crate) struct Outcome {
     places: Vec<Place>,
     stats: RunStats,
     switches: Vec<(Option<usize>, Switch)>,
+    taken: Option<Vec<Taken>>,
 }
 
 impl Outcome {
     /// What is in a book when all who wrote in it have left.
     fn of(book: &Shared, disk: &SimDisk, places: Vec<Place>) -> Outcome {
         let (recording, strikes, stats) = book.finish(disk);
-        Outcome { recording, strikes, places, stats, switches: Vec::new() }
+        Outcome { recording, strikes, places, stats, switches: Vec::new(), taken: None }
     }
 
     /// The same, after a run of threads.
@@ -208,8 +256,15 @@ impl Outcome {
         Outcome { switches: decided.switches, ..outcome }
     }
 
+    /// The same, after a run of tasks.
+    fn in_time(mut self, passage: Passage) -> Outcome {
+        self.stats.virtual_us = u64::try_from(passage.elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.stats.task_polls = passage.polls;
+        Outcome { taken: Some(passage.taken), ..self }
+    }
+
     fn judge(self) -> Run {
-        let Outcome { recording, strikes, mut stats, switches, .. } = self;
+        let Outcome { recording, strikes, mut stats, switches, taken, .. } = self;
         let verdict = judge(&recording.history).map(|allowed| stats.commits_lost = allowed.lost_commits);
         Run {
             verdict,
@@ -218,6 +273,7 @@ impl Outcome {
             trace_hash: recording.trace_hash.expect("whoever carries out a plan hashes what happens"),
             strikes,
             switches,
+            taken,
             stats,
             trace: recording.lines,
         }
@@ -262,6 +318,14 @@ impl<'a> Driver<'a> {
         Driver { session, crew, strikes: VecDeque::new(), calls_before: 0, places: Places::default() }
     }
 
+    pub(crate) fn session(&self) -> &Session<'a> {
+        &self.session
+    }
+
+    pub(crate) fn disk(&self) -> &SimDisk {
+        &self.session.disk
+    }
+
     /// What was recorded until the run was over.
     fn finish(self, end: &Result<(), Over>) -> Outcome {
         let (book, disk) = (self.session.share(), self.session.disk.clone());
@@ -283,6 +347,15 @@ impl<'a> Driver<'a> {
 
     /// Takes all steps of the plan, and comes to the end of every run.
     pub(crate) fn drive(&mut self, plan: &Plan, ending: Ending) -> Result<(), Over> {
+        let rest = self.begin(plan)?;
+        let created = self.create();
+        self.survive(created)?;
+        self.take(rest.into_iter())?;
+        self.end(ending)
+    }
+
+    /// Takes the steps that come before the store is created; returns those that come after, each with its index.
+    pub(crate) fn begin<'p>(&mut self, plan: &'p Plan) -> Result<Vec<(usize, &'p Step)>, Over> {
         let creation_may_fail = self.session.promises().survives_loss_during_creation;
         let steps = plan.steps.iter().enumerate();
         let mut steps = steps.filter(|(_, step)| !matches!(step, Step::Switch(_))).peekable();
@@ -304,11 +377,14 @@ impl<'a> Driver<'a> {
             self.enter(Some(index), || step.to_string());
             self.strike_soon(index, step)?;
         }
+        put_off.extend(steps);
+        Ok(put_off)
+    }
+
+    /// Opens the store for the first time.
+    pub(crate) fn create(&mut self) -> Result<(), Interrupt> {
         self.places.enter(None, self.session.disk.io_calls());
-        let created = self.session.open(Activity::Creation);
-        self.survive(created)?;
-        self.take(put_off.into_iter().chain(steps))?;
-        self.end(ending)
+        self.session.open(Activity::Creation)
     }
 
     /// Takes steps, and carries out the strikes that have not come by their end.
@@ -329,23 +405,26 @@ impl<'a> Driver<'a> {
             }
             self.enter(Some(index), || step.to_string());
             self.places.enter(Some(index), self.calls_before);
-            let outcome = match step {
-                Step::Reopen => self.reopen(),
-                Step::Abandon => self.abandon(),
-                Step::Crash(_) => {
-                    self.strike_soon(index, step)?;
-                    Ok(())
-                }
-                step => self.session.take(step),
-            };
+            self.strike_soon(index, step)?;
+            let outcome = self.take_step(step);
             self.survive(outcome)?;
         }
         self.enter(None, || "the end".to_owned());
         self.strike_overdue()
     }
 
+    /// Takes a step of the plan; one that asks for power losses has nothing to do but to arm them.
+    pub(crate) fn take_step(&mut self, step: &Step) -> Result<(), Interrupt> {
+        match step {
+            Step::Reopen => self.reopen(),
+            Step::Abandon => self.abandon(),
+            Step::Crash(_) => Ok(()),
+            step => self.session.take(step),
+        }
+    }
+
     /// What follows belongs to this step of the plan.
-    fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
+    pub(crate) fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
         self.calls_before = self.session.disk.io_calls();
         self.session.enter(step, describe);
     }
@@ -371,7 +450,8 @@ impl<'a> Driver<'a> {
         self.session.verify(Activity::Other)
     }
 
-    fn end(&mut self, ending: Ending) -> Result<(), Over> {
+    /// Comes to the end of every run.
+    pub(crate) fn end(&mut self, ending: Ending) -> Result<(), Over> {
         self.places.end(self.session.disk.io_calls());
         let end = self.close_and_look(ending);
         self.survive(end)
@@ -408,10 +488,20 @@ impl<'a> Driver<'a> {
     fn strike_soon(&mut self, index: usize, step: &Step) -> Result<(), Over> {
         let Step::Crash(spec) = step else { return Ok(()) };
         self.strike_overdue()?;
+        self.load(index, spec);
+        Ok(())
+    }
+
+    /// Arms the strikes of a crash step, while no others are to come.
+    pub(crate) fn load(&mut self, index: usize, spec: &CrashSpec) {
         self.strikes.extend(spec.strikes.iter().cloned());
         self.places.arm(index, self.session.disk.io_calls());
         self.arm();
-        Ok(())
+    }
+
+    /// Whether strikes are to come.
+    pub(crate) fn has_strikes(&self) -> bool {
+        !self.strikes.is_empty()
     }
 
     /// Carries out the strikes that have not come.
@@ -436,25 +526,27 @@ impl<'a> Driver<'a> {
                 Err(Interrupt::Failed) => return Err(Over),
                 Err(Interrupt::PowerLost(activity)) => activity,
             };
-            let strike = self.strikes.pop_front().expect("the power fails only where a strike says so");
-            self.places.strike(!self.strikes.is_empty());
-            outcome = self.lose_power(activity, &strike.keep).and_then(|()| self.recover());
+            outcome = self.lose_power(activity).and_then(|()| self.recover());
         }
     }
 
-    fn lose_power(&mut self, activity: Activity, keep: &Keep) -> Result<(), Interrupt> {
+    /// Drops whatever is open, and lets survive what the strike that has come lets survive.
+    pub(crate) fn lose_power(&mut self, activity: Activity) -> Result<(), Interrupt> {
+        let strike = self.strikes.pop_front().expect("the power fails only where a strike says so");
+        self.places.strike(!self.strikes.is_empty());
         let disk = &self.session.disk;
         let site = if disk.has_crashed() { disk.crash_site() } else { None };
         let calls = disk.io_calls() - self.calls_before;
         disk.power_off();
         self.dismiss(Farewell::Drop)?;
-        let report = self.session.crash(activity, keep)?;
+        let report = self.session.crash(activity, &strike.keep)?;
         let report = StrikeReport { step: self.session.step(), calls, site, report };
         self.session.book().strikes.push(report);
         Ok(())
     }
 
-    fn recover(&mut self) -> Result<(), Interrupt> {
+    /// Opens the store after a power loss. The next strike may fall into that.
+    pub(crate) fn recover(&mut self) -> Result<(), Interrupt> {
         self.calls_before = self.session.disk.io_calls();
         self.places.recover(self.calls_before);
         self.arm();

@@ -67,6 +67,10 @@ pub struct RunStats {
     pub sabotages: u64,
     /// Further runs that were made to compare this one with.
     pub comparisons: u64,
+    /// How much virtual time has passed, in microseconds.
+    pub virtual_us: u64,
+    /// How often a task was given the processor.
+    pub task_polls: u64,
     /// Places that threads came to at which another one might have gone on.
     pub switch_points: u64,
     /// Of these, those at which another one did.
@@ -211,6 +215,8 @@ add_fields!(RunStats {
     disk,
     sabotages,
     comparisons,
+    virtual_us,
+    task_polls,
     switch_points,
     context_switches,
 });

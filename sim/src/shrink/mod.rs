@@ -19,6 +19,8 @@
 //! - `setting`: the configuration, and how the disk behaves.
 //! - `data`: smaller keys and values, and names that a person can read.
 //!
+//! **Tasks.** The order in which tasks took their steps is a plan that is the same run: shrinking goes on from that.
+//!
 //! **Threads.** A schedule that was drawn is recorded first: every turn that a thread lost becomes a step of the plan, which
 //! belongs to the step that the thread was in, and goes with it. What goes beyond that leaves a schedule, too.
 //!

@@ -1,14 +1,18 @@
-//! The schedule: the plan's own order, if that fails too; otherwise what was drawn, written down, with fewer and fewer turns
-//! that a thread loses.
+//! The schedule: the order in which tasks took their steps; the plan's own order, if that fails too; otherwise what was
+//! drawn, written down, with fewer and fewer turns that a thread loses.
 
 use super::search::{Search, Stopped};
 use super::structure::drop_groups;
 use crate::plan::{Schedule, Step};
 
-/// Does without threads, if it can; and otherwise without chance.
+/// Does without time, and without threads, if it can; and otherwise without chance.
 pub(super) fn settle(search: &mut Search<'_>) -> Result<(), Stopped> {
     if search.best().schedule == Schedule::Sequential {
         return Ok(());
+    }
+    if let Some(taken) = &search.best_run().taken {
+        let in_order = search.best().of_taken(taken);
+        return search.attempt(in_order).map(|_| ());
     }
     let in_order = search.best().in_order();
     if search.attempt(in_order)? {

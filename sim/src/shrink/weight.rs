@@ -190,6 +190,7 @@ fn schedule(schedule: Schedule) -> u64 {
         Schedule::Sequential => 0,
         Schedule::Threads(Threads::Recorded) => 1,
         Schedule::Threads(Threads::Drawn(_)) => 2,
+        Schedule::Tasks(_) => 3,
     }
 }
 

@@ -18,6 +18,7 @@ mod marks;
 mod mix;
 mod script;
 mod serial;
+mod timing;
 mod torture;
 mod trouble;
 
@@ -50,6 +51,8 @@ pub enum Source {
     /// Everything that can happen to a store, in the plan's own order.
     #[default]
     Sequential,
+    /// The same, with clients that are tasks in virtual time.
+    Tasks,
     /// The same, with clients that are threads.
     Threads,
     /// Threads that are after each other.
@@ -61,6 +64,10 @@ impl Source {
     pub fn plan(&self, seed: u64, store: StoreKind) -> Plan {
         match self {
             Source::Sequential => generate(seed, store),
+            Source::Tasks => {
+                let tasks = timing::draw(seed, &mut Streams::new(seed).stream("tasks"));
+                Plan { schedule: Schedule::Tasks(tasks), ..generate(seed, store) }
+            }
             Source::Threads => {
                 let mut rng = Streams::new(seed).stream("threads");
                 let draws = torture::draws(seed, &mut rng, &Torture::default());

@@ -208,3 +208,25 @@ fn a_byte_order_mark_is_skipped() {
     assert_error("\u{feff}proofmark plan 2", 1, 16, "version 1");
     assert_error("\u{feff}\u{feff}proofmark plan 1", 1, 1, "proofmark");
 }
+
+#[test]
+fn tasks_print_as_they_were_written() {
+    let with_schedule = |schedule: &str| format!("proofmark plan 1\nschedule tasks {schedule}\n");
+    for schedule in [
+        "seed=7 think=20ms",
+        "seed=0 think=1us checkpoint-every=1s",
+        "seed=1 think=1500ms checkpoint-every=15ms group-window=1ns",
+        "seed=18446744073709551615 think=3600s group-window=1001us",
+    ] {
+        let plan: Plan = with_schedule(schedule).parse().unwrap();
+        assert_eq!(plan.schedule.to_string(), format!("tasks {schedule}"));
+        assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+    }
+    assert_error(&with_schedule("think=1s"), 2, 16, "seed=");
+    assert_error(&with_schedule("seed=1 think=1"), 2, 29, "like 20ms");
+    assert_error(&with_schedule("seed=1 think=1h"), 2, 29, "like 20ms");
+    assert_error(&with_schedule("seed=1 think=0s"), 2, 29, "longer than nothing");
+    assert_error(&with_schedule("seed=1 think=3601s"), 2, 29, "an hour");
+    assert_error(&with_schedule("seed=1 think=99999999999999999999s"), 2, 29, "like 20ms");
+    assert_error(&with_schedule("seed=1 think=1s checkpoint-every=9ms"), 2, 49, "100 checkpoints");
+}

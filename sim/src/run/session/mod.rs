@@ -16,7 +16,7 @@ mod upkeep;
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 
-use proofmark_model::{Call, ClientId, Event, KeyRange, Mode, SavepointLabel, TxnId, TxnLabel};
+use proofmark_model::{Call, ClientId, Event, KeyRange, Mode, Refusal, SavepointLabel, TxnId, TxnLabel};
 
 pub(crate) use self::book::{Book, Shared};
 pub(crate) use self::memory::Memory;
@@ -135,6 +135,18 @@ impl<'a> Session<'a> {
 
     pub(crate) fn promises(&self) -> Promises {
         self.promises
+    }
+
+    /// Whether this client has a transaction open that writes.
+    pub(crate) fn is_writing(&self, client: ClientId) -> bool {
+        self.transactions.get(&client).is_some_and(|open| open.mode.writes())
+    }
+
+    /// Whether the last that happened was that this client was refused, because somebody else is writing.
+    pub(crate) fn was_refused_as_busy(&self, client: ClientId) -> bool {
+        let book = self.book();
+        let last = book.recorder.backwards().next();
+        matches!(last, Some(Event::Refused { client: refused, reason: Refusal::WriteBusy, .. }) if *refused == client)
     }
 
     /// The book that this session writes in. Not to be held during a call of the store.
