@@ -77,6 +77,13 @@ impl std::fmt::Debug for StoreBug {
     }
 }
 
+impl StoreBug {
+    /// A store with this bug.
+    pub fn store(&self) -> Arc<dyn StoreFactory> {
+        Arc::new(Buggy::new((self.0)()))
+    }
+}
+
 impl Fault {
     /// The plan by which `seed` examines the store with this fault; none if it compares runs of several.
     pub fn plan(&self, seed: u64) -> Option<Plan> {
