@@ -1,6 +1,7 @@
 //! Runs in virtual time: what time adds to a plan, what it doesn't change, and what a store can't do in it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,6 +144,23 @@ fn the_timer_asks_for_checkpoints() {
     };
     assert_eq!(checkpoints(""), 0);
     assert!((5..200).contains(&checkpoints(" checkpoint-every=100ms")));
+}
+
+#[test]
+fn a_disk_that_is_too_slow_for_its_checkpoints_holds_nobody_up() {
+    let mut steps = String::new();
+    for number in 0..30 {
+        let client = number % 3;
+        writeln!(steps, "c{client} begin write\nc{client} put \"k\" #{number}*8\nc{client} commit buffered")
+            .unwrap();
+    }
+    for seed in 0..10 {
+        let plan = plan(&format!("seed={seed} think=1ms checkpoint-every=10us"), &steps);
+        for store in StoreKind::ALL {
+            let run = run_on(&plan, store.factory());
+            assert!(run.stats.virtual_us < 600_000_000, "{:?}", run.stats);
+        }
+    }
 }
 
 #[test]
