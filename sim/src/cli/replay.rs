@@ -33,13 +33,16 @@ pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyho
     let Subject { plan, origin, command } =
         Subject::find(&arguments.target, arguments.store, arguments.source.source()?)?;
     check(&plan, plan.store.factory())?;
-    let is_drawn = matches!(plan.schedule, Schedule::Threads(Threads::Drawn(_)));
+    // What a schedule has made of such a plan is known when it was run.
+    let is_drawn = matches!(plan.schedule, Schedule::Tasks(_) | Schedule::Threads(Threads::Drawn(_)));
     if let Some(path) = &arguments.save {
         if is_drawn { plan_file::check_new(path)? } else { plan_file::write_new(path, &plan)? }
     }
     let run = trace_plan(&plan, plan.store.factory());
     if let (Some(path), true) = (&arguments.save, is_drawn) {
-        plan_file::write_new(path, &plan.recorded(&run.switches))?;
+        let drawn =
+            run.taken.as_ref().map_or_else(|| plan.recorded(&run.switches), |taken| plan.of_taken(taken));
+        plan_file::write_new(path, &drawn)?;
     }
     let detail = if arguments.trace { Detail::Everything } else { Detail::Outcomes };
     writeln!(out, "{}", title(&plan))?;

@@ -99,6 +99,18 @@ fn a_saved_plan_is_the_same_run_as_its_seed() {
 }
 
 #[test]
+fn a_saved_run_of_tasks_is_the_same_run_without_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let seed = proofmark(directory.path(), ["replay", "7", "--schedule", "tasks", "--save", "saved.plan"]);
+    seed.assert_sound();
+    let saved = fs::read_to_string(directory.path().join("saved.plan")).unwrap();
+    assert!(!saved.contains("\nschedule "), "{saved}");
+    let file = proofmark(directory.path(), ["replay", "saved.plan"]);
+    file.assert_sound();
+    assert_eq!(trace_hash(&file), trace_hash(&seed));
+}
+
+#[test]
 fn saving_never_overwrites() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("kept"), "precious").unwrap();
