@@ -39,7 +39,7 @@ use std::collections::BTreeSet;
 use proofmark_model::{ClientId, Durability, MarkLabel, Operation};
 
 pub use self::config::{Config, Retention};
-pub use self::schedule::{Draws, Schedule, Scheduler, Switch, Thread, Threads};
+pub use self::schedule::{DEPTH_MAX, Draws, Schedule, Scheduler, Switch, Thread, Threads};
 pub use self::timing::Tasks;
 use crate::disk::{DiskOptions, Fault, FaultKind, Keep, Moment};
 use crate::store::{StoreFactory, StoreKind};

@@ -25,6 +25,9 @@ use proofmark_model::{ClientId, ParseError};
 
 use super::timing::Tasks;
 
+/// The greatest depth that a plan may give to [`Scheduler::Priorities`], which draws a number for each.
+pub const DEPTH_MAX: u32 = 1000;
+
 /// How the clients of a plan are interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Schedule {
@@ -65,7 +68,7 @@ pub enum Scheduler {
     /// The thread with the highest priority; at so many points less one, it drops to the lowest (Burckhardt and others, "A
     /// randomized scheduler with probabilistic guarantees of finding bugs", ASPLOS 2010).
     Priorities {
-        /// How many orderings a bug may take to be found with good probability.
+        /// How many orderings a bug may take to be found with good probability, [`DEPTH_MAX`] at most.
         depth: u32,
     },
     /// A thread, the likelier the more it has left to do, so that all interleavings are about as likely (Zhao and others,
@@ -180,9 +183,10 @@ impl FromStr for Scheduler {
             "random" => Ok(Scheduler::Random),
             "urw" => Ok(Scheduler::Uniform),
             "round-robin" => Ok(Scheduler::RoundRobin),
-            _ => match text.strip_prefix("pct:").map(str::parse) {
-                Some(Ok(depth)) if depth > 0 => Ok(Scheduler::Priorities { depth }),
-                _ => Err(format!(
+            _ => match text.strip_prefix("pct:").map(str::parse::<u32>) {
+                Some(Ok(depth)) if (1..=DEPTH_MAX).contains(&depth) => Ok(Scheduler::Priorities { depth }),
+                Some(_) => Err(format!("a depth is from 1 to {DEPTH_MAX}")),
+                None => Err(format!(
                     "no scheduler is called {text:?}: there is random, pct:DEPTH, urw, round-robin"
                 )),
             },

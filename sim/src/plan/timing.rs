@@ -14,8 +14,10 @@ use proofmark_model::text::Cursor;
 
 /// The longest duration that a plan may ask for.
 const DURATION_MAX: Duration = Duration::from_secs(3600);
-/// Checkpoints are at most so many times more frequent than the steps of a client, or a run would consist of them.
-const CHECKPOINTS_PER_STEP_MAX: u32 = 100;
+/// Into the time that a client lets pass of its own accord fall at most so many checkpoints, or a run would consist of them.
+const CHECKPOINTS_PER_WAIT_MAX: u32 = 100;
+/// And they are no closer than this, because a client may wait for the disk, too.
+const CHECKPOINT_EVERY_MIN: Duration = Duration::from_micros(10);
 
 /// A schedule of tasks: each client takes its steps in its own time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +40,12 @@ impl Tasks {
         line.expect("think=")?;
         let think = parse_duration(line)?;
         let checkpoint_every = line.accept("checkpoint-every=").then(|| parse_duration(line)).transpose()?;
-        if checkpoint_every.is_some_and(|every| every * CHECKPOINTS_PER_STEP_MAX < think) {
-            let max = CHECKPOINTS_PER_STEP_MAX;
-            return Err(
-                line.error(format!("at most {max} checkpoints go into the time that a client thinks"))
-            );
+        if checkpoint_every.is_some_and(|every| every < CHECKPOINT_EVERY_MIN) {
+            return Err(line.error("checkpoints are at least 10us apart"));
         }
+        check_checkpoints(line, checkpoint_every, think)?;
         let group_window = line.accept("group-window=").then(|| parse_duration(line)).transpose()?;
+        check_checkpoints(line, checkpoint_every, group_window.unwrap_or_default())?;
         Ok(Tasks { seed, think, checkpoint_every, group_window })
     }
 }
@@ -74,6 +75,15 @@ impl fmt::Display for DurationText {
         let (name, unit) = UNITS.iter().find(fits).expect("every duration is so many nanoseconds");
         write!(f, "{}{name}", nanoseconds / u128::from(*unit))
     }
+}
+
+/// Whether not too many checkpoints fall into the time that a client waits.
+fn check_checkpoints(line: &Cursor<'_>, every: Option<Duration>, wait: Duration) -> Result<(), ParseError> {
+    let max = CHECKPOINTS_PER_WAIT_MAX;
+    if every.is_some_and(|every| every * max < wait) {
+        return Err(line.error(format!("at most {max} checkpoints go into the time that a client waits")));
+    }
+    Ok(())
 }
 
 fn parse_duration(line: &mut Cursor<'_>) -> Result<Duration, ParseError> {

@@ -9,17 +9,30 @@
 pub(crate) mod tasks;
 pub(crate) mod threads;
 
-use crate::plan::{Plan, Schedule};
+use std::collections::BTreeSet;
+
+use crate::plan::{Plan, Schedule, Step, Thread};
 use crate::store::StoreFactory;
+
+/// The most clients that a plan for threads may have: each is a thread of its own.
+pub const CLIENTS_MAX: usize = 64;
 
 /// A store can't be run as a plan asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{store} can't be run with the schedule `{schedule}`: it is not built for threads that are simulated"
-)]
-pub struct Unscheduled {
-    store: String,
-    schedule: Schedule,
+pub enum Unscheduled {
+    /// It is not built for that.
+    #[error(
+        "{store} can't be run with the schedule `{schedule}`: it is not built for threads that are simulated"
+    )]
+    NotBuilt {
+        /// Its name.
+        store: String,
+        /// What the plan asks for.
+        schedule: Schedule,
+    },
+    /// There are too many clients.
+    #[error("{0} clients can't be threads: there are {CLIENTS_MAX} at most")]
+    Clients(usize),
 }
 
 /// Whether a store can be run as `plan` asks for.
@@ -27,9 +40,30 @@ pub struct Unscheduled {
 /// # Errors
 /// If it can't.
 pub fn check(plan: &Plan, factory: &dyn StoreFactory) -> Result<(), Unscheduled> {
-    match plan.schedule {
-        Schedule::Sequential | Schedule::Tasks(_) => Ok(()),
-        Schedule::Threads(_) if factory.for_threads().is_some() => Ok(()),
-        schedule @ Schedule::Threads(_) => Err(Unscheduled { store: factory.name().to_owned(), schedule }),
+    let Schedule::Threads(_) = plan.schedule else { return Ok(()) };
+    if factory.for_threads().is_none() {
+        let (store, schedule) = (factory.name().to_owned(), plan.schedule);
+        return Err(Unscheduled::NotBuilt { store, schedule });
+    }
+    let clients: BTreeSet<Thread> = plan.steps.iter().filter_map(Step::thread).collect();
+    let clients = clients.iter().filter(|thread| matches!(thread, Thread::Client(_))).count();
+    if clients > CLIENTS_MAX { Err(Unscheduled::Clients(clients)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Engine;
+
+    #[test]
+    fn there_are_not_too_many_threads() {
+        let plan = |schedule: &str, clients: usize| {
+            let steps: String = (0..clients).map(|client| format!("c{client} begin read\n")).collect();
+            format!("proofmark plan 1\nschedule {schedule}\n{steps}verify\n").parse::<Plan>().unwrap()
+        };
+        assert_eq!(check(&plan("threads recorded", 64), &Engine), Ok(()));
+        assert_eq!(check(&plan("threads recorded", 65), &Engine), Err(Unscheduled::Clients(65)));
+        assert_eq!(check(&plan("sequential", 65), &Engine), Ok(()));
+        assert_eq!(check(&plan("tasks seed=1 think=1s", 65), &Engine), Ok(()));
     }
 }

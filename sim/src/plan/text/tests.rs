@@ -98,6 +98,7 @@ fn schedules_print_as_they_were_written() {
         "threads recorded",
         "threads seed=7 scheduler=random",
         "threads seed=0 scheduler=pct:3 forced-yields=20",
+        "threads seed=0 scheduler=pct:1000",
         "threads seed=18446744073709551615 scheduler=urw",
         "threads seed=1 scheduler=round-robin forced-yields=1000",
     ];
@@ -116,7 +117,15 @@ fn schedules_print_as_they_were_written() {
     }
     assert_error(&with_schedule("alone"), 2, 10, "threads");
     assert_error(&with_schedule("threads"), 2, 17, "seed=");
-    assert_error(&with_schedule("threads seed=1 scheduler=pct:0"), 2, 35, "pct:DEPTH");
+    assert_error(&with_schedule("threads seed=1 scheduler=pct"), 2, 35, "pct:DEPTH");
+    for depth in ["0", "1001", "4000000000", "5000000000", "x", ""] {
+        assert_error(
+            &with_schedule(&format!("threads seed=1 scheduler=pct:{depth}")),
+            2,
+            35,
+            "from 1 to 1000",
+        );
+    }
     assert_error(&with_schedule("threads seed=1 scheduler=urw forced-yields=1001"), 2, 53, "1000");
     assert_error("proofmark plan 1\nverify\nswitch point=0 to=c1", 3, 14, "from 1");
     assert_error("proofmark plan 1\nverify\nswitch point=1 to=d1", 3, 19, "upkeep");
@@ -229,4 +238,7 @@ fn tasks_print_as_they_were_written() {
     assert_error(&with_schedule("seed=1 think=3601s"), 2, 29, "an hour");
     assert_error(&with_schedule("seed=1 think=99999999999999999999s"), 2, 29, "like 20ms");
     assert_error(&with_schedule("seed=1 think=1s checkpoint-every=9ms"), 2, 49, "100 checkpoints");
+    assert_error(&with_schedule("seed=1 think=1us checkpoint-every=9us"), 2, 50, "at least 10us");
+    let windowed = "seed=1 think=1us checkpoint-every=1s group-window=101s";
+    assert_error(&with_schedule(windowed), 2, 66, "100 checkpoints");
 }
