@@ -22,6 +22,7 @@ mod disks;
 mod process;
 mod scripts;
 
+use std::collections::BTreeSet;
 use std::panic;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -81,7 +82,10 @@ pub(crate) async fn carry_out(
     };
     // These were taken before the store was created, in their own order.
     let rest: Vec<usize> = planned.iter().map(|(index, _)| *index).collect();
-    let taken = (0..plan.steps.len()).filter(|index| !rest.contains(index)).map(Taken::Planned).collect();
+    let is_left: BTreeSet<usize> = rest.iter().copied().collect();
+    let was_taken =
+        |index: &usize| !is_left.contains(index) && !matches!(plan.steps[*index], Step::Switch(_));
+    let taken = (0..plan.steps.len()).filter(was_taken).map(Taken::Planned).collect();
     let scripts = Scripts::new(plan, tasks, rest);
     let process = Process::new(scripts.clients());
     if let Some(disks) = disks {

@@ -178,6 +178,15 @@ fn what_befalls_a_run_is_not_taken_for_what_befalls_its_creation() {
 }
 
 #[test]
+fn nobody_switches_between_tasks() {
+    let fault = "fault io-error on=sync error=EIO nth=99999";
+    let steps = format!("{fault}\nswitch point=1 to=c0\nc0 begin read\nswitch point=2 to=c1\nc0 abort\n");
+    let plan = plan("seed=1 think=1ms", &steps);
+    let run = run_on(&plan, StoreKind::Engine.factory());
+    assert_eq!(in_order(&plan, &run), plan.in_order());
+}
+
+#[test]
 fn a_process_dies_again_while_it_recovers() {
     let crash = "crash call=2 before keep=none, call=3 before keep=all, call=5 after keep=none";
     let steps =
