@@ -83,7 +83,7 @@ pub(super) fn carry_out(
     progress.finish();
 
     report_violations(&campaign, &summary, out)?;
-    let figures = summary::figures(campaign.store, campaign.first_seed, &summary, elapsed);
+    let figures = summary::figures(&campaign, &summary, elapsed);
     writeln!(out, "{}", figures.render())?;
     let mut was_stopped = interrupt.is_requested() && campaign.seed_count != Some(summary.seeds);
     let mut is_same = true;

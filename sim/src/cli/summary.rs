@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use proofmark_sim::campaign::Summary;
+use proofmark_sim::campaign::{Campaign, Summary};
 use proofmark_sim::disk::DiskStats;
 use proofmark_sim::run::{CrashCounts, DenialCounts, RunStats};
-use proofmark_sim::store::StoreKind;
 
 use super::output::Figures;
 
-/// The table of a campaign of `store` from `first_seed` on.
-pub(super) fn figures(store: StoreKind, first_seed: u64, summary: &Summary, elapsed: Duration) -> Figures {
+/// The table of a campaign.
+pub(super) fn figures(campaign: &Campaign<'_>, summary: &Summary, elapsed: Duration) -> Figures {
     let Summary { seeds, stats, violations, trace_hash } = summary;
     let mut figures = Figures::new();
-    figures.text("store", store.name()).count("seeds", *seeds);
+    figures.text("store", campaign.store.name()).count("seeds", *seeds);
     if let Some(further) = seeds.checked_sub(1) {
+        let first_seed = campaign.first_seed;
         figures.text("  from", &first_seed.to_string()).text("  to", &(first_seed + further).to_string());
     }
     add_work(stats, elapsed, &mut figures);
@@ -22,21 +22,7 @@ pub(super) fn figures(store: StoreKind, first_seed: u64, summary: &Summary, elap
     add_power_losses(&stats.crashes, &mut figures);
     figures.count("recoveries", stats.recoveries);
     add_disk(&stats.disk, stats.io_calls, &mut figures);
-    if stats.task_polls > 0 {
-        let (real, simulated) = (elapsed.as_secs_f64().max(0.001), stats.virtual_us as f64 / 1e6);
-        figures
-            .count("turns of tasks", stats.task_polls)
-            .count("  a second", (stats.task_polls as f64 / real) as u64)
-            .text("virtual time", &format!("{simulated:.1} s"))
-            .count("  times as fast as real time", (simulated / real) as u64);
-    }
-    if stats.switch_points > 0 {
-        let per_second = stats.switch_points as f64 / elapsed.as_secs_f64().max(0.001);
-        figures
-            .count("places where threads may switch", stats.switch_points)
-            .count("  a second", per_second as u64)
-            .count("context switches", stats.context_switches);
-    }
+    add_schedule(stats, busy_seconds(campaign.jobs, *seeds, elapsed), &mut figures);
     // The hash of one seed is what `replay` prints under the same name.
     let hash_name = if *seeds == 1 { "seed hash" } else { "trace hash of all seeds" };
     figures
@@ -45,6 +31,30 @@ pub(super) fn figures(store: StoreKind, first_seed: u64, summary: &Summary, elap
         .text(hash_name, &format!("{trace_hash:016x}"))
         .count("violations", violations.len() as u64);
     figures
+}
+
+/// How long jobs were at work, all together.
+fn busy_seconds(jobs: usize, seeds: u64, elapsed: Duration) -> f64 {
+    // Those for which there was no seed had nothing to do.
+    let jobs = u64::try_from(jobs).unwrap_or(u64::MAX).min(seeds).max(1);
+    elapsed.as_secs_f64().max(0.001) * jobs as f64
+}
+
+fn add_schedule(stats: &RunStats, busy_seconds: f64, figures: &mut Figures) {
+    if stats.task_polls > 0 {
+        let simulated = stats.virtual_us as f64 / 1e6;
+        figures
+            .count("turns of tasks", stats.task_polls)
+            .count("  a second, in each job", (stats.task_polls as f64 / busy_seconds) as u64)
+            .text("virtual time", &format!("{simulated:.1} s"))
+            .count("  times as fast as real time, in each job", (simulated / busy_seconds) as u64);
+    }
+    if stats.switch_points > 0 {
+        figures
+            .count("places where threads may switch", stats.switch_points)
+            .count("  a second, in each job", (stats.switch_points as f64 / busy_seconds) as u64)
+            .count("context switches", stats.context_switches);
+    }
 }
 
 fn add_work(stats: &RunStats, elapsed: Duration, figures: &mut Figures) {
@@ -124,4 +134,35 @@ fn add_disk(disk: &DiskStats, io_calls: u64, figures: &mut Figures) {
         .count("unasked write-backs", disk.write_backs)
         .count("bytes read", disk.bytes_read)
         .count("bytes written", disk.bytes_written);
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_sim::store::StoreKind;
+
+    use super::*;
+
+    #[test]
+    fn how_fast_time_passes_is_told_of_each_job() {
+        let stats = RunStats {
+            task_polls: 8000,
+            virtual_us: 400_000_000,
+            switch_points: 80_000,
+            operations: 800,
+            ..RunStats::default()
+        };
+        let summary = |seeds| Summary { seeds, stats: stats.clone(), ..Summary::default() };
+        let rates = |jobs, seeds| {
+            let campaign = Campaign { jobs, ..Campaign::new(StoreKind::Engine, seeds) };
+            let table = figures(&campaign, &summary(seeds), Duration::from_secs(2)).render();
+            let rows = table.lines().filter(|row| row.contains("a second") || row.contains("times as fast"));
+            let rate = |row: &str| {
+                row.split_whitespace().filter_map(|word| word.replace(',', "").parse().ok()).next_back()
+            };
+            rows.map(|row| rate(row).unwrap()).collect::<Vec<u64>>()
+        };
+        assert_eq!(rates(1, 100), [400, 4000, 200, 40_000]);
+        assert_eq!(rates(4, 100), [400, 1000, 50, 10_000]);
+        assert_eq!(rates(4, 1), rates(1, 100), "one seed is one job");
+    }
 }
