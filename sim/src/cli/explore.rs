@@ -14,7 +14,6 @@ use proofmark_sim::explore::{BoundaryReport, Coverage, Exploration, Finding, Leg
 use proofmark_sim::plan::{Plan, Schedule};
 use proofmark_sim::run::run_plan;
 use proofmark_sim::store::StoreKind;
-use proofmark_sim::workload::Source;
 
 use super::clock::Stopwatch;
 use super::interrupt::Interrupt;
@@ -84,7 +83,7 @@ impl ExploredArguments {
     pub(super) fn plans(&self, default: fn(StoreKind) -> Vec<Plan>) -> anyhow::Result<(Vec<Plan>, String)> {
         let (mut plans, name) = match &self.target {
             Some(target) => {
-                let mut subject = Subject::find(target, self.store, Source::Sequential)?;
+                let mut subject = Subject::find(target, self.store, None)?;
                 if let Schedule::Tasks(_) = subject.plan.schedule
                     && let Some(taken) = run_plan(&subject.plan, subject.plan.store.factory()).taken
                 {

@@ -12,6 +12,7 @@ use super::Ending;
 use super::clock::Stopwatch;
 use super::interrupt::Interrupt;
 use super::output::{Figures, STYLE_BAD, STYLE_FAINT, STYLE_GOOD, STYLE_NOTABLE};
+use super::run::check_seeds;
 
 pub(super) const EXAMPLES: &str = "\
 A leader is written to, and a follower takes in its commit stream over a network that loses and delays messages, and is cut
@@ -41,6 +42,7 @@ pub(super) struct Arguments {
 pub(super) fn replicate(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<Ending> {
     let Arguments { seeds, start, seed } = *arguments;
     let (first, count) = seed.map_or((start, seeds.get()), |seed| (seed, 1));
+    check_seeds(first, Some(count))?;
     let interrupt = Interrupt::listen()?;
     let stopwatch = Stopwatch::start();
     let factory: Arc<dyn StoreFactory> = Arc::new(Engine);

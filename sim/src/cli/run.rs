@@ -112,14 +112,20 @@ pub(super) fn campaign(store: StoreKind, source: Source, seeds: &Seeds) -> anyho
         (None, None, None) => Some(*default),
     };
     let first_seed = seed.unwrap_or(*start);
-    if let Some(further) = seed_count.and_then(NonZeroU64::new).map(|count| count.get() - 1)
+    check_seeds(first_seed, seed_count)?;
+    let jobs = jobs.map_or_else(processors, usize::from);
+    let violations_max = VIOLATIONS_MAX;
+    Ok(Campaign { store, factory, source, first_seed, seed_count, jobs, violations_max })
+}
+
+/// Whether there are so many seeds from the first one on.
+pub(super) fn check_seeds(first_seed: u64, seed_count: Option<u64>) -> anyhow::Result<()> {
+    if let Some(further) = seed_count.and_then(|count| count.checked_sub(1))
         && first_seed.checked_add(further).is_none()
     {
         bail!("there are not so many seeds from {first_seed} on: the largest is {}", u64::MAX);
     }
-    let jobs = jobs.map_or_else(processors, usize::from);
-    let violations_max = VIOLATIONS_MAX;
-    Ok(Campaign { store, factory, source, first_seed, seed_count, jobs, violations_max })
+    Ok(())
 }
 
 fn report_violations(campaign: &Campaign<'_>, summary: &Summary, out: &mut impl Write) -> anyhow::Result<()> {

@@ -4,11 +4,10 @@ use std::fmt;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
-use proofmark_sim::plan::Scheduler;
+use proofmark_sim::plan::{DEPTH_MAX, Scheduler};
+use proofmark_sim::schedule::CLIENTS_MAX;
 use proofmark_sim::workload::{Source, Torture};
 
-/// The most clients that a plan for threads may be asked to have.
-const CLIENTS_MAX: i64 = 64;
 /// The depth if none is given.
 const DEPTH: u32 = 3;
 
@@ -41,13 +40,13 @@ pub(super) struct SourceArguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
 pub(super) struct TortureArguments {
     /// How many clients there are, each a thread of its own [default: drawn].
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=CLIENTS_MAX))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=CLIENTS_MAX as i64))]
     threads: Option<u32>,
     /// Who decides which thread goes on [default: drawn].
     #[arg(long, value_enum, value_name = "SCHEDULER")]
     scheduler: Option<SchedulerName>,
     /// How many orderings of threads a bug may take to be likely found by `pct` [default: 3].
-    #[arg(long, value_name = "D", requires = "scheduler", value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "D", requires = "scheduler", value_parser = value_parser!(u32).range(1..=i64::from(DEPTH_MAX)))]
     depth: Option<u32>,
     /// Let the running thread go on, but for this share of all switch points, such as 0.02 [default: drawn].
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
@@ -68,17 +67,17 @@ enum SchedulerName {
 }
 
 impl SourceArguments {
-    /// Where plans come from.
-    pub(super) fn source(&self) -> anyhow::Result<Source> {
+    /// Where plans come from, if anything is said of it.
+    pub(super) fn source(&self) -> anyhow::Result<Option<Source>> {
         if self.torture {
-            return Ok(self.knobs.source());
+            return self.knobs.source().map(Some);
         }
         if self.knobs != TortureArguments::default() {
             bail!(
                 "how threads are tortured can be set for seeds of `proofmark torture`: --torture is missing"
             );
         }
-        Ok(self.schedule.unwrap_or_default().source())
+        Ok(self.schedule.map(ScheduleName::source))
     }
 }
 
@@ -95,14 +94,17 @@ impl ScheduleName {
 
 impl TortureArguments {
     /// Where plans come from.
-    pub(super) fn source(&self) -> Source {
+    pub(super) fn source(&self) -> anyhow::Result<Source> {
+        if self.depth.is_some() && self.scheduler != Some(SchedulerName::Pct) {
+            bail!("a depth means something to `--scheduler pct` alone");
+        }
         let scheduler = self.scheduler.map(|name| match name {
             SchedulerName::Random => Scheduler::Random,
             SchedulerName::Pct => Scheduler::Priorities { depth: self.depth.unwrap_or(DEPTH) },
             SchedulerName::Urw => Scheduler::Uniform,
             SchedulerName::RoundRobin => Scheduler::RoundRobin,
         });
-        Source::Torture(Torture { clients: self.threads, scheduler, forced_yields: self.forced_yields })
+        Ok(Source::Torture(Torture { clients: self.threads, scheduler, forced_yields: self.forced_yields }))
     }
 }
 
@@ -143,9 +145,8 @@ impl fmt::Display for Knobs {
 
 fn parse_rate(text: &str) -> Result<u16, String> {
     let rate: f64 = text.parse().map_err(|_| "it must be a number".to_owned())?;
-    let per_mille = (rate * 1000.0).round();
-    if (1.0..=1000.0).contains(&per_mille) {
-        Ok(per_mille as u16)
+    if (0.001..=1.0).contains(&rate) {
+        Ok((rate * 1000.0).round() as u16)
     } else {
         Err("it must be from 0.001 to 1".to_owned())
     }
@@ -166,7 +167,6 @@ mod tests {
     #[test]
     fn the_options_of_a_source_lead_back_to_it() {
         for options in [
-            "",
             " --schedule tasks",
             " --schedule threads",
             " --torture",
@@ -174,16 +174,19 @@ mod tests {
             " --torture --scheduler round-robin",
         ] {
             let arguments = ["proofmark"].into_iter().chain(options.split_whitespace());
-            let source = Command::try_parse_from(arguments).unwrap().source.source().unwrap();
+            let source = Command::try_parse_from(arguments).unwrap().source.source().unwrap().unwrap();
             assert_eq!(Options(source).to_string(), options);
         }
+        assert_eq!(SourceArguments::default().source().unwrap(), None);
+        assert_eq!(Options(Source::default()).to_string(), "");
     }
 
     #[test]
     fn rates_are_shares() {
         assert_eq!(parse_rate("0.02"), Ok(20));
+        assert_eq!(parse_rate("0.001"), Ok(1));
         assert_eq!(parse_rate("1"), Ok(1000));
-        for text in ["", "x", "0", "1.1", "-0.5", "0.0001", "nan"] {
+        for text in ["", "x", "0", "1.1", "-0.5", "0.0001", "0.0005", "0.00099", "1.0001", "nan"] {
             assert!(parse_rate(text).is_err(), "{text:?}");
         }
     }

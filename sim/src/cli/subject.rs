@@ -31,19 +31,24 @@ pub(super) enum Origin {
 }
 
 impl Subject {
-    /// The plan that `target` names, for `store` if one is given: a number is a seed of `source`, anything else is a file.
-    pub(super) fn find(target: &OsStr, store: Option<StoreKind>, source: Source) -> anyhow::Result<Subject> {
+    /// The plan that `target` names, for `store` if one is given: a number is a seed, of `source` if that is given, anything
+    /// else is a file.
+    pub(super) fn find(
+        target: &OsStr,
+        store: Option<StoreKind>,
+        source: Option<Source>,
+    ) -> anyhow::Result<Subject> {
         let text = target.to_str().unwrap_or_default();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             let Ok(seed) = text.parse() else {
                 bail!("{text} is too large for a seed: the largest is {}", u64::MAX)
             };
-            let store = store.unwrap_or_default();
+            let (store, source) = (store.unwrap_or_default(), source.unwrap_or_default());
             let plan = source.plan(seed, store);
             let command = violation::command_for_seed(seed, store, source);
             return Ok(Subject { plan, origin: Origin::Seed(seed, source), command });
         }
-        if source != Source::default() {
+        if source.is_some() {
             bail!(
                 "{} is a plan, and says itself how its clients are interleaved",
                 Path::new(target).display()

@@ -60,6 +60,6 @@ pub(super) struct Arguments {
 pub(super) fn torture(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<Ending> {
     let Arguments { store, knobs, seeds, start, seed, time, jobs, check_determinism } = *arguments;
     let seeds = run::Seeds { seeds, start, seed, time, jobs, default: SEEDS_DEFAULT };
-    let campaign = run::campaign(store, knobs.source(), &seeds)?;
+    let campaign = run::campaign(store, knobs.source()?, &seeds)?;
     run::carry_out(campaign, time, check_determinism, out)
 }

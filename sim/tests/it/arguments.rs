@@ -5,7 +5,7 @@ use crate::command::{contents, proofmark};
 #[test]
 fn bad_arguments_are_refused_and_change_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 23] = [
+    let cases: [(&[&str], &str); 27] = [
         (&["bogus"], "bogus"),
         (&["--bogus"], "--bogus"),
         (&["run", "extra"], "extra"),
@@ -23,6 +23,13 @@ fn bad_arguments_are_refused_and_change_nothing() {
         (&["run", "--jobs", "1025"], "1..=1024"),
         (&["run", "--jobs", "100000"], "100000"),
         (&["run", "--start", "18446744073709551615", "--seeds", "2"], "the largest is 18446744073709551615"),
+        (
+            &["replica", "--start", "18446744073709551615", "--seeds", "1000"],
+            "the largest is 18446744073709551615",
+        ),
+        (&["torture", "--scheduler", "random", "--depth", "5"], "--scheduler pct"),
+        (&["torture", "--forced-yields", "0.0005"], "from 0.001 to 1"),
+        (&["replay", "1", "--torture", "--scheduler", "urw", "--depth", "5"], "--scheduler pct"),
         (&["replay"], "SEED|PLAN-FILE"),
         (&["plan"], "required"),
         (&["shrink"], "required"),

@@ -56,4 +56,9 @@ fn what_makes_no_sense_is_refused() {
     std::fs::write(directory.path().join("a.plan"), plan).unwrap();
     refused(&["explore", "a.plan"], "the plan's own order");
     refused(&["replay", "a.plan", "--torture"], "says itself");
+    for command in ["replay", "shrink", "plan"] {
+        for schedule in ["sequential", "tasks", "threads"] {
+            refused(&[command, "a.plan", "--schedule", schedule], "says itself");
+        }
+    }
 }
