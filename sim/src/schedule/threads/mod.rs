@@ -8,7 +8,8 @@
 //! order, all beside each other. Any other step is taken by the driver alone, while all threads wait at their gates, with
 //! their transactions open. A power loss that a crash step asks for strikes in the phase after it, at the I/O call that it
 //! names, whoever makes it. Then every thread hears of it with its next answer, all of them drop what they hold, and the
-//! driver recovers. Threads live from one opening of the store to the next.
+//! driver recovers. What they had not done of that phase is left out: the run goes on with what follows it. Threads live from
+//! one opening of the store to the next.
 //!
 //! - `board`: what each thread is about, and whose turn it is.
 //! - `policy`: how chance decides that.
