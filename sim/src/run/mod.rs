@@ -60,6 +60,9 @@ pub struct Run {
     /// Where threads lost their turns, each with the index of the plan's step that the thread was in; none before all steps.
     /// With these the plan is the same run again.
     pub switches: Vec<(Option<usize>, Switch)>,
+    /// How many of the plan's own switches did not come, where threads go by them: their point was not reached, or whom they
+    /// name could not go on there.
+    pub switches_unapplied: usize,
     /// The steps that were taken, in order, if it was up to time which: in that order they are the same run without it.
     pub taken: Option<Vec<Taken>>,
     /// What happened, in numbers.
@@ -238,6 +241,7 @@ pub(crate) struct Outcome {
     places: Vec<Place>,
     stats: RunStats,
     switches: Vec<(Option<usize>, Switch)>,
+    switches_unapplied: usize,
     taken: Option<Vec<Taken>>,
 }
 
@@ -245,7 +249,15 @@ impl Outcome {
     /// What is in a book when all who wrote in it have left.
     fn of(book: &Shared, disk: &SimDisk, places: Vec<Place>) -> Outcome {
         let (recording, strikes, stats) = book.finish(disk);
-        Outcome { recording, strikes, places, stats, switches: Vec::new(), taken: None }
+        Outcome {
+            recording,
+            strikes,
+            places,
+            stats,
+            switches: Vec::new(),
+            switches_unapplied: 0,
+            taken: None,
+        }
     }
 
     /// The same, after a run of threads.
@@ -253,7 +265,8 @@ impl Outcome {
         let mut outcome = Outcome::of(book, disk, Vec::new());
         outcome.stats.switch_points = decided.points;
         outcome.stats.context_switches = decided.context_switches;
-        Outcome { switches: decided.switches, ..outcome }
+        let Decided { switches, switches_unapplied, .. } = decided;
+        Outcome { switches, switches_unapplied, ..outcome }
     }
 
     /// The same, after a run of tasks.
@@ -264,7 +277,7 @@ impl Outcome {
     }
 
     fn judge(self) -> Run {
-        let Outcome { recording, strikes, mut stats, switches, taken, .. } = self;
+        let Outcome { recording, strikes, mut stats, switches, switches_unapplied, taken, .. } = self;
         let verdict = judge(&recording.history).map(|allowed| stats.commits_lost = allowed.lost_commits);
         Run {
             verdict,
@@ -273,6 +286,7 @@ impl Outcome {
             trace_hash: recording.trace_hash.expect("whoever carries out a plan hashes what happens"),
             strikes,
             switches,
+            switches_unapplied,
             taken,
             stats,
             trace: recording.lines,

@@ -31,6 +31,7 @@ fn verdict(reason: Option<(Checker, &'static str)>) -> Run {
         trace_hash: 0,
         verdict: violation.map_or(Ok(()), Err),
         switches: Vec::new(),
+        switches_unapplied: 0,
         taken: None,
         strikes: Vec::new(),
         stats: RunStats::default(),

@@ -4,7 +4,6 @@
 //! at every switch point. The driver comes first: while it is about something itself, it goes on. Then come those that
 //! leave, then the policy's choice among those that have something to do.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +13,7 @@ use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use shuttle_engine::runtime::thread::switch;
 
 use super::policy::{Candidate, Policy, next_after, points};
+use super::record::{Point, Record};
 use crate::plan::{Plan, Step, Switch, Thread, Threads};
 use crate::run::{Farewell, Interrupt};
 
@@ -42,6 +42,8 @@ pub(super) enum Order {
 pub(crate) struct Decided {
     /// Where threads lost their turns: how to come to the same run again.
     pub(crate) switches: Vec<(Option<usize>, Switch)>,
+    /// How many switches the plan asked for that did not come.
+    pub(crate) switches_unapplied: usize,
     /// How many switch points were passed.
     pub(crate) points: u64,
     /// At how many of them another thread went on.
@@ -72,8 +74,7 @@ struct Table {
 #[derive(Debug)]
 enum Decider {
     Chance(Policy),
-    /// Who goes on, by the step and the switch point in it.
-    Record(BTreeMap<(Option<usize>, u32), Thread>),
+    Record(Record),
 }
 
 /// Who sits in a seat.
@@ -102,7 +103,7 @@ impl Board {
     pub(super) fn new(plan: Arc<Plan>, threads: Threads) -> Board {
         let decider = match threads {
             Threads::Drawn(draws) => Decider::Chance(Policy::new(draws, &plan)),
-            Threads::Recorded => Decider::Record(record(&plan)),
+            Threads::Recorded => Decider::Record(Record::new(&plan)),
         };
         Board(Arc::new(Mutex::new(Table {
             plan,
@@ -152,7 +153,11 @@ impl Board {
     /// What was decided, and how the threads got stuck, if they did.
     pub(super) fn finish(&self) -> (Option<(Stuck, String)>, Decided) {
         let mut table = self.lock();
-        (table.stuck.take(), mem::take(&mut table.decided))
+        let mut decided = mem::take(&mut table.decided);
+        if let Decider::Record(record) = &table.decider {
+            decided.switches_unapplied = record.unapplied();
+        }
+        (table.stuck.take(), decided)
     }
 
     /// Gives a seat to a thread that is about to be started.
@@ -286,23 +291,21 @@ impl Table {
             Some(running) => next_after(candidates, Some(running)),
             None => candidates[0].seat,
         };
-        if candidates.len() == 1 {
-            return usual;
-        }
-        let at = match (current, self.gate.take()) {
+        let at: Option<Point> = match (current, self.gate.take()) {
             (Some(DRIVER), gate) => gate.map(|step| (step, 1)),
             (Some(current), _) => Some((self.threads[current].step, self.threads[current].points)),
             (None, _) => None,
         };
         let Some(at) = at else { return usual };
         let chosen = match &mut self.decider {
+            Decider::Chance(_) if candidates.len() == 1 => usual,
             Decider::Chance(policy) => policy.choose(candidates, running, yields),
             Decider::Record(record) => {
-                let to = record.get(&at);
-                let seat = to.and_then(|to| {
-                    candidates.iter().find(|candidate| self.threads[candidate.seat].thread == Some(*to))
-                });
-                seat.map_or(usual, |candidate| candidate.seat)
+                let seat = |to| {
+                    let sits = |candidate: &&Candidate| self.threads[candidate.seat].thread == Some(to);
+                    candidates.iter().find(sits).map(|candidate| candidate.seat)
+                };
+                record.take(at, seat).unwrap_or(usual)
             }
         };
         if chosen != usual
@@ -339,21 +342,6 @@ impl Table {
 /// The step before this one that is no switch.
 fn step_before(plan: &Plan, step: usize) -> Option<usize> {
     plan.steps[..step].iter().rposition(|step| !matches!(step, Step::Switch(_)))
-}
-
-/// The switches of a plan, by the step that they belong to.
-fn record(plan: &Plan) -> BTreeMap<(Option<usize>, u32), Thread> {
-    let mut record = BTreeMap::new();
-    let mut latest = None;
-    for (index, step) in plan.steps.iter().enumerate() {
-        match step {
-            Step::Switch(Switch { point, to }) => {
-                record.entry((latest, *point)).or_insert(*to);
-            }
-            _ => latest = Some(index),
-        }
-    }
-    record
 }
 
 /// Asks the board whose turn it is.

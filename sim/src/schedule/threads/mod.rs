@@ -13,6 +13,7 @@
 //!
 //! - `board`: what each thread is about, and whose turn it is.
 //! - `policy`: how chance decides that.
+//! - `record`: how the plan does.
 //! - `crew`: the threads.
 //!
 //! **Stuck.** If no thread can go on before all have taken their steps, or if they go on for very long without taking any,
@@ -21,6 +22,7 @@
 mod board;
 mod crew;
 mod policy;
+mod record;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};

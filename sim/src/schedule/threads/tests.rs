@@ -27,6 +27,7 @@ fn a_drawn_schedule_is_the_same_every_time_and_when_it_is_written_down() {
         let recorded: Plan = plan.recorded(&run.switches).to_string().parse().unwrap();
         let again = run_plan(&recorded, &Engine);
         assert_eq!((again.trace_hash, again.stats), (run.trace_hash, run.stats.clone()), "seed {seed}");
+        assert_eq!((run.switches_unapplied, again.switches_unapplied), (0, 0), "seed {seed}");
         context_switches += run.stats.context_switches;
     }
     assert!(context_switches > 1000, "{context_switches}");
@@ -47,6 +48,23 @@ fn any_switch_may_go() {
         assert_eq!(run.verdict, Ok(()));
         assert_eq!(run, run_plan(&fewer, &Engine));
     }
+}
+
+/// A switch that asks for what can't be is counted: the plan no longer is what was recorded.
+#[test]
+fn switches_that_do_not_come_are_counted() {
+    let run = |switches: &str| {
+        let steps = format!("c0 begin read\n{switches}c0 abort\nc1 begin read\nc1 abort\n");
+        let plan: Plan = format!("proofmark plan 1\nschedule threads recorded\n{steps}").parse().unwrap();
+        run_plan(&plan, &Engine)
+    };
+    let unapplied = |switches: &str| run(switches).switches_unapplied;
+    assert_eq!(unapplied("switch point=1 to=c1\n"), 0);
+    assert_eq!(unapplied("switch point=1 to=c0\n"), 0, "who goes on anyway may be named");
+    assert_eq!(unapplied("switch point=9999 to=c1\n"), 1, "there is no such point");
+    assert_eq!(unapplied("switch point=1 to=c2\n"), 1, "there is no such thread");
+    assert_eq!(unapplied("switch point=1 to=c1\nswitch point=1 to=c0\nswitch point=2 to=upkeep\n"), 2);
+    assert_eq!(run("switch point=1 to=c1\n").verdict, Ok(()));
 }
 
 #[test]
