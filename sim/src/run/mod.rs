@@ -299,8 +299,13 @@ pub(crate) struct Over;
 
 /// Who takes the steps of clients, and those of upkeep, where that is not the driver itself.
 pub(crate) trait Crew {
-    /// Takes steps of the plan, each with its index, that may be taken beside each other. `session` has the store open.
-    fn carry_out(&mut self, session: &mut Session<'_>, steps: &[(usize, &Step)]) -> Result<(), Interrupt>;
+    /// Takes steps of the plan, each with its index, that may be taken beside each other. `session` has the store open. If it
+    /// is interrupted, `steps` is what nobody has begun.
+    fn carry_out(
+        &mut self,
+        session: &mut Session<'_>,
+        steps: &mut Vec<(usize, &Step)>,
+    ) -> Result<(), Interrupt>;
 
     /// Ends whatever is open beside the driver's own session.
     fn dismiss(&mut self, farewell: Farewell) -> Result<(), Interrupt>;
@@ -405,16 +410,12 @@ impl<'a> Driver<'a> {
     fn take<'p>(&mut self, steps: impl Iterator<Item = (usize, &'p Step)>) -> Result<(), Over> {
         let mut steps = steps.filter(|(_, step)| !matches!(step, Step::Switch(_))).peekable();
         while let Some((index, step)) = steps.next() {
-            if let Some(crew) = &mut self.crew
-                && step.thread().is_some()
-            {
+            if self.crew.is_some() && step.thread().is_some() {
                 let mut phase = vec![(index, step)];
                 while let Some(next) = steps.next_if(|(_, step)| step.thread().is_some()) {
                     phase.push(next);
                 }
-                self.calls_before = self.session.disk.io_calls();
-                let outcome = crew.carry_out(&mut self.session, &phase);
-                self.survive(outcome)?;
+                self.take_phase(phase)?;
                 continue;
             }
             self.enter(Some(index), || step.to_string());
@@ -425,6 +426,18 @@ impl<'a> Driver<'a> {
         }
         self.enter(None, || "the end".to_owned());
         self.strike_overdue()
+    }
+
+    /// Has the crew take steps. What a power loss leaves of them is taken after the recovery.
+    fn take_phase(&mut self, mut phase: Vec<(usize, &Step)>) -> Result<(), Over> {
+        while let Some(crew) = &mut self.crew
+            && !phase.is_empty()
+        {
+            self.calls_before = self.session.disk.io_calls();
+            let outcome = crew.carry_out(&mut self.session, &mut phase);
+            self.survive(outcome)?;
+        }
+        Ok(())
     }
 
     /// Takes a step of the plan; one that asks for power losses has nothing to do but to arm them.
@@ -480,14 +493,18 @@ impl<'a> Driver<'a> {
                 self.session.crash(Activity::End, &Keep::None)?;
                 self.recover()?;
                 // Also if an earlier healing has ended them: only now does the store have to show what they left of it.
-                if self.session.was_struck() {
+                let was_struck = self.session.was_struck();
+                if was_struck {
                     self.session.heal();
                     self.reopen()?;
                     self.session.verify(Activity::Other)?;
+                }
+                // What threads have left in a power loss has to be good for more than to be looked at, too.
+                if was_struck || (self.crew.is_some() && !self.session.book().strikes.is_empty()) {
                     self.session.live_on()?;
                     self.reopen()?;
                     self.session.verify(Activity::Other)?;
-                    self.session.stats.lived_on += 1;
+                    self.session.stats.lived_on += u64::from(was_struck);
                 }
             }
             Ending::Reopening => {

@@ -137,6 +137,10 @@ impl<'a> Session<'a> {
         self.promises
     }
 
+    pub(crate) fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
     /// Whether this client has a transaction open that writes.
     pub(crate) fn is_writing(&self, client: ClientId) -> bool {
         self.transactions.get(&client).is_some_and(|open| open.mode.writes())

@@ -4,6 +4,7 @@
 //! at every switch point. The driver comes first: while it is about something itself, it goes on. Then come those that
 //! leave, then the policy's choice among those that have something to do.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,7 @@ use shuttle_engine::runtime::thread::switch;
 
 use super::policy::{Candidate, Policy, next_after, points};
 use super::record::{Point, Record};
+use crate::disk::SimDisk;
 use crate::plan::{Plan, Step, Switch, Thread, Threads};
 use crate::run::{Farewell, Interrupt};
 
@@ -57,11 +59,14 @@ pub(super) struct Board(Arc<Mutex<Table>>);
 #[derive(Debug)]
 struct Table {
     plan: Arc<Plan>,
+    disk: SimDisk,
     threads: Vec<Sitting>,
     decider: Decider,
     decided: Decided,
     /// The first that kept a thread from its steps, with the step that it was in.
     interrupt: Option<(Option<usize>, Interrupt)>,
+    /// The steps that nobody has begun, because something kept their threads from them.
+    untaken: BTreeSet<usize>,
     /// The step before a phase that begins: who is the first to go on is decided there. None when no phase begins.
     gate: Option<Option<usize>>,
     points_without_step: u64,
@@ -100,17 +105,19 @@ enum State {
 }
 
 impl Board {
-    pub(super) fn new(plan: Arc<Plan>, threads: Threads) -> Board {
+    pub(super) fn new(plan: Arc<Plan>, disk: SimDisk, threads: Threads) -> Board {
         let decider = match threads {
             Threads::Drawn(draws) => Decider::Chance(Policy::new(draws, &plan)),
             Threads::Recorded => Decider::Record(Record::new(&plan)),
         };
         Board(Arc::new(Mutex::new(Table {
             plan,
+            disk,
             threads: Vec::new(),
             decider,
             decided: Decided::default(),
             interrupt: None,
+            untaken: BTreeSet::new(),
             gate: None,
             points_without_step: 0,
             stuck: None,
@@ -167,15 +174,23 @@ impl Board {
         Seat(table.threads.len() - 1)
     }
 
-    /// Hands out orders, and waits until all have carried out theirs, or were kept from it: then by what, in which step.
-    pub(super) fn let_go(&self, orders: Vec<(Seat, Order)>) -> Option<(Option<usize>, Interrupt)> {
+    /// Hands out orders, and waits until all have carried out theirs, or were kept from it: then by what, in which step, and
+    /// which steps nobody has begun.
+    pub(super) fn let_go(
+        &self,
+        orders: Vec<(Seat, Order)>,
+    ) -> (Option<(Option<usize>, Interrupt)>, BTreeSet<usize>) {
         let mut table = self.lock();
         table.interrupt = None;
         let scripts = orders.iter().filter_map(|(_, order)| match order {
             Order::Take(script) => script.first().copied(),
             Order::Leave(_) => None,
         });
-        table.gate = scripts.min().map(|first| step_before(&table.plan, first));
+        // What is left of a phase goes on after a step of a thread, whose switches are its own: the first one begins.
+        table.gate = scripts
+            .min()
+            .map(|first| step_before(&table.plan, first))
+            .filter(|before| before.is_none_or(|before| table.plan.steps[before].thread().is_none()));
         for (Seat(seat), order) in orders {
             if let Order::Take(script) = &order {
                 table.threads[seat].points_left =
@@ -189,7 +204,7 @@ impl Board {
         switch();
         let mut table = self.lock();
         table.threads[DRIVER].state = State::Busy;
-        table.interrupt.take()
+        (table.interrupt.take(), mem::take(&mut table.untaken))
     }
 
     /// Waits at the gate.
@@ -205,10 +220,13 @@ impl Board {
         }
     }
 
-    /// A thread begins a step, unless the run is over.
+    /// A thread begins a step, unless something has come between.
     pub(super) fn enter(&self, Seat(seat): Seat, step: usize) -> bool {
         let mut table = self.lock();
         let table = &mut *table;
+        if table.interrupt.is_some() || table.disk.has_crashed() {
+            return false;
+        }
         table.points_without_step = 0;
         let sitting = &mut table.threads[seat];
         if let Some(before) = sitting.step.replace(step)
@@ -217,7 +235,12 @@ impl Board {
             sitting.points_left = sitting.points_left.saturating_sub(points(&table.plan.steps[before]));
         }
         sitting.points = 0;
-        !matches!(table.interrupt, Some((_, Interrupt::Failed)))
+        true
+    }
+
+    /// A thread begins none of these steps.
+    pub(super) fn leave_untaken(&self, steps: impl Iterator<Item = usize>) {
+        self.lock().untaken.extend(steps);
     }
 
     /// Something keeps a thread from its steps.
@@ -293,7 +316,11 @@ impl Table {
         };
         let at: Option<Point> = match (current, self.gate.take()) {
             (Some(DRIVER), gate) => gate.map(|step| (step, 1)),
-            (Some(current), _) => Some((self.threads[current].step, self.threads[current].points)),
+            // Who never began a step has nothing to be known by.
+            (Some(current), _) => {
+                let sitting = &self.threads[current];
+                sitting.step.map(|step| (Some(step), sitting.points))
+            }
             (None, _) => None,
         };
         let Some(at) = at else { return usual };

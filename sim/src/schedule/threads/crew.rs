@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::World;
 use super::board::{Order, Seat};
 use crate::plan::{Step, Thread};
-use crate::run::{Crew, Farewell, Interrupt, Session};
+use crate::run::{Activity, Crew, Farewell, Interrupt, Session};
 use crate::store::Store;
 
 /// All threads of a run, and who hires them.
@@ -31,9 +31,13 @@ impl Threads {
 }
 
 impl Crew for Threads {
-    fn carry_out(&mut self, session: &mut Session<'_>, steps: &[(usize, &Step)]) -> Result<(), Interrupt> {
+    fn carry_out(
+        &mut self,
+        session: &mut Session<'_>,
+        steps: &mut Vec<(usize, &Step)>,
+    ) -> Result<(), Interrupt> {
         let mut scripts: BTreeMap<Thread, Vec<usize>> = BTreeMap::new();
-        for (index, step) in steps {
+        for (index, step) in steps.iter() {
             let thread = step.thread().expect("a phase has steps of threads");
             scripts.entry(thread).or_default().push(*index);
         }
@@ -45,8 +49,10 @@ impl Crew for Threads {
             }
         }
         let orders = scripts.into_iter().map(|(thread, script)| (self.seats[&thread], Order::Take(script)));
-        let interrupt = self.world.board.let_go(orders.collect());
-        let Some((step, interrupt)) = interrupt else { return Ok(()) };
+        let (interrupt, untaken) = self.world.board.let_go(orders.collect());
+        steps.retain(|(index, _)| untaken.contains(index));
+        let lost = session.disk().has_crashed().then_some((None, Interrupt::PowerLost(Activity::Other)));
+        let Some((step, interrupt)) = interrupt.or(lost) else { return Ok(()) };
         session.blame(step);
         Err(interrupt)
     }
@@ -58,8 +64,8 @@ impl Crew for Threads {
         }
         let orders = seats.into_values().map(|seat| (seat, Order::Leave(farewell)));
         match self.world.board.let_go(orders.collect()) {
-            Some((_, interrupt)) => Err(interrupt),
-            None => Ok(()),
+            (Some((_, interrupt)), _) => Err(interrupt),
+            (None, _) => Ok(()),
         }
     }
 }
@@ -72,10 +78,8 @@ fn work(world: &World, seat: Seat, handle: Box<dyn Store + Send>) {
         match board.wait(seat) {
             Order::Leave(farewell) => break farewell,
             Order::Take(script) => {
-                for index in script {
-                    if !board.enter(seat, index) {
-                        break;
-                    }
+                let mut script = script.into_iter().peekable();
+                while let Some(index) = script.next_if(|index| board.enter(seat, *index)) {
                     let step = &plan.steps[index];
                     session.enter(Some(index), || step.to_string());
                     if let Err(interrupt) = session.take(step) {
@@ -83,6 +87,7 @@ fn work(world: &World, seat: Seat, handle: Box<dyn Store + Send>) {
                         break;
                     }
                 }
+                board.leave_untaken(script);
             }
         }
     };

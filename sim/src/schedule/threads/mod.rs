@@ -8,8 +8,8 @@
 //! order, all beside each other. Any other step is taken by the driver alone, while all threads wait at their gates, with
 //! their transactions open. A power loss that a crash step asks for strikes in the phase after it, at the I/O call that it
 //! names, whoever makes it. Then every thread hears of it with its next answer, all of them drop what they hold, and the
-//! driver recovers. What they had not done of that phase is left out: the run goes on with what follows it. Threads live from
-//! one opening of the store to the next.
+//! driver recovers. Steps that were under way are over; those that nobody had begun make a phase after the recovery. Threads
+//! live from one opening of the store to the next.
 //!
 //! - `board`: what each thread is about, and whose turn it is.
 //! - `policy`: how chance decides that.
@@ -77,7 +77,7 @@ pub(crate) fn carry_out(
         factory: factory.for_threads().expect("whoever asks for threads has checked that the store has them"),
         disk: disk.clone(),
         book: Shared::new(recorder),
-        board: Board::new(Arc::clone(&plan), schedule),
+        board: Board::new(Arc::clone(&plan), disk.clone(), schedule),
         plan,
     };
     hush_panics();

@@ -172,6 +172,40 @@ fn threads_that_come_to_nothing_are_found() {
     assert_stuck(&run, "livelock", &["c0 in step 2 (c0 get \"k\")"]);
 }
 
+/// The step that is struck is over; what comes after it in its phase is taken when the store is open again, by all threads,
+/// and the store has to write after that.
+#[test]
+fn what_a_power_loss_leaves_of_a_phase_is_taken_after_the_recovery() {
+    let steps = "crash call=1 before keep=none\nc0 begin write\nc0 put \"k\" #1*8\nc0 commit sync\n\
+        c0 begin write\nc0 put \"k\" #2*8\nc0 commit sync\nc1 begin read\nc1 get \"k\"\n";
+    let plan: Plan = format!("proofmark plan 1\nschedule threads recorded\n{steps}").parse().unwrap();
+    let run = run_plan(&plan, &Engine);
+    assert_eq!(run.verdict, Ok(()));
+    let history = run.history.to_string();
+    let (before, after) = history.split_once("crash").expect("the power fails");
+    assert!(before.contains("submit") && !before.contains("begin read"), "{history}");
+    assert!(after.contains("#2*8") && after.contains("c1"), "{history}");
+    assert_eq!((run.stats.commits, run.stats.steps_skipped), (1 + 3, 0), "{history}");
+}
+
+#[test]
+fn no_step_is_begun_after_the_power_is_gone() {
+    let (mut losses, mut retaken) = (0, 0);
+    for seed in 0..60 {
+        let plan = plan(seed);
+        let run = run_plan(&plan, &Engine);
+        assert_eq!(run.verdict, Ok(()), "seed {seed}");
+        for strike in run.strikes.iter().filter(|strike| strike.site.is_some()) {
+            losses += 1;
+            let later = run.event_steps.iter().rev().flatten().next();
+            retaken += u64::from(later > strike.step.as_ref());
+        }
+        let recorded: Plan = plan.recorded(&run.switches).to_string().parse().unwrap();
+        assert_eq!(run_plan(&recorded, &Engine).trace_hash, run.trace_hash, "seed {seed}");
+    }
+    assert!(losses > 10 && retaken > 5, "{losses} power losses, {retaken} with steps after them");
+}
+
 #[test]
 fn what_a_plan_says_of_threads_is_what_the_run_was() {
     let plan = plan(5);
