@@ -12,7 +12,10 @@
 //! order, with room on the disk, the power fails once more with nothing kept, and the store is opened a last time. If
 //! faults have fired, all that goes on under them, and then they are switched off and the store is opened once more: on
 //! bytes that are right again it has to be right again. It then lives on for a while (`session/aftermath.rs`), since
-//! damage to its accounts shows only when it writes; no fault excuses anything of that.
+//! damage to its accounts shows only when it writes; no fault excuses anything of that. So does a store whose clients are
+//! threads after any power loss, because it may have struck the last that they did.
+//!
+//! **An early end** is one at which the store failed, so that nothing can follow. The checkers must say the same of it.
 
 mod driver;
 mod outcome;
@@ -27,7 +30,7 @@ use proofmark_model::{History, Violation};
 
 pub(crate) use self::driver::{Crew, Driver, Farewell, Over};
 pub(crate) use self::outcome::Outcome;
-pub(crate) use self::panics::{catch, install_hook as hush_panics};
+pub(crate) use self::panics::{catch, goes_on, install_hook as hush_panics};
 pub(crate) use self::place::Place;
 pub(crate) use self::recorder::Recorder;
 pub(crate) use self::resume::{Resumed, resume};
@@ -76,7 +79,8 @@ pub struct Run {
 pub struct StrikeReport {
     /// The index of the plan's step that it fell into, or into the recovery from which it fell; none for the end.
     pub step: Option<usize>,
-    /// How many I/O calls that step, or that recovery, had made by then, the one that was struck included.
+    /// How many I/O calls had been made by then since that step began, or that recovery, the one that was struck included.
+    /// Where threads take steps beside each other, since all of these began.
     pub calls: u64,
     /// The call that was struck; none if the power was cut between two steps, because the strike was overdue.
     pub site: Option<IoCall>,
