@@ -6,7 +6,7 @@
 use super::search::{Search, Stopped, strike, strike_mut, strikes};
 use super::simplify::halves;
 use crate::disk::{Choice, Keep, Moment, Survival};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Schedule, Step};
 
 /// Up to this call, every earlier one is tried.
 const CALLS_MAX: u64 = 48;
@@ -35,7 +35,7 @@ pub(super) fn anchor(search: &mut Search<'_>) -> Result<(), Stopped> {
         let plan = search.best();
         let Some((place, 0)) = place(plan, number) else { continue };
         let Some(report) = search.best_run().strikes.get(number) else { continue };
-        let struck = report.step.unwrap_or(plan.steps.len());
+        let struck = report.step.map_or(plan.steps.len(), |step| place_before(plan, step));
         if struck <= place + 1 {
             continue;
         }
@@ -169,6 +169,17 @@ fn flip<T: Clone + PartialEq>(
     Ok(())
 }
 
+/// Where a crash step goes that is to strike in this step: before it, or, where threads take it beside other steps, before all
+/// of them, since only then do they go on beside each other.
+fn place_before(plan: &Plan, step: usize) -> usize {
+    let is_of_threads = matches!(plan.schedule, Schedule::Threads(_));
+    if !is_of_threads || plan.steps[step].thread().is_none() {
+        return step;
+    }
+    let ends_a_phase = |step: &Step| step.thread().is_none() && !matches!(step, Step::Switch(_));
+    plan.steps[..step].iter().rposition(ends_a_phase).map_or(0, |before| before + 1)
+}
+
 /// The step in which a strike is written, and its place there.
 fn place(plan: &Plan, number: usize) -> Option<(usize, usize)> {
     let mut before = 0;
@@ -216,6 +227,15 @@ mod tests {
         assert_eq!(two, plan("crash call=2 before keep=all\nverify\ncrash call=3 after keep=none"));
         retain(&mut two, |number| number == 0);
         assert_eq!(two, plan("crash call=2 before keep=all\nverify"));
+    }
+
+    #[test]
+    fn a_strike_goes_before_all_that_threads_do_beside_each_other() {
+        let steps = "c0 begin read\ncompact\nswitch point=1 to=c1\nc0 abort\nverify\nswitch point=2 to=c1\nc1 begin read\nreopen";
+        let threads = plan(&format!("schedule threads recorded\n{steps}"));
+        assert_eq!([0, 1, 3, 4, 6, 7].map(|step| place_before(&threads, step)), [0, 1, 2, 2, 2, 7]);
+        let in_order = plan(steps);
+        assert_eq!([0, 1, 3, 4, 6, 7].map(|step| place_before(&in_order, step)), [0, 1, 3, 4, 6, 7]);
     }
 
     #[test]
