@@ -3,7 +3,7 @@
 //! Where one client acts at a time, a call of the store is one moment, and its answer says it all. Where clients run at
 //! the same time it has a beginning and an end, and what it did may have been done at any moment between the two. So its
 //! beginning is an event of its own, [`Event::Asked`](crate::Event::Asked), and the text form of what it asks for is
-//! `begin optimistic`, `end`, `flush`, `changes` or `backup`.
+//! `begin optimistic`, `end`, `flush`, `changes`, `backup` or `verify`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,6 +25,8 @@ pub enum Call {
     Changes,
     /// To make a backup: `backup` answers, once for each commit as of which it was read.
     Backup,
+    /// To check the store: that nothing was found is no event.
+    Verify,
 }
 
 /// How a run came to no end.
@@ -57,6 +59,7 @@ impl fmt::Display for Call {
             Call::Flush => f.write_str("flush"),
             Call::Changes => f.write_str("changes"),
             Call::Backup => f.write_str("backup"),
+            Call::Verify => f.write_str("verify"),
         }
     }
 }
@@ -92,9 +95,10 @@ impl Cursor<'_> {
             "flush" => Call::Flush,
             "changes" => Call::Changes,
             "backup" => Call::Backup,
+            "verify" => Call::Verify,
             other => {
                 let message =
-                    format!("unknown call `{other}`: expected begin, end, flush, changes or backup");
+                    format!("unknown call `{other}`: expected begin, end, flush, changes, backup or verify");
                 return Err(self.error(message));
             }
         })
@@ -117,7 +121,9 @@ mod tests {
     #[test]
     fn every_form_round_trips() {
         let modes = [Mode::Read, Mode::ReadAt(TxnId(17)), Mode::Write, Mode::Optimistic].map(Call::Begin);
-        for call in modes.into_iter().chain([Call::End, Call::Flush, Call::Changes, Call::Backup]) {
+        for call in
+            modes.into_iter().chain([Call::End, Call::Flush, Call::Changes, Call::Backup, Call::Verify])
+        {
             assert_eq!(call.to_string().parse(), Ok(call));
         }
         for stuck in Stuck::ALL {

@@ -222,6 +222,8 @@ pub enum Event {
     },
     /// The store could not do something because the disk is full. Nothing was changed.
     OutOfSpace {
+        /// Who was told, where clients run at the same time and it is known.
+        client: Option<ClientId>,
         /// What was tried, in words that start with the operation.
         what: String,
     },
@@ -247,6 +249,8 @@ pub enum Event {
     Healed,
     /// A call of the store failed over a [`Event::Fault`] of the environment in this very call.
     GaveUp {
+        /// Who was told, where clients run at the same time and it is known.
+        client: Option<ClientId>,
         /// What was tried, in words that start with the operation.
         what: String,
         /// What the store said.
@@ -254,11 +258,15 @@ pub enum Event {
     },
     /// The store declined to change anything, because a call failed before. Nothing was changed.
     Poisoned {
+        /// Who was told, where clients run at the same time and it is known.
+        client: Option<ClientId>,
         /// What was tried, in words that start with the operation.
         what: String,
     },
     /// The store found bytes that it cannot have written, and gave no answer.
     Corrupt {
+        /// Who was told, where clients run at the same time and it is known.
+        client: Option<ClientId>,
         /// What was tried, in words that start with the operation.
         what: String,
         /// What the store said.

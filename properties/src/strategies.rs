@@ -352,7 +352,7 @@ fn newer_event() -> BoxedStrategy<Event> {
         (id(), id(), id(), vec((bytes(), bytes()), 0..4))
             .prop_map(|(at, latest, oldest, state)| Event::Backup { at, latest, oldest, state }),
         option::of(any::<u64>()).prop_map(|bytes| Event::Space { bytes }),
-        ".{0,12}".prop_map(|what| Event::OutOfSpace { what }),
+        (told(), ".{0,12}").prop_map(|(client, what)| Event::OutOfSpace { client, what }),
         (
             select(&FaultClass::ALL[..]),
             option::of(failure()),
@@ -367,12 +367,25 @@ fn newer_event() -> BoxedStrategy<Event> {
                 groups,
                 call
             }),
-        (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::GaveUp { what, error }),
-        ".{0,12}".prop_map(|what| Event::Poisoned { what }),
-        (".{0,12}", ".{0,12}").prop_map(|(what, error)| Event::Corrupt { what, error }),
+        (told(), ".{0,12}", ".{0,12}").prop_map(|(client, what, error)| Event::GaveUp {
+            client,
+            what,
+            error
+        }),
+        (told(), ".{0,12}").prop_map(|(client, what)| Event::Poisoned { client, what }),
+        (told(), ".{0,12}", ".{0,12}").prop_map(|(client, what, error)| Event::Corrupt {
+            client,
+            what,
+            error
+        }),
         select(&[Event::MadeGood, Event::Healed, Event::Closed][..]),
     ]
     .boxed()
+}
+
+/// Who was told of a failure.
+fn told() -> BoxedStrategy<Option<ClientId>> {
+    option::of(any::<u32>().prop_map(ClientId)).boxed()
 }
 
 fn failure() -> BoxedStrategy<Failure> {

@@ -30,10 +30,10 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
 /// What is wrong with an event.
 fn judge(event: &Event, excuses: &Excuses) -> Option<(&'static str, String)> {
     Some(match event {
-        Event::OutOfSpace { what } if !excuses.out_of_space() => {
+        Event::OutOfSpace { client, what } if !excuses.out_of_space(*client) => {
             ("false-out-of-space", format!("`{what}` found no space, but there is no limit"))
         }
-        Event::Denied { txn, reason: Denial::OutOfSpace } if !excuses.out_of_space() => {
+        Event::Denied { txn, reason: Denial::OutOfSpace } if !excuses.out_of_space(excuses.owner(*txn)) => {
             ("false-out-of-space", format!("{txn} found no space, but there is no limit"))
         }
         Event::Denied { reason: Denial::Poisoned, .. }
@@ -44,14 +44,14 @@ fn judge(event: &Event, excuses: &Excuses) -> Option<(&'static str, String)> {
             let message = "the store says that it is poisoned, but nothing failed before";
             ("false-poisoned", message.to_owned())
         }
-        Event::Poisoned { what } if is_open(what) => {
+        Event::Poisoned { what, .. } if is_open(what) => {
             let message = "a store that is being opened can't be poisoned by what was before";
             ("false-poisoned", message.to_owned())
         }
-        Event::GaveUp { what, error } if !excuses.failure() => {
+        Event::GaveUp { client, what, error } if !excuses.failure(*client) => {
             (kind(what), format!("`{what}` failed, and nothing made it: {error:?}"))
         }
-        Event::Corrupt { what, error } if !is_verify(what) && !excuses.corruption() => {
+        Event::Corrupt { client, what, error } if !is_verify(what) && !excuses.corruption(*client) => {
             let message = format!("`{what}` reported corruption, and nothing was damaged: {error:?}");
             ("unexplained-corruption", message)
         }

@@ -2,7 +2,9 @@
 //! for, and on when it was given.
 
 use super::testing::{assert_accepted, assert_violation, history};
-use crate::Checker::{Availability, Backup, CommitStream, CrashPrefix, SnapshotIsolation, Timeline};
+use crate::Checker::{
+    Availability, Backup, CommitStream, CrashPrefix, SnapshotIsolation, Structure, Timeline,
+};
 
 /// A commit of one key of its own by client `client`, up to the moment at which it is asked for.
 fn submit(id: u64, client: u32, mode: &str, durability: &str) -> String {
@@ -288,6 +290,20 @@ fn a_fault_excuses_every_call_that_it_may_have_met() {
     accept(&[two, fault, &heard(8), &heard(8), "asked c0 end\naborted t8\n", gave_up]);
     refuse(Availability, &[two, fault, &heard(8), "healed\n", gave_up], "failed-get");
     refuse(Availability, &[two, misread, &heard(8), "healed\n", corrupt], "unexplained-corruption");
+    // Where it is known who was told, others are not excused by that, and nobody twice.
+    let told = |client: u32| format!("gave-up to=c{client} \"get\" \"x\"\n");
+    accept(&[two, fault, &told(0), &told(1)]);
+    accept(&[two, fault, &heard(8), &told(1)]);
+    refuse(Availability, &[two, fault, &told(1), &told(1)], "failed-get");
+    refuse(Availability, &[two, fault, &heard(8), &told(0)], "failed-get");
+    refuse(Availability, &[two, fault, "asked c2 begin read\n", &told(2)], "failed-get");
+    let verify = "asked c7 verify\n";
+    accept(&[two, verify, misread, &heard(8), &heard(9), "corrupt to=c7 \"verify\" \"page 7\"\n"]);
+    let late = [two, misread, &heard(8), verify, "corrupt to=c7 \"verify\" \"page 7\"\n"];
+    refuse(Structure, &late, "verify-failed");
+    let told_of_damage = |client: u32| format!("corrupt to=c{client} \"get\" \"page 7\"\n");
+    accept(&[two, misread, &told_of_damage(1), &told_of_damage(0)]);
+    refuse(Availability, &[two, misread, &told_of_damage(1), &told_of_damage(1)], "unexplained-corruption");
     // The next opening starts anew.
     refuse(Availability, &[two, fault, "crash\n", &opened(&[]), gave_up], "failed-get");
 }

@@ -17,8 +17,9 @@
 //!   the store was opened after the disk was healed: what it can be opened with is all that it has to answer for.
 //!
 //! Where clients run at the same time, nobody says in whose call a fault fired. What excuses *the call that met it* then
-//! excuses every call that may have been under way, which is over for each client as soon as that is heard of again, and
-//! for all of them when the disk is healed: that is done while nobody waits for an answer.
+//! excuses one call of each client that may have been under way: it is over for each as soon as that is heard of again, be it
+//! that it was told of the failure, and for all of them when the disk is healed: that is done while nobody waits for an answer.
+//! Where a failure doesn't say who was told of it, it may have been any of these.
 //!
 //! So a store that can't be opened any more after the disk was healed is excused only by a power loss under a lie, or by
 //! an opening that was cut short under damage that lasts, or after several misreads, and only if it says `Corruption`.
@@ -130,6 +131,10 @@ impl Excuses {
                 Some(*client)
             }
             Event::Refused { client, .. } => Some(*client),
+            Event::OutOfSpace { client, .. }
+            | Event::GaveUp { client, .. }
+            | Event::Poisoned { client, .. }
+            | Event::Corrupt { client, .. } => *client,
             Event::Durable | Event::Changes { .. } | Event::ChangesRefused { .. } | Event::Backup { .. } => {
                 self.upkeep
             }
@@ -170,14 +175,14 @@ impl Excuses {
         }
     }
 
-    /// Whether a call may find no space.
-    pub fn out_of_space(&self) -> bool {
-        self.is_limited || self.had_no_space
+    /// Whether a call may find no space: of this client, if it is known.
+    pub fn out_of_space(&self, client: Option<ClientId>) -> bool {
+        self.is_limited || (self.had_no_space && self.may_have_met_it(client))
     }
 
-    /// Whether a call may fail with what the disk said.
-    pub fn failure(&self) -> bool {
-        self.has_just_failed
+    /// Whether a call may fail with what the disk said: of this client, if it is known.
+    pub fn failure(&self, client: Option<ClientId>) -> bool {
+        self.has_just_failed && self.may_have_met_it(client)
     }
 
     /// Whether the store may refuse changes.
@@ -185,9 +190,21 @@ impl Excuses {
         self.is_in_doubt
     }
 
-    /// Whether the store may find bytes that it did not write.
-    pub fn corruption(&self) -> bool {
-        self.is_damaged || self.has_just_misread || self.misreads > 0 || self.is_deprived
+    /// Whether the store may find bytes that it did not write, in a call of this client, if it is known.
+    pub fn corruption(&self, client: Option<ClientId>) -> bool {
+        let has_just_misread = self.has_just_misread && self.may_have_met_it(client);
+        self.is_damaged || has_just_misread || self.misreads > 0 || self.is_deprived
+    }
+
+    /// Whose transaction this is, if it is open and clients run at the same time.
+    pub fn owner(&self, txn: TxnLabel) -> Option<ClientId> {
+        let owner = self.owners.iter().find(|(label, _)| *label == txn);
+        owner.filter(|_| self.is_concurrent).map(|(_, client)| *client)
+    }
+
+    /// Whether the last fault may have fired in a call of this client that is not over.
+    fn may_have_met_it(&self, client: Option<ClientId>) -> bool {
+        self.unheard.is_empty() || client.is_none_or(|client| self.unheard.contains(&client))
     }
 
     /// Whether something was acknowledged that is not durable.

@@ -20,7 +20,9 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
     for (step, event) in history.events.iter().enumerate() {
         let error = match event {
             Event::Failed { what, error } if is_verify(what) => Some(error),
-            Event::Corrupt { what, error } if is_verify(what) && !excuses.corruption() => Some(error),
+            Event::Corrupt { client, what, error } if is_verify(what) && !excuses.corruption(*client) => {
+                Some(error)
+            }
             _ => None,
         };
         if let Some(error) = error {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::text::operation::write_scan;
 use crate::text::{BytesText, Cursor, ParseError, ValueText, lines, parse_whole};
-use crate::{Commit, Denial, Event, History, Key, Mutation, Refusal, Retention, TxnId, Value};
+use crate::{ClientId, Commit, Denial, Event, History, Key, Mutation, Refusal, Retention, TxnId, Value};
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +98,10 @@ impl fmt::Display for Event {
             }
             Event::Space { bytes: Some(bytes) } => write!(f, "space {bytes}"),
             Event::Space { bytes: None } => f.write_str("space free"),
-            Event::OutOfSpace { what } => write!(f, "out-of-space {}", BytesText(what.as_bytes())),
+            Event::OutOfSpace { client, what } => {
+                write_told(f, "out-of-space", *client)?;
+                write!(f, " {}", BytesText(what.as_bytes()))
+            }
             Event::Fault { class, failure, is_passing, groups, call } => {
                 write!(f, "fault {class}")?;
                 failure.map_or(Ok(()), |failure| write!(f, " failed={failure}"))?;
@@ -108,9 +111,18 @@ impl fmt::Display for Event {
             }
             Event::MadeGood => f.write_str("made-good"),
             Event::Healed => f.write_str("healed"),
-            Event::GaveUp { what, error } => write_failure(f, "gave-up", what, error),
-            Event::Poisoned { what } => write!(f, "poisoned {}", BytesText(what.as_bytes())),
-            Event::Corrupt { what, error } => write_failure(f, "corrupt", what, error),
+            Event::GaveUp { client, what, error } => {
+                write_told(f, "gave-up", *client)?;
+                write_failure(f, what, error)
+            }
+            Event::Poisoned { client, what } => {
+                write_told(f, "poisoned", *client)?;
+                write!(f, " {}", BytesText(what.as_bytes()))
+            }
+            Event::Corrupt { client, what, error } => {
+                write_told(f, "corrupt", *client)?;
+                write_failure(f, what, error)
+            }
             Event::Durable => f.write_str("durable"),
             Event::Closed => f.write_str("closed"),
             Event::Crash { is_power_loss: true } => f.write_str("crash"),
@@ -123,7 +135,10 @@ impl fmt::Display for Event {
                 retention.map_or(Ok(()), |retention| write!(f, " retention={retention}"))?;
                 write_pairs(f, state)
             }
-            Event::Failed { what, error } => write_failure(f, "failed", what, error),
+            Event::Failed { what, error } => {
+                f.write_str("failed")?;
+                write_failure(f, what, error)
+            }
             Event::Stuck { kind, what } => write!(f, "stuck {kind} {}", BytesText(what.as_bytes())),
         }
     }
@@ -228,7 +243,7 @@ impl Cursor<'_> {
             }
             "space" if self.accept("free") => Event::Space { bytes: None },
             "space" => Event::Space { bytes: Some(self.number()?) },
-            "out-of-space" => Event::OutOfSpace { what: self.string()? },
+            "out-of-space" => Event::OutOfSpace { client: self.told()?, what: self.string()? },
             "fault" => {
                 let class = self.fault_class()?;
                 let failure = if self.accept("failed=") { Some(self.failure()?) } else { None };
@@ -238,9 +253,15 @@ impl Cursor<'_> {
             }
             "made-good" => Event::MadeGood,
             "healed" => Event::Healed,
-            "gave-up" => Event::GaveUp { what: self.string()?, error: self.string()? },
-            "poisoned" => Event::Poisoned { what: self.string()? },
-            "corrupt" => Event::Corrupt { what: self.string()?, error: self.string()? },
+            "gave-up" => {
+                let client = self.told()?;
+                Event::GaveUp { client, what: self.string()?, error: self.string()? }
+            }
+            "poisoned" => Event::Poisoned { client: self.told()?, what: self.string()? },
+            "corrupt" => {
+                let client = self.told()?;
+                Event::Corrupt { client, what: self.string()?, error: self.string()? }
+            }
             "durable" => Event::Durable,
             "closed" => Event::Closed,
             "crash" => Event::Crash { is_power_loss: !self.accept("process") },
@@ -254,6 +275,11 @@ impl Cursor<'_> {
             "stuck" => Event::Stuck { kind: self.stuck()?, what: self.string()? },
             other => return Err(self.error(format!("unknown event `{other}`"))),
         })
+    }
+
+    /// Who was told, if that is said.
+    fn told(&mut self) -> Result<Option<ClientId>, ParseError> {
+        if self.accept("to=") { self.client().map(Some) } else { Ok(None) }
     }
 
     fn refusal(&mut self) -> Result<Refusal, ParseError> {
@@ -358,8 +384,14 @@ fn write_id(f: &mut fmt::Formatter<'_>, name: &str, id: Option<TxnId>) -> fmt::R
     id.map_or(Ok(()), |id| write!(f, " {name}={id}"))
 }
 
-fn write_failure(f: &mut fmt::Formatter<'_>, name: &str, what: &str, error: &str) -> fmt::Result {
-    write!(f, "{name} {} {}", BytesText(what.as_bytes()), BytesText(error.as_bytes()))
+/// The name of an event, and who was told.
+fn write_told(f: &mut fmt::Formatter<'_>, name: &str, client: Option<ClientId>) -> fmt::Result {
+    f.write_str(name)?;
+    client.map_or(Ok(()), |client| write!(f, " to={client}"))
+}
+
+fn write_failure(f: &mut fmt::Formatter<'_>, what: &str, error: &str) -> fmt::Result {
+    write!(f, " {} {}", BytesText(what.as_bytes()), BytesText(error.as_bytes()))
 }
 
 fn write_keys(f: &mut fmt::Formatter<'_>, keys: &[Key]) -> fmt::Result {

@@ -26,6 +26,9 @@ pub(crate) trait Crew {
 
     /// Ends whatever is open beside the driver's own session.
     fn dismiss(&mut self, farewell: Farewell) -> Result<(), Interrupt>;
+
+    /// The driver begins something that it does alone.
+    fn stand_by(&mut self);
 }
 
 /// What becomes of open transactions.
@@ -35,6 +38,8 @@ pub(crate) enum Farewell {
     Abort,
     /// They are dropped, as when a process dies.
     Drop,
+    /// They are dropped after their store, as when a process just goes on.
+    Abandon,
 }
 
 /// Takes a plan's steps and carries its strikes through.
@@ -72,6 +77,7 @@ impl<'a> Driver<'a> {
     /// Drops whatever is open still, if the run is over.
     pub(crate) fn leave(mut self, end: &Result<(), Over>) -> Vec<Place> {
         if end.is_err() {
+            self.session.book().has_ended_early = true;
             // The store failed, and that is on record: what dropping it does is of no interest any more.
             self.session.disk.power_off();
             let _ = self.dismiss(Farewell::Drop);
@@ -169,8 +175,16 @@ impl<'a> Driver<'a> {
 
     /// What follows belongs to this step of the plan.
     pub(crate) fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
-        self.calls_before = self.session.disk.io_calls();
+        self.begin_alone();
         self.session.enter(step, describe);
+    }
+
+    /// Begins something, of which the calls are counted.
+    fn begin_alone(&mut self) {
+        self.calls_before = self.session.disk.io_calls();
+        if let Some(crew) = &mut self.crew {
+            crew.stand_by();
+        }
     }
 
     /// Ends what is open beside the driver's own session.
@@ -188,8 +202,10 @@ impl<'a> Driver<'a> {
     }
 
     fn abandon(&mut self) -> Result<(), Interrupt> {
-        self.dismiss(Farewell::Drop)?;
-        self.session.abandon()?;
+        self.session.drop_store()?;
+        self.dismiss(Farewell::Abandon)?;
+        self.session.leave_behind()?;
+        self.session.is_abandoned()?;
         self.session.open(Activity::Other)?;
         self.session.verify(Activity::Other)
     }
@@ -295,7 +311,7 @@ impl<'a> Driver<'a> {
 
     /// Opens the store after a power loss. The next strike may fall into that.
     pub(crate) fn recover(&mut self) -> Result<(), Interrupt> {
-        self.calls_before = self.session.disk.io_calls();
+        self.begin_alone();
         self.places.recover(self.calls_before);
         self.arm();
         self.session.open(Activity::Recovery)?;

@@ -18,6 +18,7 @@ pub(crate) struct Outcome {
     strikes: Vec<StrikeReport>,
     pub(super) places: Vec<Place>,
     stats: RunStats,
+    has_ended_early: bool,
     switches: Vec<(Option<usize>, Switch)>,
     switches_unapplied: usize,
     taken: Option<Vec<Taken>>,
@@ -26,8 +27,18 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// What is in a book when all who wrote in it have left.
     pub(super) fn of(book: &Shared, disk: &SimDisk, places: Vec<Place>) -> Outcome {
+        let has_ended_early = book.lock().has_ended_early;
         let (recording, strikes, stats) = book.finish(disk);
-        Outcome { recording, strikes, places, stats, switches: Vec::new(), switches_unapplied: 0, taken: None }
+        Outcome {
+            recording,
+            strikes,
+            places,
+            stats,
+            has_ended_early,
+            switches: Vec::new(),
+            switches_unapplied: 0,
+            taken: None,
+        }
     }
 
     /// The same, after a run of threads.
@@ -46,9 +57,16 @@ impl Outcome {
         Outcome { taken: Some(passage.taken), ..self }
     }
 
+    /// # Panics
+    /// If the run has ended early, and the checkers find nothing wrong with it.
     pub(super) fn judge(self) -> Run {
         let Outcome { recording, strikes, mut stats, switches, switches_unapplied, taken, .. } = self;
         let verdict = judge(&recording.history).map(|allowed| stats.commits_lost = allowed.lost_commits);
+        assert!(
+            !self.has_ended_early || verdict.is_err() || stats.beyond_repair > 0,
+            "a run ends early only if the store failed, and then the checkers say so:\n{}",
+            recording.history
+        );
         Run {
             verdict,
             history: recording.history,

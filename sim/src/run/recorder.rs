@@ -275,6 +275,7 @@ fn hash_call(hash: &mut Xxh3, call: Call) {
         Call::Flush => numbers(hash, [3]),
         Call::Changes => numbers(hash, [4]),
         Call::Backup => numbers(hash, [5]),
+        Call::Verify => numbers(hash, [6]),
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
-use proofmark_model::{Checker, Key, KeyRange, TxnId, Value};
+use proofmark_model::{Checker, FaultClass, Key, KeyRange, TxnId, Value};
 use proofmark_vfs::{OpenMode, Vfs};
 
 use super::*;

@@ -34,7 +34,7 @@ impl Calls {
             Call::Begin(mode) => {
                 self.begins.insert(client, (step, mode));
             }
-            Call::End => {}
+            Call::End | Call::Verify => {}
             Call::Flush | Call::Changes | Call::Backup => {
                 if let Some(other) = self.upkeep.filter(|other| !other.is_answered) {
                     return Err(format!("{} waits for the answer to its {}", other.client, other.call));
@@ -87,7 +87,7 @@ impl Calls {
             Call::Flush => matches!(what, "checkpoint" | "compact" | "sync"),
             Call::Changes => what == "changes",
             Call::Backup => what == "backup",
-            Call::Begin(_) | Call::End => false,
+            Call::Begin(_) | Call::End | Call::Verify => false,
         };
         self.upkeep.take_if(|upkeep| is_meant(upkeep.call));
     }

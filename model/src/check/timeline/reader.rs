@@ -130,13 +130,13 @@ impl<'h> Reader<'h> {
                 self.is_lied_to = false;
                 Ok(None)
             }
-            Event::Poisoned { what } => {
+            Event::Poisoned { what, .. } => {
                 self.poisoned.get_or_insert(step);
                 self.calls.failed(what);
                 Ok(None)
             }
             Event::Failed { what, .. }
-            | Event::OutOfSpace { what }
+            | Event::OutOfSpace { what, .. }
             | Event::GaveUp { what, .. }
             | Event::Corrupt { what, .. } => {
                 self.calls.failed(what);

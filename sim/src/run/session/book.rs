@@ -26,6 +26,8 @@ pub(crate) struct Book {
     pub(crate) strikes: Vec<StrikeReport>,
     /// The sums of the sessions that are over.
     pub(crate) stats: RunStats,
+    /// Whether the run was over before its end, because the store failed.
+    pub(crate) has_ended_early: bool,
     pub(super) labels_used: u32,
     pub(super) marks: BTreeMap<MarkLabel, KnownMark>,
     /// The next commit that the reader of the commit stream wants to see.
@@ -51,6 +53,7 @@ impl Shared {
             recorder,
             strikes: Vec::new(),
             stats: RunStats::default(),
+            has_ended_early: false,
             labels_used: 0,
             marks: BTreeMap::new(),
             cursor: TxnId(1),

@@ -132,20 +132,21 @@ impl Session<'_> {
         let what = what.to_owned();
         let words = error.to_string();
         let excuses = self.book().excuses.clone();
+        let client = self.speaks_for;
         let (event, is_excused) = match error {
-            StoreError::OutOfSpace(_) => (Event::OutOfSpace { what }, excuses.out_of_space()),
-            StoreError::Io(_) => (Event::GaveUp { what, error: words }, excuses.failure()),
+            StoreError::OutOfSpace(_) => (Event::OutOfSpace { client, what }, excuses.out_of_space(client)),
+            StoreError::Io(_) => (Event::GaveUp { client, what, error: words }, excuses.failure(client)),
             // Reads go on, if the store says so.
             StoreError::Poisoned(_) if self.promises.goes_on_after_io_errors && reads(&what) => {
                 (Event::Failed { what, error: words }, false)
             }
             StoreError::Poisoned(_) => {
                 let is_excused = excuses.poisoned() && what != "open";
-                (Event::Poisoned { what }, is_excused)
+                (Event::Poisoned { client, what }, is_excused)
             }
             StoreError::Corruption(_) => {
                 self.stats.corruptions += 1;
-                (Event::Corrupt { what, error: words }, excuses.corruption())
+                (Event::Corrupt { client, what, error: words }, excuses.corruption(client))
             }
             _ => (Event::Failed { what, error: words }, false),
         };

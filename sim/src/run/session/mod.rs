@@ -19,12 +19,13 @@ use std::sync::MutexGuard;
 use proofmark_model::{Call, ClientId, Event, KeyRange, Mode, Refusal, SavepointLabel, TxnId, TxnLabel};
 
 pub(crate) use self::book::{Book, Shared};
+use self::clients::UPKEEP;
 pub(crate) use self::memory::Memory;
 use super::panics::catch;
 use super::recorder::Recorder;
 use super::stats::{Activity, RunStats};
 use crate::disk::{CrashReport, Keep, SimDisk};
-use crate::plan::{Config, Step};
+use crate::plan::{Config, Step, Thread};
 use crate::store::{Promises, Store, StoreError, StoreFactory, Ticket, Transaction};
 
 /// Why a step did not come to its end.
@@ -42,8 +43,9 @@ pub(crate) struct Session<'a> {
     promises: Promises,
     config: &'a Config,
     pub(super) disk: SimDisk,
-    /// Whether other sessions may be in the middle of something, so that it matters when a call began.
-    is_beside_others: bool,
+    /// For whom all is asked, if other sessions may be in the middle of something, so that it matters when a call began and
+    /// who is answered.
+    speaks_for: Option<ClientId>,
     /// Above the store, because transactions are dropped first.
     transactions: BTreeMap<ClientId, Open>,
     /// In the order in which they were given out. Above the store, too.
@@ -94,7 +96,7 @@ impl<'a> Session<'a> {
             promises: factory.promises(),
             config,
             disk,
-            is_beside_others: false,
+            speaks_for: None,
             transactions: BTreeMap::new(),
             tickets: Vec::new(),
             store: None,
@@ -104,16 +106,21 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A session beside others that share `book`, with a handle on the store that they have open.
+    /// The session of a thread beside others that share `book`, with a handle on the store that they have open.
     pub(crate) fn beside_others(
         factory: &'a dyn StoreFactory,
         config: &'a Config,
         disk: SimDisk,
         book: Shared,
         store: Box<dyn Store>,
+        thread: Thread,
     ) -> Session<'a> {
+        let client = match thread {
+            Thread::Client(client) => client,
+            Thread::Upkeep => UPKEEP,
+        };
         let session = Session::new(factory, config, disk, book);
-        Session { store: Some(store), is_beside_others: true, ..session }
+        Session { store: Some(store), speaks_for: Some(client), ..session }
     }
 
     /// A session on what a power loss has left, which is the next event after those that are remembered.
@@ -135,10 +142,6 @@ impl<'a> Session<'a> {
 
     pub(crate) fn promises(&self) -> Promises {
         self.promises
-    }
-
-    pub(crate) fn disk(&self) -> &SimDisk {
-        &self.disk
     }
 
     /// Whether this client has a transaction open that writes.
@@ -298,15 +301,22 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Drops the store before what is open beside it, as a process does that just goes on.
-    pub(super) fn abandon(&mut self) -> Result<(), Interrupt> {
+    /// Drops the store, before what is open beside it.
+    pub(super) fn drop_store(&mut self) -> Result<(), Interrupt> {
         let store = self.store.take();
-        let dropped = catch(|| drop(store)).and_then(|()| {
-            let (tickets, transactions) =
-                (std::mem::take(&mut self.tickets), std::mem::take(&mut self.transactions));
-            catch(|| drop((transactions, tickets)))
-        });
-        dropped.map_err(|panic| self.fail("drop", panic))?;
+        catch(|| drop(store)).map_err(|panic| self.fail("drop", panic))
+    }
+
+    /// Drops the store, and then what is open beside it, as a process does that just goes on.
+    pub(crate) fn leave_behind(&mut self) -> Result<(), Interrupt> {
+        self.drop_store()?;
+        let (tickets, transactions) =
+            (std::mem::take(&mut self.tickets), std::mem::take(&mut self.transactions));
+        catch(|| drop((transactions, tickets))).map_err(|panic| self.fail("drop", panic))
+    }
+
+    /// Records what has become of a store when all that was open is left behind.
+    pub(super) fn is_abandoned(&mut self) -> Result<(), Interrupt> {
         self.note_faults();
         if self.disk.has_crashed() {
             return Err(Interrupt::PowerLost(Activity::Other));
@@ -400,7 +410,7 @@ impl<'a> Session<'a> {
 
     /// Puts on record that a client asks for something whose answer others may overtake.
     fn ask(&self, client: ClientId, call: Call) {
-        if self.is_beside_others {
+        if self.speaks_for.is_some() {
             self.record(Event::Asked { client, call });
         }
     }

@@ -81,6 +81,7 @@ impl Session<'_> {
     }
 
     pub(crate) fn verify(&mut self, activity: Activity) -> Result<(), Interrupt> {
+        self.ask(UPKEEP, Call::Verify);
         let store = self.store.as_mut().expect("steps are taken while the store is open");
         let outcome = catch(|| store.verify());
         let has_checked = self.attempt(activity, "verify", outcome)?;

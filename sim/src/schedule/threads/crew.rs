@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::World;
-use super::board::{Order, Seat};
+use super::board::{Order, Return, Seat};
 use crate::plan::{Step, Thread};
-use crate::run::{Activity, Crew, Farewell, Interrupt, Session};
+use crate::run::{Crew, Farewell, Interrupt, Session};
 use crate::store::Store;
 
 /// All threads of a run, and who hires them.
@@ -26,7 +26,7 @@ impl Threads {
         let seat = world.board.seat(thread);
         self.seats.insert(thread, seat);
         // Nobody joins it: the board knows when it is gone.
-        shuttle::thread::spawn(move || work(&world, seat, handle));
+        shuttle::thread::spawn(move || work(&world, thread, seat, handle));
     }
 }
 
@@ -49,12 +49,18 @@ impl Crew for Threads {
             }
         }
         let orders = scripts.into_iter().map(|(thread, script)| (self.seats[&thread], Order::Take(script)));
-        let (interrupt, untaken) = self.world.board.let_go(orders.collect());
+        let Return { interrupt, untaken } = self.world.board.let_go(orders.collect());
         steps.retain(|(index, _)| untaken.contains(index));
-        let lost = session.disk().has_crashed().then_some((None, Interrupt::PowerLost(Activity::Other)));
-        let Some((step, interrupt)) = interrupt.or(lost) else { return Ok(()) };
+        let Some((step, interrupt)) = interrupt else {
+            assert!(steps.is_empty(), "whoever leaves steps untaken was kept from them");
+            return Ok(());
+        };
         session.blame(step);
         Err(interrupt)
+    }
+
+    fn stand_by(&mut self) {
+        self.world.board.begin_alone();
     }
 
     fn dismiss(&mut self, farewell: Farewell) -> Result<(), Interrupt> {
@@ -63,17 +69,18 @@ impl Crew for Threads {
             return Ok(());
         }
         let orders = seats.into_values().map(|seat| (seat, Order::Leave(farewell)));
-        match self.world.board.let_go(orders.collect()) {
-            (Some((_, interrupt)), _) => Err(interrupt),
-            (None, _) => Ok(()),
+        match self.world.board.let_go(orders.collect()).interrupt {
+            Some((_, interrupt)) => Err(interrupt),
+            None => Ok(()),
         }
     }
 }
 
 /// What a thread does in its life.
-fn work(world: &World, seat: Seat, handle: Box<dyn Store + Send>) {
+fn work(world: &World, thread: Thread, seat: Seat, handle: Box<dyn Store + Send>) {
     let World { plan, factory, disk, book, board } = world;
-    let mut session = Session::beside_others(*factory, &plan.config, disk.clone(), book.clone(), handle);
+    let (disk, book) = (disk.clone(), book.clone());
+    let mut session = Session::beside_others(*factory, &plan.config, disk, book, handle, thread);
     let farewell = loop {
         match board.wait(seat) {
             Order::Leave(farewell) => break farewell,
@@ -94,6 +101,7 @@ fn work(world: &World, seat: Seat, handle: Box<dyn Store + Send>) {
     let left = match farewell {
         Farewell::Abort => session.give_up(),
         Farewell::Drop => session.drop_all(),
+        Farewell::Abandon => session.leave_behind(),
     };
     if let Err(interrupt) = left {
         board.interrupt(seat, interrupt);

@@ -32,9 +32,14 @@ impl Store {
                 self.answer(Event::Committed { txn, id: Some(TxnId(place as u64)) })
             }
             Doing::GaveUp(what) => {
-                self.answer(Event::GaveUp { what: what.to_owned(), error: "the disk failed".to_owned() })
+                let client = Some(ClientId(index as u32));
+                let (what, error) = (what.to_owned(), "the disk failed".to_owned());
+                self.answer(Event::GaveUp { client, what, error })
             }
-            Doing::Poisoned(what) => self.answer(Event::Poisoned { what: what.to_owned() }),
+            Doing::Poisoned(what) => {
+                let client = Some(ClientId(index as u32));
+                self.answer(Event::Poisoned { client, what: what.to_owned() })
+            }
             Doing::Ending(transaction) => {
                 if transaction.mode == Mode::Write {
                     self.writer = None;
