@@ -15,12 +15,10 @@ use shuttle_engine::runtime::thread::switch;
 
 use super::policy::{Candidate, Policy, next_after, points};
 use super::record::{Point, Record};
+use super::vigil::{Seen, Vigil};
 use crate::disk::SimDisk;
 use crate::plan::{Plan, Step, Switch, Thread, Threads};
-use crate::run::{Farewell, Interrupt};
-
-/// So many switch points in a row may be passed without a step being begun.
-const IDLE_POINTS_MAX: u64 = 200_000;
+use crate::run::{Farewell, Interrupt, goes_on};
 
 /// The driver's seat, and the seat of the one who goes on when nobody else can.
 const DRIVER: usize = 0;
@@ -37,6 +35,15 @@ pub(super) enum Order {
     Take(Vec<usize>),
     /// End.
     Leave(Farewell),
+}
+
+/// What came of orders.
+#[derive(Debug)]
+pub(super) struct Return {
+    /// What kept threads from their steps, and the step of the one that it struck.
+    pub(super) interrupt: Option<(Option<usize>, Interrupt)>,
+    /// The steps that nobody has begun.
+    pub(super) untaken: BTreeSet<usize>,
 }
 
 /// What was decided in a run.
@@ -63,13 +70,17 @@ struct Table {
     threads: Vec<Sitting>,
     decider: Decider,
     decided: Decided,
-    /// The first that kept a thread from its steps, with the step that it was in.
+    /// Who made the I/O call at which the power failed, while orders were carried out.
+    struck: Option<usize>,
+    /// What kept threads from their steps, and the step of the one that it struck.
     interrupt: Option<(Option<usize>, Interrupt)>,
     /// The steps that nobody has begun, because something kept their threads from them.
     untaken: BTreeSet<usize>,
     /// The step before a phase that begins: who is the first to go on is decided there. None when no phase begins.
     gate: Option<Option<usize>>,
-    points_without_step: u64,
+    /// The latest one. What a power loss leaves of a phase begins anew, and not at a gate.
+    gate_before: Option<Option<usize>>,
+    vigil: Vigil,
     stuck: Option<(Stuck, String)>,
     is_over: bool,
     /// Room for those that can go on.
@@ -110,16 +121,19 @@ impl Board {
             Threads::Drawn(draws) => Decider::Chance(Policy::new(draws, &plan)),
             Threads::Recorded => Decider::Record(Record::new(&plan)),
         };
+        let vigil = Vigil::new(&plan);
         Board(Arc::new(Mutex::new(Table {
             plan,
             disk,
             threads: Vec::new(),
             decider,
             decided: Decided::default(),
+            struck: None,
             interrupt: None,
             untaken: BTreeSet::new(),
             gate: None,
-            points_without_step: 0,
+            gate_before: None,
+            vigil,
             stuck: None,
             is_over: false,
             candidates: Vec::new(),
@@ -174,23 +188,21 @@ impl Board {
         Seat(table.threads.len() - 1)
     }
 
-    /// Hands out orders, and waits until all have carried out theirs, or were kept from it: then by what, in which step, and
-    /// which steps nobody has begun.
-    pub(super) fn let_go(
-        &self,
-        orders: Vec<(Seat, Order)>,
-    ) -> (Option<(Option<usize>, Interrupt)>, BTreeSet<usize>) {
+    /// The driver begins something that it does alone.
+    pub(super) fn begin_alone(&self) {
+        self.lock().vigil.begin();
+    }
+
+    /// Hands out orders, and waits until all have carried out theirs, or were kept from it.
+    pub(super) fn let_go(&self, orders: Vec<(Seat, Order)>) -> Return {
         let mut table = self.lock();
-        table.interrupt = None;
+        table.vigil.begin();
+        (table.struck, table.interrupt) = (None, None);
         let scripts = orders.iter().filter_map(|(_, order)| match order {
             Order::Take(script) => script.first().copied(),
             Order::Leave(_) => None,
         });
-        // What is left of a phase goes on after a step of a thread, whose switches are its own: the first one begins.
-        table.gate = scripts
-            .min()
-            .map(|first| step_before(&table.plan, first))
-            .filter(|before| before.is_none_or(|before| table.plan.steps[before].thread().is_none()));
+        table.gate = scripts.min().and_then(|first| table.gate_before(first));
         for (Seat(seat), order) in orders {
             if let Order::Take(script) = &order {
                 table.threads[seat].points_left =
@@ -204,7 +216,7 @@ impl Board {
         switch();
         let mut table = self.lock();
         table.threads[DRIVER].state = State::Busy;
-        (table.interrupt.take(), mem::take(&mut table.untaken))
+        Return { interrupt: table.interrupt.take(), untaken: mem::take(&mut table.untaken) }
     }
 
     /// Waits at the gate.
@@ -227,7 +239,7 @@ impl Board {
         if table.interrupt.is_some() || table.disk.has_crashed() {
             return false;
         }
-        table.points_without_step = 0;
+        table.vigil.begin();
         let sitting = &mut table.threads[seat];
         if let Some(before) = sitting.step.replace(step)
             && before != step
@@ -247,8 +259,15 @@ impl Board {
     pub(super) fn interrupt(&self, Seat(seat): Seat, interrupt: Interrupt) {
         let mut table = self.lock();
         let step = table.threads[seat].step;
-        // Who failed ends the run, whatever came before.
-        if table.interrupt.is_none() || interrupt == Interrupt::Failed {
+        // Who failed ends the run, whatever came before. All hear of a power loss, but one was struck.
+        let comes_first = match table.interrupt {
+            None => true,
+            Some((_, Interrupt::Failed)) => false,
+            Some((_, Interrupt::PowerLost(_))) => {
+                interrupt == Interrupt::Failed || table.struck == Some(seat)
+            }
+        };
+        if comes_first {
             table.interrupt = Some((step, interrupt));
         }
     }
@@ -281,9 +300,10 @@ impl Table {
         if let Some(current) = current {
             self.threads[current].points += 1;
         }
-        self.points_without_step += 1;
-        if self.points_without_step > IDLE_POINTS_MAX {
-            return self.get_stuck(Stuck::Livelock);
+        match self.vigil.pass(self.disk.io_calls()) {
+            Seen::Nothing => {}
+            Seen::Calls => self.note_strike(current),
+            Seen::Livelock => return self.get_stuck(Stuck::Livelock),
         }
         let driver_can_run = seats().any(|seat| seat == DRIVER);
         if self.threads[DRIVER].state == State::Busy {
@@ -303,6 +323,26 @@ impl Table {
         let chosen = self.choose(current, yields);
         self.decided.context_switches += u64::from(Some(chosen) != current);
         Some(chosen)
+    }
+
+    /// This thread has made I/O calls since the last switch point.
+    fn note_strike(&mut self, current: Option<usize>) {
+        let is_at_work = self.threads[DRIVER].state == State::Waiting;
+        if is_at_work && self.struck.is_none() && self.disk.has_crashed() {
+            self.struck = current;
+        }
+    }
+
+    /// The step before a phase that begins with this step, unless it is only the rest of one.
+    fn gate_before(&mut self, first: usize) -> Option<Option<usize>> {
+        let before = step_before(&self.plan, first);
+        let is_rest = self.gate_before == Some(before)
+            || before.is_some_and(|before| self.plan.steps[before].thread().is_some());
+        if is_rest {
+            return None;
+        }
+        self.gate_before = Some(before);
+        self.gate_before
     }
 
     /// Which candidate goes on.
@@ -395,8 +435,9 @@ impl Scheduler for Turns {
         current: Option<TaskId>,
         is_yielding: bool,
     ) -> Option<TaskId> {
-        let next = self.board.lock().next(runnable, current.map(usize::from), is_yielding);
-        next.map(TaskId::from)
+        let next = self.board.lock().next(runnable, current.map(usize::from), is_yielding)?;
+        goes_on(next);
+        Some(TaskId::from(next))
     }
 
     fn next_u64(&mut self) -> u64 {

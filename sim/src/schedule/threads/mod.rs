@@ -8,21 +8,26 @@
 //! order, all beside each other. Any other step is taken by the driver alone, while all threads wait at their gates, with
 //! their transactions open. A power loss that a crash step asks for strikes in the phase after it, at the I/O call that it
 //! names, whoever makes it. Then every thread hears of it with its next answer, all of them drop what they hold, and the
-//! driver recovers. Steps that were under way are over; those that nobody had begun make a phase after the recovery. Threads
-//! live from one opening of the store to the next.
+//! driver recovers. Steps that were under way are over, and nobody begins one while there is no power; what has not been begun
+//! by then is taken after the recovery, as a phase of its own. Threads live from one opening of the store to the next.
 //!
 //! - `board`: what each thread is about, and whose turn it is.
 //! - `policy`: how chance decides that.
 //! - `record`: how the plan does.
+//! - `vigil`: whether the run still comes to anything.
 //! - `crew`: the threads.
 //!
-//! **Stuck.** If no thread can go on before all have taken their steps, or if they go on for very long without taking any,
-//! the run ends there, and its history says what each of them was doing.
+//! **Abandoned.** A step `abandon` has the driver drop its handle on the store first. Then every thread drops its own, and after
+//! that what it has open: so there are transactions that outlive all handles.
+//!
+//! **Stuck.** If no thread can go on before all have taken their steps, or if they go on for very long without coming to
+//! anything, the run ends there, and its history says what each of them was doing.
 
 mod board;
 mod crew;
 mod policy;
 mod record;
+mod vigil;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};

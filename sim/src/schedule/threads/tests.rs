@@ -1,15 +1,15 @@
 //! The same plan is the same run, whoever decides; and a run that comes to no end says so.
 
-use std::sync::{Arc, PoisonError};
+mod clumsy;
 
-use proofmark_model::{Checker, Durability, Key, KeyRange, TxnId, Value};
-use proofmark_vfs::Vfs;
-use shuttle::sync::{Mutex, MutexGuard};
+use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use super::*;
-use crate::plan::{Config, Schedule, Step, Threads};
-use crate::run::{Run, run_plan};
-use crate::store::{Engine, Promises, Redb, Store, StoreError, StoreKind, Transaction};
+use crate::disk::{IoCall, IoOperation};
+use crate::plan::{Action, Schedule, Step, Threads};
+use crate::run::{Run, run_plan, trace_plan};
+use crate::store::{Engine, Redb, StoreKind};
 use crate::workload::{Torture, torture};
 
 fn plan(seed: u64) -> Plan {
@@ -76,134 +76,104 @@ fn a_store_that_is_not_built_for_threads_is_an_error() {
     assert_eq!(crate::schedule::check(&plan.in_order(), &Redb), Ok(()));
 }
 
-/// A store that holds nothing. Readers and writers lock two locks, but not in the same order; who looks for a key never
-/// finds it.
-#[derive(Debug)]
-struct Clumsy;
-
-#[derive(Debug, Clone, Default)]
-struct Locks(Arc<(Mutex<()>, Mutex<()>)>);
-
-fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl StoreFactory for Clumsy {
-    fn name(&self) -> &str {
-        "clumsy"
-    }
-
-    fn promises(&self) -> Promises {
-        Promises { transaction_ids: false, time_travel: false, ..Engine.promises() }
-    }
-
-    fn open(&self, _: Arc<dyn Vfs>, _: &Config) -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(Locks::default()))
-    }
-
-    fn for_threads(&self) -> Option<&'static dyn StoreFactory> {
-        Some(&Clumsy)
-    }
-}
-
-impl Store for Locks {
-    fn begin_read(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
-        let _first = lock(&self.0.0);
-        let _second = lock(&self.0.1);
-        Ok(Box::new(Nothing))
-    }
-
-    fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
-        let _second = lock(&self.0.1);
-        let _first = lock(&self.0.0);
-        Ok(Box::new(Nothing))
-    }
-
-    fn handle(&self) -> Option<Box<dyn Store + Send>> {
-        Some(Box::new(self.clone()))
-    }
-}
-
-struct Nothing;
-
-impl Transaction for Nothing {
-    fn get(&mut self, _: &[u8]) -> Result<Option<Value>, StoreError> {
-        loop {
-            shuttle::thread::yield_now();
-        }
-    }
-
-    fn scan(&mut self, _: &KeyRange, _: usize, _: bool) -> Result<Vec<(Key, Value)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn commit(self: Box<Self>, _: Durability) -> Result<Option<TxnId>, StoreError> {
-        Ok(None)
-    }
-}
-
-fn run_clumsily(steps: &str) -> Run {
-    let plan = format!("proofmark plan 1\nschedule threads recorded\n{steps}");
-    run_plan(&plan.parse().unwrap(), &Clumsy)
-}
-
-fn assert_stuck(run: &Run, kind: &str, threads: &[&str]) {
-    let violation = run.verdict.as_ref().unwrap_err();
-    assert_eq!((violation.checker, violation.kind), (Checker::Liveness, kind), "{violation}");
-    for thread in threads {
-        assert!(violation.message.contains(thread), "{violation}");
-    }
-}
-
-#[test]
-fn threads_that_wait_for_each_other_are_found() {
-    assert_eq!(run_clumsily("c0 begin read\nc1 begin write\n").verdict, Ok(()), "one after the other");
-    // The readers's second lock is one point after its first.
-    let found = (1..6)
-        .map(|point| run_clumsily(&format!("c0 begin read\nswitch point={point} to=c1\nc1 begin write\n")));
-    let run =
-        found.into_iter().find(|run| run.verdict.is_err()).expect("one of these points is between the locks");
-    assert_stuck(&run, "deadlock", &["c0 in step 1 (c0 begin read)", "c1 in step 3 (c1 begin write)"]);
-}
-
-#[test]
-fn threads_that_come_to_nothing_are_found() {
-    let run = run_clumsily("c0 begin read\nc0 get \"k\"\nc1 begin read\nc1 abort\n");
-    assert_stuck(&run, "livelock", &["c0 in step 2 (c0 get \"k\")"]);
-}
-
 /// The step that is struck is over; what comes after it in its phase is taken when the store is open again, by all threads,
 /// and the store has to write after that.
 #[test]
 fn what_a_power_loss_leaves_of_a_phase_is_taken_after_the_recovery() {
-    let steps = "crash call=1 before keep=none\nc0 begin write\nc0 put \"k\" #1*8\nc0 commit sync\n\
+    let steps = "c2 begin read\ncrash call=1 before keep=none\nc0 begin write\nc0 put \"k\" #1*8\nc0 commit sync\n\
         c0 begin write\nc0 put \"k\" #2*8\nc0 commit sync\nc1 begin read\nc1 get \"k\"\n";
     let plan: Plan = format!("proofmark plan 1\nschedule threads recorded\n{steps}").parse().unwrap();
     let run = run_plan(&plan, &Engine);
     assert_eq!(run.verdict, Ok(()));
     let history = run.history.to_string();
     let (before, after) = history.split_once("crash").expect("the power fails");
-    assert!(before.contains("submit") && !before.contains("begin read"), "{history}");
+    assert!(before.contains("submit") && !before.contains("c1"), "{history}");
     assert!(after.contains("#2*8") && after.contains("c1"), "{history}");
+    // Three more there are at the end, because the store has to write after its last power loss.
     assert_eq!((run.stats.commits, run.stats.steps_skipped), (1 + 3, 0), "{history}");
 }
 
+/// Whatever the power strikes: each step of a thread is begun once, and written down it is the same run.
 #[test]
-fn no_step_is_begun_after_the_power_is_gone() {
-    let (mut losses, mut retaken) = (0, 0);
+fn every_step_is_begun_once_whatever_the_power_strikes() {
+    let mut retaken = 0;
     for seed in 0..60 {
         let plan = plan(seed);
-        let run = run_plan(&plan, &Engine);
+        let run = trace_plan(&plan, &Engine);
         assert_eq!(run.verdict, Ok(()), "seed {seed}");
-        for strike in run.strikes.iter().filter(|strike| strike.site.is_some()) {
-            losses += 1;
-            let later = run.event_steps.iter().rev().flatten().next();
-            retaken += u64::from(later > strike.step.as_ref());
+        let of_threads = plan.steps.iter().filter(|step| step.thread().is_some()).map(Step::to_string);
+        let mut planned: Vec<String> = of_threads.collect();
+        let is_planned: BTreeSet<String> = planned.iter().cloned().collect();
+        let lines = run.trace.as_deref().unwrap_or_default();
+        let begun = |lines: &[String]| -> Vec<String> {
+            lines.iter().filter(|line| is_planned.contains(*line)).cloned().collect()
+        };
+        let mut taken = begun(lines);
+        planned.sort_unstable();
+        taken.sort_unstable();
+        assert_eq!(taken, planned, "seed {seed}");
+        for (place, ..) in struck_steps(&plan, &run) {
+            let rest = plan.steps[place + 1..].iter().take_while(|step| step.thread().is_some());
+            retaken += rest.count();
         }
         let recorded: Plan = plan.recorded(&run.switches).to_string().parse().unwrap();
-        assert_eq!(run_plan(&recorded, &Engine).trace_hash, run.trace_hash, "seed {seed}");
+        let again = run_plan(&recorded, &Engine);
+        assert_eq!((again.trace_hash, again.switches_unapplied), (run.trace_hash, 0), "seed {seed}");
     }
-    assert!(losses > 10 && retaken > 5, "{losses} power losses, {retaken} with steps after them");
+    assert!(retaken > 100, "{retaken} steps after a power loss in their phase");
+}
+
+/// The first strikes of crash steps that came while threads took a step: the step's index, the step, and the call.
+fn struck_steps<'p>(plan: &'p Plan, run: &Run) -> Vec<(usize, &'p Step, IoCall)> {
+    let is_first = plan.steps.iter().flat_map(|step| match step {
+        Step::Crash(spec) => (0..spec.strikes.len()).map(|number| number == 0).collect(),
+        _ => Vec::new(),
+    });
+    let struck = run.strikes.iter().zip(is_first).filter(|(_, is_first)| *is_first);
+    let struck = struck.filter_map(|(strike, _)| {
+        let step = strike.step?;
+        Some((step, &plan.steps[step], strike.site.clone()?))
+    });
+    struck.filter(|(_, step, _)| step.thread().is_some()).collect()
+}
+
+/// All hear of a power loss, but it struck one: whoever made the call.
+#[test]
+fn a_power_loss_is_told_of_the_step_that_it_struck() {
+    let (mut commits, mut others) = (0, 0);
+    for seed in 0..100 {
+        let plan = plan(seed);
+        let run = run_plan(&plan, &Engine);
+        let struck = struck_steps(&plan, &run);
+        for (_, step, call) in &struck {
+            let changes = matches!(call.operation, IoOperation::Write | IoOperation::SyncData);
+            let reads = matches!(step, Step::Client(_, Action::Operation(operation)) if !operation.writes());
+            assert!(!changes || !reads, "seed {seed}: {call} in {step}");
+            let commit = matches!(step, Step::Client(_, Action::Commit(_) | Action::Submit | Action::Wait));
+            commits += u64::from(commit);
+            others += u64::from(!commit);
+            if run.strikes.len() == 1 && run.stats.crashes.process_deaths == 0 {
+                assert_eq!(run.stats.crashes.commit, u64::from(commit), "seed {seed}: {call} in {step}");
+            }
+        }
+    }
+    assert!(commits > 10 && others > 2, "{commits} in commits, {others} in others");
+}
+
+/// A store of some megabytes makes many calls, and passes many points; nothing of that is a livelock.
+#[test]
+fn much_work_is_no_livelock() {
+    let mut steps = "c0 begin write\n".to_owned();
+    for number in 1..=1500 {
+        writeln!(steps, "c0 put \"k{number:04}\" #{number}*3000").unwrap();
+    }
+    steps += "c0 commit sync\ncheckpoint\n";
+    steps += &"compact\nbackup\nreopen\n".repeat(6);
+    let plan = format!("proofmark plan 1\nschedule threads recorded\n{steps}");
+    let run = run_plan(&plan.parse().unwrap(), &Engine);
+    assert_eq!(run.verdict, Ok(()));
+    // One bound for all that the driver does in a row would have been too low.
+    assert!(run.stats.switch_points > 220_000, "{}", run.stats.switch_points);
 }
 
 #[test]
