@@ -5,55 +5,43 @@
 //! on the thread that was the last to let go. So whoever uses memory without being pinned, or unlinks it too late, has
 //! no luck to rely on. A thread with several guards has let go when the last one is dropped.
 //!
-//! It promises the same order of memory as the engine's, and no more, because more would hide what the tree forgot:
-//! - what a thread did before it let go happens before the functions that waited for it;
-//! - what happened before a function was deferred happens before what a thread does that is pinned too late to be waited for.
+//! To be pinned, to let go and to defer are steps that others can come between. What a step is, and what it orders in memory,
+//! is up to the build: see its `order`. The lists are not part of what is explored.
 //!
-//! That one thread's visit ends before another one's begins orders nothing. Each visit costs two steps that others can
-//! come between; the lists are not part of what is explored.
+//! A thread that lets go while it panics takes no step and runs nothing, because what it would free may be what it choked
+//! on; the next one to let go does.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::primitives::atomic::{AtomicUsize, Ordering};
-use crate::primitives::thread::{self, ThreadId};
+use super::order::{Order, ThreadId, me};
 
 /// The epochs of one structure. Clones are the same collector.
 #[derive(Clone)]
 pub struct Collector(Arc<Inner>);
 
+#[derive(Default)]
 struct Inner {
     lists: Mutex<Lists>,
-    /// Changed by each deferral, and read by whoever is pinned after it.
-    deferred: AtomicUsize,
-    /// For each thread: changed whenever it lets go, and read by whoever runs what waited for that.
-    left: [AtomicUsize; THREADS_MAX],
+    order: Order,
 }
-
-/// The most threads that use a collector. Their atomics are made with it, before any other thread can know them.
-const THREADS_MAX: usize = 8;
 
 #[derive(Default)]
 struct Lists {
     /// How many functions were deferred so far.
     deferrals: u64,
-    threads: Vec<Arc<Participant>>,
+    pinned: Vec<Pinned>,
     waiting: VecDeque<(u64, Deferred)>,
 }
 
 type Deferred = Box<dyn FnOnce() + Send>;
 
-struct Participant {
-    thread: ThreadId,
-    index: usize,
-    pinned: Mutex<Pinned>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
+/// A thread that is pinned.
 struct Pinned {
+    thread: ThreadId,
     guards: usize,
     /// How many functions had been deferred when it was pinned: it holds up those that came later.
     since: u64,
@@ -62,31 +50,25 @@ struct Pinned {
 /// A pinned thread.
 pub struct Guard {
     inner: Arc<Inner>,
-    participant: Arc<Participant>,
+    thread: ThreadId,
     /// A guard stays on its thread.
     _not_send: PhantomData<Cell<*const ()>>,
 }
-
-const UNPOISONED: &str = "the lists are changed by code that doesn't panic";
 
 impl Collector {
     /// A new one, which no thread knows.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "the engine's has none")]
     pub fn new() -> Collector {
-        let left = std::array::from_fn(|_| AtomicUsize::new(0));
-        Collector(Arc::new(Inner { lists: Mutex::default(), deferred: AtomicUsize::new(0), left }))
+        Collector(Arc::default())
     }
 
     /// Pins this thread: what is reachable from now on stays in memory until the guard is dropped.
     #[must_use]
     pub fn pin(&self) -> Guard {
-        let participant = self.0.participant();
-        if participant.guards() == 0 {
-            self.0.enter(&participant);
-        }
-        participant.pinned.lock().expect(UNPOISONED).guards += 1;
-        Guard { inner: Arc::clone(&self.0), participant, _not_send: PhantomData }
+        let thread = me();
+        self.0.enter(thread);
+        Guard { inner: Arc::clone(&self.0), thread, _not_send: PhantomData }
     }
 
     /// Frees what is due. Nothing is, because everything was freed when it was.
@@ -96,78 +78,71 @@ impl Collector {
 }
 
 impl Inner {
+    /// Nothing happens while they are held: the lock is there because the compiler can't know that threads take turns.
     fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.lists.lock().expect(UNPOISONED)
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn participant(&self) -> Arc<Participant> {
-        let thread = thread::current().id();
+    fn guards(&self, thread: ThreadId) -> usize {
+        self.lists().pinned.iter().find(|pinned| pinned.thread == thread).map_or(0, |pinned| pinned.guards)
+    }
+
+    /// One more guard of a thread. With the first one it is noted from when on the thread is pinned; nothing comes between
+    /// the last step and the note.
+    fn enter(&self, thread: ThreadId) {
+        if self.guards(thread) == 0 {
+            self.order.enters(|| self.lists().deferrals);
+        }
         let mut lists = self.lists();
-        if let Some(known) = lists.threads.iter().find(|participant| participant.thread == thread) {
-            return Arc::clone(known);
+        let since = lists.deferrals;
+        match lists.pinned.iter_mut().find(|pinned| pinned.thread == thread) {
+            Some(pinned) => pinned.guards += 1,
+            None => lists.pinned.push(Pinned { thread, guards: 1, since }),
         }
-        let index = lists.threads.len();
-        assert!(index < THREADS_MAX, "a collector has at most {THREADS_MAX} threads");
-        let participant = Arc::new(Participant { thread, index, pinned: Mutex::default() });
-        lists.threads.push(Arc::clone(&participant));
-        participant
     }
 
-    /// Notes from when on a thread is pinned. Nothing comes between the last step here and the note.
-    fn enter(&self, participant: &Participant) {
-        if self.lists().deferrals == 0 {
-            self.deferred.load(Ordering::Relaxed);
+    /// One guard less. With the last one, what no thread holds up any more is run.
+    fn leave(&self, thread: ThreadId) {
+        let is_panicking = std::thread::panicking();
+        if !is_panicking && self.guards(thread) == 1 {
+            self.order.leaves(thread);
         }
-        // Acquire: pairs with the release of `defer`. An exchange, because it sees the latest one for certain.
-        if self.lists().deferrals > 0 {
-            self.deferred.fetch_add(0, Ordering::Acquire);
-        }
-        let since = self.lists().deferrals;
-        participant.pinned.lock().expect(UNPOISONED).since = since;
-    }
-
-    /// The step of letting go.
-    fn leave(&self, participant: &Participant) {
-        // Release: what this thread did happens before what waited for it.
-        self.left[participant.index].fetch_add(1, Ordering::Release);
-    }
-
-    /// Runs what no thread holds up any more.
-    fn run_due(&self) {
-        let mut due = Vec::new();
         let mut lists = self.lists();
-        let pinned = lists.threads.iter().filter(|participant| participant.guards() > 0);
-        let oldest = pinned.map(|participant| participant.since()).min().unwrap_or(u64::MAX);
-        while lists.waiting.front().is_some_and(|(number, _)| *number <= oldest) {
-            due.extend(lists.waiting.pop_front().map(|(_, function)| function));
+        let Some(index) = lists.pinned.iter().position(|pinned| pinned.thread == thread) else {
+            assert!(is_panicking, "who has a guard is pinned, unless a function failed in the middle");
+            return;
+        };
+        lists.pinned[index].guards -= 1;
+        if lists.pinned[index].guards > 0 {
+            return;
         }
-        let threads = if due.is_empty() { 0 } else { lists.threads.len() };
+        lists.pinned.swap_remove(index);
+        if is_panicking {
+            return;
+        }
+        let due = lists.take_due();
         drop(lists);
-        for left in &self.left[..threads] {
-            // Acquire: pairs with the release of `leave`.
-            left.fetch_add(0, Ordering::Acquire);
+        if !due.is_empty() {
+            self.order.runs();
         }
-        for function in due {
+        for (_, function) in due {
             function();
         }
     }
 }
 
-impl Participant {
-    fn guards(&self) -> usize {
-        self.pinned.lock().expect(UNPOISONED).guards
-    }
-
-    fn since(&self) -> u64 {
-        self.pinned.lock().expect(UNPOISONED).since
+impl Lists {
+    fn take_due(&mut self) -> Vec<(u64, Deferred)> {
+        let oldest = self.pinned.iter().map(|pinned| pinned.since).min().unwrap_or(u64::MAX);
+        let count = self.waiting.partition_point(|(number, _)| *number <= oldest);
+        self.waiting.drain(..count).collect()
     }
 }
 
 impl Guard {
     /// Runs `function` once every thread that is pinned now has let go: on any thread, at any later time.
     pub fn defer(&self, function: impl FnOnce() + Send + 'static) {
-        // Release: what was unlinked before is not found by whoever is pinned after this.
-        self.inner.deferred.fetch_add(1, Ordering::AcqRel);
+        self.inner.order.defers();
         let mut lists = self.inner.lists();
         lists.deferrals += 1;
         let number = lists.deferrals;
@@ -179,38 +154,31 @@ impl Guard {
 
     /// Lets go and pins again, unless this thread has other guards of the collector.
     pub fn repin(&mut self) {
-        if self.participant.guards() > 1 {
-            return;
+        if self.inner.guards(self.thread) == 1 {
+            self.inner.leave(self.thread);
+            self.inner.enter(self.thread);
         }
-        self.inner.leave(&self.participant);
-        self.participant.pinned.lock().expect(UNPOISONED).guards = 0;
-        self.inner.run_due();
-        self.inner.enter(&self.participant);
-        self.participant.pinned.lock().expect(UNPOISONED).guards += 1;
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // In an execution that has failed nobody is let go, and nothing is run: it would fail in other ways.
-        if std::thread::panicking() {
-            return;
-        }
-        if self.participant.guards() == 1 {
-            self.inner.leave(&self.participant);
-        }
-        self.participant.pinned.lock().expect(UNPOISONED).guards -= 1;
-        self.inner.run_due();
+        self.inner.leave(self.thread);
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        let lists = self.lists.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let waiting = std::mem::take(&mut lists.waiting);
         if std::thread::panicking() {
             return;
         }
-        let lists = self.lists.get_mut().expect(UNPOISONED);
-        assert!(lists.waiting.is_empty(), "no function waits when no thread is pinned");
+        assert!(lists.pinned.is_empty(), "a guard keeps its collector");
+        // Of threads that panicked: everybody else runs what is due.
+        for (_, function) in waiting {
+            function();
+        }
     }
 }
 

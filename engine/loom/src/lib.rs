@@ -10,9 +10,11 @@
 
 #[path = "../../src/bwtree/mod.rs"]
 pub mod bwtree;
+pub mod cache;
 pub mod epoch;
 mod explore;
 pub mod memory;
+mod order;
 /// Copies of [`bwtree`] with a mistake each.
 #[allow(warnings, clippy::all, clippy::pedantic, reason = "what a mistake leaves unused stays as it is")]
 pub mod planted {

@@ -4,6 +4,7 @@
 
 pub(crate) use std::sync::Arc;
 
+pub(crate) use crate::cache::CachePadded;
 pub(crate) use crate::primitives::Backoff;
 pub(crate) use crate::primitives::atomic::{AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -16,26 +17,6 @@ pub(crate) mod epoch {
 }
 
 pub(crate) mod memory {
+    pub(crate) use crate::cache::prefetch;
     pub(crate) use crate::memory::{allocate, release};
-
-    /// There are no cache lines here.
-    pub(crate) fn prefetch<T>(_address: *const T) {}
-}
-
-/// There are no cache lines here.
-#[derive(Debug, Default)]
-pub(crate) struct CachePadded<T>(T);
-
-impl<T> CachePadded<T> {
-    pub(crate) fn new(value: T) -> CachePadded<T> {
-        CachePadded(value)
-    }
-}
-
-impl<T> std::ops::Deref for CachePadded<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
 }

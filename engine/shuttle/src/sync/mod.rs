@@ -13,10 +13,14 @@
 //! [`waits`].
 
 pub mod atomic;
+#[path = "../../../loom/src/cache.rs"]
+mod cache;
 pub mod cell;
+#[path = "../../../loom/src/epoch.rs"]
 pub mod epoch;
 mod lock;
 mod once;
+mod order;
 mod swap;
 pub mod waits;
 
@@ -28,16 +32,15 @@ use shuttle_engine::runtime::thread::switch;
 pub use std::sync::{Arc, Weak};
 
 pub use self::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+pub use self::cache::CachePadded;
 pub use self::lock::{Condvar, Mutex, MutexGuard};
 pub use self::once::OnceLock;
 pub use self::swap::{ArcSwap, ArcSwapAny, ArcSwapOption, Guard};
 
 /// Memory for pages.
 pub mod memory {
+    pub use super::cache::prefetch;
     pub use crate::memory::{allocate, release};
-
-    /// There are no cache lines here.
-    pub fn prefetch<T>(_address: *const T) {}
 }
 
 /// Where another thread may go on. It says nothing about who should: the thread that comes here is as good as any other.
@@ -98,24 +101,5 @@ impl Backoff {
     /// As [`Backoff::spin`].
     pub fn snooze(&self) {
         self.spin();
-    }
-}
-
-/// There are no cache lines here.
-#[derive(Debug, Default)]
-pub struct CachePadded<T>(T);
-
-impl<T> CachePadded<T> {
-    /// A value, as it is.
-    pub fn new(value: T) -> CachePadded<T> {
-        CachePadded(value)
-    }
-}
-
-impl<T> std::ops::Deref for CachePadded<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
     }
 }
