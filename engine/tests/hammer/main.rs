@@ -112,11 +112,18 @@ fn main() -> ExitCode {
         let course = Course { limits, keys, ownership, threads, seed };
         let before = allocator::live_bytes();
         allocator::take_peak_bytes();
-        let director =
-            watch_over(name, patience, || run(course, &Deadline::after(each, (each / 3).min(ROUND_MAX))));
-        let Ok(report) = director else {
+        let again = || {
             eprintln!("hammer: {name} failed. The same choices again, if not the same course of events:");
             eprintln!("PROOFMARK_HAMMER_SEED={seed} cargo test -p proofmark-engine --test hammer -- {name}");
+        };
+        let stuck = |report: &str| {
+            eprintln!("hammer: {name}: {report}");
+            again();
+        };
+        let part = (each / 3).min(ROUND_MAX);
+        let director = watch_over(patience, stuck, || run(course, &Deadline::after(each, part)));
+        let Ok(report) = director else {
+            again();
             return ExitCode::FAILURE;
         };
         let (peak, after) = (allocator::take_peak_bytes() - before, allocator::live_bytes());
@@ -126,8 +133,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs a variant on a thread of its own, and sees to it that it gets ahead.
-fn watch_over(name: &str, patience: u32, run: impl FnOnce() -> Report + Send) -> std::thread::Result<Report> {
+/// Runs a variant on a thread of its own, and sees to it that it gets ahead. If it is stuck, says so and ends the process:
+/// who goes round in circles can't be interrupted.
+fn watch_over(
+    patience: u32,
+    stuck: impl Fn(&str),
+    run: impl FnOnce() -> Report + Send,
+) -> std::thread::Result<Report> {
     let is_watched = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let director = scope.spawn(|| {
@@ -146,7 +158,7 @@ fn watch_over(name: &str, patience: u32, run: impl FnOnce() -> Report + Send) ->
             if looks % 100 == 0
                 && let Err(report) = watch.look()
             {
-                eprintln!("hammer: {name}: {report}");
+                stuck(&report);
                 std::process::abort();
             }
         }
