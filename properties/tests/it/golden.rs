@@ -9,7 +9,7 @@ use proofmark_engine::{Database, Error, Options, Retention};
 use proofmark_properties::corpus::folder;
 use proofmark_properties::golden::{ALL, DIGESTS, Files, Golden, digests, format_version, write_all};
 
-const BLESS: &str = "PROOFMARK_BLESS";
+use crate::pages::BLESS;
 
 /// Every directory `golden/v<version>/<name>`, with its version.
 fn kept() -> Vec<(u32, PathBuf)> {

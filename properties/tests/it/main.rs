@@ -19,6 +19,7 @@ mod engine_threads;
 mod exploration;
 mod golden;
 mod optimistic;
+mod pages;
 mod planted;
 mod real_files;
 mod replica;

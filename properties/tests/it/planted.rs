@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use proofmark_model::{Checker, FaultClass, Violation};
-use proofmark_properties::corpus::workspace;
 use proofmark_properties::planted::{Examination, FAULTS, Fault, honest, honest_peer};
 use proofmark_sim::store::{Engine, StoreFactory};
 
+use crate::pages::{BLESS, compare};
+
 /// Within how many seeds a fault has to be found.
 const SEEDS_MAX: u64 = 200;
-/// Set to write the table anew.
-const BLESS: &str = "PROOFMARK_BLESS";
 const TABLE: &str = "properties/PLANTED.md";
 
 #[test]
@@ -50,7 +49,7 @@ fn every_planted_fault_is_caught() {
             assert!(count >= 2, "{checker} catches {count} faults, which proves little");
         }
     }
-    compare_table(&table(&rows));
+    compare(TABLE, "planted", &table(&rows), str::to_owned);
 }
 
 /// Without its bug, the wrapper that every buggy store is made of passes, and so does the engine itself.
@@ -102,18 +101,4 @@ fn table(rows: &str) -> String {
          This file is written by the suite that measures it: `{BLESS}=1 cargo test -p proofmark-properties planted`.\n\n\
          | fault | what it does | caught by | as | seeds |\n|---|---|---|---|---|\n{rows}"
     )
-}
-
-fn compare_table(measured: &str) {
-    let path = workspace().join(TABLE);
-    if std::env::var_os(BLESS).is_some() {
-        std::fs::write(&path, measured).unwrap();
-        return;
-    }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == measured,
-        "{TABLE} is not what was measured; look at the difference, then run\n\
-         {BLESS}=1 cargo test -p proofmark-properties planted\n\n{measured}"
-    );
 }

@@ -6,18 +6,17 @@ mod lost_commit;
 use std::fmt::Write;
 use std::ops::ControlFlow;
 
-use proofmark_properties::corpus::workspace;
 use proofmark_properties::planted::{FAULTS, Fault};
 use proofmark_sim::plan::Plan;
 use proofmark_sim::run::run_plan;
 use proofmark_sim::shrink::{Attempt, Executor, Shrunk, Size, commented_plan, regression_test, shrink};
 
+use crate::pages::{BLESS, compare};
+
 /// Within how many seeds a fault has to be found.
 const SEEDS_MAX: u64 = 200;
 /// Shrinking ends after so many runs, done or not. Time would not be the same on every machine.
 const RUNS_MAX: u64 = 2000;
-/// Set to write the table anew.
-const BLESS: &str = "PROOFMARK_BLESS";
 const TABLE: &str = "properties/SHRUNK.md";
 const EXAMPLE: &str = "properties/tests/it/shrunk/lost_commit.rs";
 
@@ -55,7 +54,7 @@ fn planted_violations_are_shrunk_to_a_few_lines() {
         "In the median {before} operations become {operations}, with {strikes} power losses. There are {} rows.",
         sizes.len()
     );
-    compare(TABLE, &table(&medians, &rows));
+    compare(TABLE, "planted", &table(&medians, &rows), str::to_owned);
 }
 
 /// A transaction that needs most of what it does, and a disk that loses it.
@@ -70,7 +69,7 @@ fn a_plan_with_a_planted_fault_becomes_a_test_that_compiles() {
     let plan: Plan = WORK.parse().unwrap();
     let shrunk =
         shrink(&plan, Executor::new(&|plan| run_plan(plan, plan.store.factory())), &mut bounded).unwrap();
-    compare(EXAMPLE, &regression_test(&shrunk, "a plan of this suite"));
+    compare(EXAMPLE, "planted", &regression_test(&shrunk, "a plan of this suite"), str::to_owned);
 }
 
 /// The first seed that finds a fault by a plan, and that plan.
@@ -103,18 +102,4 @@ fn table(medians: &str, rows: &str) -> String {
          | fault | seed | reason | operations | shrunk | power losses | shrunk | faults | runs |\n\
          |---|---|---|---|---|---|---|---|---|\n{rows}"
     )
-}
-
-fn compare(path: &str, measured: &str) {
-    let file = workspace().join(path);
-    if std::env::var_os(BLESS).is_some() {
-        std::fs::write(&file, measured).unwrap();
-        return;
-    }
-    let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        written == measured,
-        "{path} is not what was measured; look at the difference, then run\n\
-         {BLESS}=1 cargo test -p proofmark-properties planted\n\n{measured}"
-    );
 }

@@ -9,12 +9,13 @@ use std::ops::ControlFlow;
 
 use proofmark_model::{Checker, Event, Violation};
 use proofmark_planted::{ENGINES, PlantedEngine};
-use proofmark_properties::corpus::workspace;
 use proofmark_sim::plan::{Plan, Schedule, Step, Threads};
 use proofmark_sim::run::{Run, run_plan};
 use proofmark_sim::shrink::{Attempt, Executor, Size, commented_plan, shrink};
 use proofmark_sim::store::{Engine, StoreFactory, StoreKind};
 use proofmark_sim::workload::{Source, Torture, torture};
+
+use crate::pages::{BLESS, compare};
 
 /// How many seeds the engine has to pass, if nothing else is said.
 const SEEDS: u64 = 40;
@@ -24,8 +25,6 @@ const SEEDS_MAX: u64 = 2000;
 const RUNS_MAX: u64 = 1500;
 /// So often a plan is run to see that it is one run.
 const REPETITIONS: usize = 100;
-/// Set to write the table anew.
-const BLESS: &str = "PROOFMARK_BLESS";
 const TABLE: &str = "properties/TORTURE.md";
 
 fn plan(seed: u64) -> Plan {
@@ -85,7 +84,7 @@ fn every_mistake_is_found() {
             mistake.name
         );
     }
-    compare_table(&table(&rows));
+    compare(TABLE, "torture", &table(&rows), str::to_owned);
 }
 
 /// What was found stays found: with the switches written down, it is the same run a hundred times.
@@ -139,18 +138,4 @@ fn table(rows: &str) -> String {
          This file is written by the suite that measures it: `{BLESS}=1 cargo test -p proofmark-properties torture`.\n\n\
          | mistake | what it does | caught by | as | seeds |\n|---|---|---|---|---|\n{rows}"
     )
-}
-
-fn compare_table(measured: &str) {
-    let path = workspace().join(TABLE);
-    if std::env::var_os(BLESS).is_some() {
-        std::fs::write(&path, measured).unwrap();
-        return;
-    }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == measured,
-        "{TABLE} is not what was measured; look at the difference, then run\n\
-         {BLESS}=1 cargo test -p proofmark-properties torture\n\n{measured}"
-    );
 }
