@@ -15,7 +15,7 @@ use shuttle_engine::scheduler::serialization::serialize_schedule;
 use crate::memory;
 
 /// The most steps of one execution. One that takes more never ends.
-const STEPS_MAX: usize = 200_000;
+const STEPS_MAX: usize = 30_000;
 
 /// Bytes of a thread's stack.
 const STACK: usize = 256 << 10;

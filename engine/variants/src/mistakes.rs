@@ -110,7 +110,7 @@ pub const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "two_merges_at_once",
         what: "a page announces a merge while another one is pending",
-        builds: &[Build::Shuttle],
+        builds: &[Build::Loom, Build::Shuttle],
         changes: &[Change {
             file: "merge.rs",
             old: "if view.pending_merge().is_some() {
@@ -137,6 +137,36 @@ pub const MISTAKES: &[Mistake] = &[
             file: "consolidate.rs",
             old: "if count > self.most(view) && pending.is_none() {",
             new: "if count > self.most(view) {",
+        }],
+    },
+    Mistake {
+        name: "separator_of_first_child",
+        what: "a page that is its parent's first child gets a separator there, too",
+        builds: &[Build::Loom, Build::Shuttle],
+        changes: &[Change {
+            file: "consolidate.rs",
+            old: "if is_first || child.is_some() ||",
+            new: "if child.is_some() ||",
+        }],
+    },
+    Mistake {
+        name: "separator_of_merged_page",
+        what: "a page that was merged away gets its separator back",
+        builds: &[Build::Loom, Build::Shuttle],
+        changes: &[Change {
+            file: "consolidate.rs",
+            old: "child.is_some() || self.load(right).is_removed() {",
+            new: "child.is_some() {",
+        }],
+    },
+    Mistake {
+        name: "free_list_uncounted",
+        what: "the list of free ids doesn't count its changes",
+        builds: &[Build::Loom, Build::Shuttle],
+        changes: &[Change {
+            file: "mapping.rs",
+            old: "changes << 32 | u64::from(top)",
+            new: "u64::from(top)",
         }],
     },
     Mistake {

@@ -51,7 +51,8 @@ pub(super) fn run_and_judge(subject: Subject, workload: &Workload, order: Order,
     tracked::end();
 }
 
-fn run(tree: &Shared, workload: &Workload, order: Order, run_all: RunAll) -> History<u64, u64> {
+/// Brings a tree to where clients find it, and returns what is there.
+fn prepare(tree: &Shared, workload: &Workload) -> BTreeMap<u64, u64> {
     let mut start = BTreeMap::new();
     for (key, value) in &workload.start {
         assert_eq!(tree.upsert(*key, *value), start.insert(*key, *value), "at the start, upsert of {key}");
@@ -59,6 +60,14 @@ fn run(tree: &Shared, workload: &Workload, order: Order, run_all: RunAll) -> His
     for key in &workload.gone {
         assert_eq!(tree.delete(*key), start.remove(key), "at the start, delete of {key}");
     }
+    if workload.is_maintained {
+        tree.maintain();
+    }
+    start
+}
+
+fn run(tree: &Shared, workload: &Workload, order: Order, run_all: RunAll) -> History<u64, u64> {
+    let start = prepare(tree, workload);
     let clock = Arc::new(Clock::default());
     let client = |(client, script): (usize, &Vec<Step>)| {
         let (tree, clock, script) = (tree.clone(), Arc::clone(&clock), script.clone());
@@ -84,12 +93,7 @@ fn run(tree: &Shared, workload: &Workload, order: Order, run_all: RunAll) -> His
 /// How many leaves a tree of the engine's own has before and after the clients, one after the other.
 pub(super) fn leaves_before_and_after(workload: &Workload) -> (usize, usize) {
     let tree = (ENGINE.new)(workload.limits);
-    for (key, value) in &workload.start {
-        tree.upsert(*key, *value);
-    }
-    for key in &workload.gone {
-        tree.delete(*key);
-    }
+    prepare(&tree, workload);
     let before = tree.leaves();
     for (client, script) in workload.scripts.iter().enumerate() {
         run_script(&tree, client, script, &Clock::default());
@@ -163,4 +167,17 @@ fn one_client_after_the_other() {
             clients.into_iter().map(|client| client()).collect()
         });
     }
+}
+
+/// Where merges are to meet merges there are merges, and splits where splits are to meet splits, even if nobody meets anybody.
+#[test]
+fn workloads_of_neighbours_change_the_structure() {
+    let mut shares = [0; 4];
+    for seed in 0..400 {
+        let (before, after) = leaves_before_and_after(&Workload::new(seed));
+        shares[seed as usize % 4] += usize::from(if seed % 4 == 1 { after < before } else { after > before });
+    }
+    println!("{shares:?}");
+    let [_, merging, _, splitting] = shares;
+    assert!(merging >= 90 && splitting >= 90, "{shares:?}");
 }

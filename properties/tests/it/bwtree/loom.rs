@@ -27,15 +27,50 @@ const RUN_ALL: RunAll = |mut clients| {
     all
 };
 
-/// What two clients do at the same time.
+/// What some clients do at the same time.
 pub(super) struct Program {
     pub(super) name: &'static str,
+    tree: Start,
+    scripts: &'static [&'static [Op]],
+}
+
+/// What they find.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    /// Entries of a leaf and of an inner page, and deltas.
     limits: [usize; 3],
     /// Upserted first, and deleted again.
-    start: &'static [u64],
+    there: &'static [u64],
     gone: &'static [u64],
-    scripts: [&'static [Op]; 2],
 }
+
+/// One leaf, which has no room for deltas left.
+const FULL_CHAIN: Start = Start { limits: [4, 4, 1], there: &[0, 1], gone: &[] };
+
+/// One leaf with room for another key.
+const ROOM: Start = Start { limits: [4, 4, 2], there: &[0], gone: &[] };
+
+/// A root that the next key splits.
+const FULL_ROOT: Start = Start { limits: [2, 2, 1], there: &[0, 1, 2], gone: &[] };
+
+/// A last leaf that the next key splits.
+const FULL_LEAF: Start = Start { limits: [2, 2, 1], there: &[0, 1, 2, 3, 4], gone: &[] };
+
+/// The same with larger leaves.
+const LARGE_LEAF: Start = Start { limits: [4, 4, 1], there: &[0, 1, 2, 3, 4, 5, 6, 7, 8], gone: &[] };
+
+/// Two leaves that belong together.
+const SMALL_LEAVES: Start = Start { limits: [4, 4, 1], there: &[0, 1, 2, 3, 4, 5], gone: &[1, 2, 3, 5] };
+
+/// Four leaves of eight, in each of which two keys are left. If each of two neighbours loses one, they are merged.
+const FOUR_LEAVES: Start = Start {
+    limits: [8, 4, 1],
+    there: &[
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27,
+        28, 29, 30, 31,
+    ],
+    gone: &[2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 18, 19, 20, 21, 22, 23, 26, 27, 28, 29, 30, 31],
+};
 
 #[derive(Debug, Clone, Copy)]
 enum Op {
@@ -55,139 +90,71 @@ use Op::{Clear, Delete, Get, Insert, Maintain, Scan, ScanReverse, Upsert};
 pub(super) const PROGRAMS: &[Program] = &[
     Program {
         name: "upsert against upsert that consolidates",
-        limits: [4, 4, 1],
-        start: &[0, 1],
-        gone: &[],
-        scripts: [&[Upsert(0)], &[Upsert(1)]],
+        tree: FULL_CHAIN,
+        scripts: &[&[Upsert(0)], &[Upsert(1)]],
     },
-    Program {
-        name: "get against consolidation",
-        limits: [4, 4, 1],
-        start: &[0, 1],
-        gone: &[],
-        scripts: [&[Upsert(0)], &[Get(1)]],
-    },
-    Program {
-        name: "insert against insert of one key",
-        limits: [4, 4, 2],
-        start: &[0],
-        gone: &[],
-        scripts: [&[Insert(1)], &[Insert(1)]],
-    },
+    Program { name: "get against consolidation", tree: FULL_CHAIN, scripts: &[&[Upsert(0)], &[Get(1)]] },
+    Program { name: "insert against insert of one key", tree: ROOM, scripts: &[&[Insert(1)], &[Insert(1)]] },
     Program {
         name: "delete against upsert of one key",
-        limits: [4, 4, 1],
-        start: &[0, 1],
-        gone: &[],
-        scripts: [&[Delete(1)], &[Upsert(1)]],
+        tree: FULL_CHAIN,
+        scripts: &[&[Delete(1)], &[Upsert(1)]],
     },
     Program {
         name: "split of the root against insert",
-        limits: [2, 2, 1],
-        start: &[0, 1, 2],
-        gone: &[],
-        scripts: [&[Insert(3)], &[Insert(4)]],
+        tree: FULL_ROOT,
+        scripts: &[&[Insert(3)], &[Insert(4)]],
     },
-    Program {
-        name: "split of the root against scan",
-        limits: [2, 2, 1],
-        start: &[0, 1, 2],
-        gone: &[],
-        scripts: [&[Insert(3)], &[Scan]],
-    },
-    Program {
-        name: "split against insert",
-        limits: [2, 2, 1],
-        start: &[0, 1, 2, 3, 4],
-        gone: &[],
-        scripts: [&[Insert(5)], &[Insert(6)]],
-    },
-    Program {
-        name: "split against get",
-        limits: [2, 2, 1],
-        start: &[0, 1, 2, 3, 4],
-        gone: &[],
-        scripts: [&[Insert(5)], &[Get(4)]],
-    },
+    Program { name: "split of the root against scan", tree: FULL_ROOT, scripts: &[&[Insert(3)], &[Scan]] },
+    Program { name: "split against insert", tree: FULL_LEAF, scripts: &[&[Insert(5)], &[Insert(6)]] },
+    Program { name: "split against get", tree: FULL_LEAF, scripts: &[&[Insert(5)], &[Get(4)]] },
     Program {
         name: "split against scan backwards",
-        limits: [2, 2, 1],
-        start: &[0, 1, 2, 3, 4],
-        gone: &[],
-        scripts: [&[Insert(5)], &[ScanReverse]],
+        tree: FULL_LEAF,
+        scripts: &[&[Insert(5)], &[ScanReverse]],
     },
-    Program {
-        name: "merge against insert",
-        limits: [4, 4, 1],
-        start: &[0, 1, 2, 3, 4, 5],
-        gone: &[1, 2, 3, 5],
-        scripts: [&[Maintain], &[Insert(6)]],
-    },
-    Program {
-        name: "merge against get",
-        limits: [4, 4, 1],
-        start: &[0, 1, 2, 3, 4, 5],
-        gone: &[1, 2, 3, 5],
-        scripts: [&[Maintain], &[Get(4)]],
-    },
-    Program {
-        name: "merge against scan",
-        limits: [4, 4, 1],
-        start: &[0, 1, 2, 3, 4, 5],
-        gone: &[1, 2, 3, 5],
-        scripts: [&[Maintain], &[Scan]],
-    },
+    Program { name: "merge against insert", tree: SMALL_LEAVES, scripts: &[&[Maintain], &[Insert(6)]] },
+    Program { name: "merge against get", tree: SMALL_LEAVES, scripts: &[&[Maintain], &[Get(4)]] },
+    Program { name: "merge against scan", tree: SMALL_LEAVES, scripts: &[&[Maintain], &[Scan]] },
     Program {
         name: "merge against scan backwards",
-        limits: [4, 4, 1],
-        start: &[0, 1, 2, 3, 4, 5],
-        gone: &[1, 2, 3, 5],
-        scripts: [&[Maintain], &[ScanReverse]],
+        tree: SMALL_LEAVES,
+        scripts: &[&[Maintain], &[ScanReverse]],
     },
+    Program { name: "merge against delete", tree: SMALL_LEAVES, scripts: &[&[Maintain], &[Delete(4)]] },
     Program {
-        name: "merge against delete",
-        limits: [4, 4, 1],
-        start: &[0, 1, 2, 3, 4, 5],
-        gone: &[1, 2, 3, 5],
-        scripts: [&[Maintain], &[Delete(4)]],
+        name: "merge against merge",
+        tree: FOUR_LEAVES,
+        scripts: &[&[Delete(0), Delete(8)], &[Delete(16), Delete(24)]],
     },
     Program {
         name: "split against merge of its right half",
-        limits: [4, 4, 1],
-        start: &[0, 1, 2, 3, 4, 5, 6, 7, 8],
-        gone: &[],
-        scripts: [&[Insert(9)], &[Delete(5), Delete(6), Delete(7), Maintain]],
+        tree: LARGE_LEAF,
+        scripts: &[&[Insert(9)], &[Delete(5), Delete(6), Delete(7), Maintain]],
     },
     Program {
         name: "page id used again against get",
-        limits: [4, 4, 1],
-        start: &[0, 1, 2, 3, 4, 5],
-        gone: &[1, 2, 3, 5],
-        scripts: [&[Maintain, Insert(1), Insert(2), Insert(3), Insert(5)], &[Get(4)]],
+        tree: SMALL_LEAVES,
+        scripts: &[&[Maintain, Insert(1), Insert(2), Insert(3), Insert(5)], &[Get(4)]],
     },
-    Program {
-        name: "clear against upsert",
-        limits: [4, 4, 1],
-        start: &[0, 1],
-        gone: &[],
-        scripts: [&[Clear], &[Upsert(0)]],
-    },
+    Program { name: "clear against upsert", tree: FULL_CHAIN, scripts: &[&[Clear], &[Upsert(0)]] },
 ];
 
 impl Program {
     fn workload(&self) -> Workload {
-        let [leaf, inner, deltas] = self.limits;
+        let Start { limits: [leaf, inner, deltas], there, gone } = self.tree;
         let mut value = 100;
         let mut fresh = || {
             value += 1;
             value
         };
-        let start = self.start.iter().map(|key| (*key, fresh())).collect();
+        let start = there.iter().map(|key| (*key, fresh())).collect();
         let mut script = |ops: &[Op]| ops.iter().map(|op| op.step(fresh())).collect();
         Workload {
             limits: PageLimits { leaf, inner, deltas },
             start,
-            gone: self.gone.to_vec(),
+            gone: gone.to_vec(),
+            is_maintained: false,
             scripts: self.scripts.iter().map(|ops| script(ops)).collect(),
         }
     }

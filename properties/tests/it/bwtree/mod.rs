@@ -4,7 +4,8 @@
 //! - [`client`]: does it, and writes down what was asked and answered. The model's linearizability checker judges that.
 //!
 //! A schedule of shuttle's that fails is printed as one line that runs it again. `PROOFMARK_SCHEDULES` sets how many
-//! schedules each of shuttle's schedulers tries, and `PROOFMARK_PREEMPTIONS` how many preemptions loom allows.
+//! schedules each of shuttle's schedulers tries with each kind of keys, and `PROOFMARK_PREEMPTIONS` how many preemptions
+//! loom allows.
 
 mod client;
 mod epochs;

@@ -5,6 +5,7 @@ use proofmark_engine_variants::Subject;
 use proofmark_planted::planted_subjects::PLANTED;
 
 use super::client::{Order, RunAll, run_and_judge};
+use super::planted::SCHEDULES_MAX;
 use super::setting;
 use super::workload::Workload;
 
@@ -66,9 +67,9 @@ pub(super) fn search_again(line: &str) -> Result<(), String> {
 }
 
 fn find_nothing(strategy: Strategy) {
-    let schedules = setting("PROOFMARK_SCHEDULES", 1_200);
+    let schedules = setting("PROOFMARK_SCHEDULES", SCHEDULES_MAX);
     for subject in [subjects::PLAIN, subjects::TRACKED] {
-        if let Err(found) = search(subject, strategy, schedules / 2) {
+        if let Err(found) = search(subject, strategy, schedules) {
             panic!(
                 "{strategy}, schedule {}: {}\nagain: {REPLAY}='{}' cargo test -p proofmark-properties bwtree::shuttle",
                 found.schedules, found.message, found.line

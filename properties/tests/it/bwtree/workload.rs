@@ -1,8 +1,13 @@
 //! What clients do, from a seed.
 //!
-//! Every workload is small: a few keys, a few operations, pages of two to four entries, so that in most of them something
+//! Every workload is small: a few keys, a few operations, pages of a few entries, so that in most of them something
 //! is split, merged or consolidated while somebody else is in the middle of it. Each has a leaning of its own, because a
 //! mix that is the same everywhere hardly ever empties a tree, or fills it.
+//!
+//! In one workload of four merges meet merges: it starts on a tree of many leaves that hold little, and every client deletes
+//! neighbouring keys in a part of its own. In another one of four splits meet splits: it starts on a tree that was filled
+//! and emptied again, so that the ids of its pages lie there to be used, and clients put neighbouring keys, and may delete
+//! them again.
 
 use std::fmt;
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
@@ -18,6 +23,8 @@ pub(super) struct Workload {
     pub(super) start: Vec<(u64, u64)>,
     /// Deleted again, before the clients begin.
     pub(super) gone: Vec<u64>,
+    /// Whether the tree is maintained then.
+    pub(super) is_maintained: bool,
     /// What each client does.
     pub(super) scripts: Vec<Vec<Step>>,
 }
@@ -39,6 +46,8 @@ enum Leaning {
     OneKey,
     Scanning,
     Churning,
+    Merging,
+    Splitting,
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -69,17 +78,49 @@ impl Workload {
         let mut random = Random(seed);
         let clients = 2 + random.index(CLIENTS_MAX - 1);
         let steps = 20 / clients + random.index(3);
-        Workload::of(&mut random, clients, steps)
+        Workload::of(seed, &mut random, clients, steps)
     }
 
     /// The workload of a seed, for threads that nobody schedules.
     pub(super) fn long(seed: u64, steps: usize) -> Workload {
         let mut random = Random(seed);
         let clients = 2 + random.index(CLIENTS_MAX - 1);
-        Workload::of(&mut random, clients, steps)
+        Workload::of(seed, &mut random, clients, steps)
     }
 
-    fn of(random: &mut Random, clients: usize, steps: usize) -> Workload {
+    fn of(seed: u64, random: &mut Random, clients: usize, steps: usize) -> Workload {
+        match seed % 4 {
+            1 => Workload::merging(random, clients, steps),
+            3 => Workload::splitting(random, clients, steps),
+            _ => Workload::of_any_keys(random, clients, steps),
+        }
+    }
+
+    /// Many leaves, each with room for what is in the next one, or almost: merges meet merges.
+    fn merging(random: &mut Random, clients: usize, steps: usize) -> Workload {
+        // With fewer entries two leaves that have a key each are never merged.
+        let leaf = 6 + 2 * random.index(2);
+        let limits =
+            PageLimits { leaf, inner: 3 + random.index(3), deltas: if random.index(4) == 0 { 2 } else { 1 } };
+        // Keys that ascend fill their leaves. One in which so many are left isn't merged yet, but soon will be.
+        let left = leaf / 4 + random.index(2);
+        let start = ascending(leaf * (4 + random.index(3)));
+        let (ground, gone): (Vec<u64>, Vec<u64>) =
+            start.iter().map(|(key, _)| *key).partition(|key| (*key as usize % leaf) < left);
+        let scripts = walks(random, Leaning::Merging, &ground, clients, steps);
+        Workload { limits, start, gone, is_maintained: false, scripts }
+    }
+
+    /// An empty leaf, and many page ids that were given back: splits meet splits.
+    fn splitting(random: &mut Random, clients: usize, steps: usize) -> Workload {
+        let limits = PageLimits { leaf: 2 + random.index(2), ..SMALL };
+        let start = ascending(16 + random.index(9));
+        let ground: Vec<u64> = start.iter().map(|(key, _)| *key).collect();
+        let scripts = walks(random, Leaning::Splitting, &ground, clients, steps);
+        Workload { limits, start, gone: ground, is_maintained: true, scripts }
+    }
+
+    fn of_any_keys(random: &mut Random, clients: usize, steps: usize) -> Workload {
         let leaning = [
             Leaning::Mixed,
             Leaning::Growing,
@@ -121,8 +162,49 @@ impl Workload {
                 script.push(step(random, leaning, keys, value));
             }
         }
-        Workload { limits, start, gone, scripts }
+        Workload { limits, start, gone, is_maintained: false, scripts }
     }
+}
+
+/// Keys from zero on, each with a value of its own.
+fn ascending(count: usize) -> Vec<(u64, u64)> {
+    (0..count as u64).map(|key| (key, 1001 + key)).collect()
+}
+
+/// Clients that delete neighbouring keys, or put values there if they lean towards splits, each in a part of the ground of its
+/// own. In between they do whatever they lean towards.
+fn walks(
+    random: &mut Random,
+    leaning: Leaning,
+    ground: &[u64],
+    clients: usize,
+    steps: usize,
+) -> Vec<Vec<Step>> {
+    let keys = ground.iter().max().expect("there is ground") + 1;
+    let is_merging = leaning == Leaning::Merging;
+    let mut value = 2000;
+    let mut script = |client: usize| {
+        let begin = ground.len() * client / clients;
+        let is_descending = random.below(2) == 0;
+        // Who splits may merge again soon: after so many keys a client takes back what it did there, and goes on.
+        let stretch = if is_merging || random.below(3) == 0 { ground.len() } else { 2 + random.index(3) };
+        let mut walked = 0;
+        let mut next = |_| {
+            value += 1;
+            if random.below(4) == 0 {
+                return step(random, leaning, keys, value);
+            }
+            let (round, taken) = (walked / stretch, walked % stretch);
+            walked += 1;
+            let offset = (round / 2 * stretch + taken) % ground.len();
+            let offset = if is_descending { ground.len() - offset } else { offset };
+            let key = ground[(begin + offset) % ground.len()];
+            let deletes = is_merging == round.is_multiple_of(2);
+            Step::Ask(if deletes { Call::Delete(key) } else { Call::Upsert(key, value) })
+        };
+        (0..steps).map(&mut next).collect()
+    };
+    (0..clients).map(&mut script).collect()
 }
 
 fn step(random: &mut Random, leaning: Leaning, keys: u64, value: u64) -> Step {
@@ -135,6 +217,8 @@ fn step(random: &mut Random, leaning: Leaning, keys: u64, value: u64) -> Step {
         Leaning::OneKey => [20, 15, 20, 25, 10, 5, 2, 2, 1, 0, 0],
         Leaning::Scanning => [15, 5, 0, 25, 0, 0, 45, 5, 0, 5, 0],
         Leaning::Churning => [20, 20, 0, 45, 5, 0, 5, 0, 0, 5, 0],
+        Leaning::Merging => [5, 15, 0, 30, 5, 0, 15, 5, 0, 20, 5],
+        Leaning::Splitting => [30, 20, 0, 10, 5, 0, 20, 5, 0, 5, 5],
     };
     let mut left = random.below(weights.iter().sum());
     let chosen = weights.iter().position(|weight| {
@@ -177,8 +261,9 @@ fn bounds(random: &mut Random, keys: u64) -> (Bound<u64>, Bound<u64>) {
 
 impl fmt::Display for Workload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Workload { limits, start, gone, scripts } = self;
-        writeln!(formatter, "{limits:?}, start {start:?} without {gone:?}")?;
+        let Workload { limits, start, gone, is_maintained, scripts } = self;
+        let maintained = if *is_maintained { ", maintained" } else { "" };
+        writeln!(formatter, "{limits:?}, start {start:?} without {gone:?}{maintained}")?;
         for (client, script) in scripts.iter().enumerate() {
             writeln!(formatter, "  c{client}: {script:?}")?;
         }
