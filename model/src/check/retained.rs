@@ -7,6 +7,10 @@
 //! A lying sync may have kept the oldest commit from getting on stable storage as well: then a power loss may take it
 //! back, no further than to what the store had said when the lie was told, and only until that is made good.
 //!
+//! A store that lets go of its past with every commit, and not only with every checkpoint, has let go of some for the sake of
+//! commits that a power loss then takes. These are as if they had never been: what the retention keeps without them may be
+//! there again.
+//!
 //! It does NOT demand that a store ever lets go of anything, and does not object to a read of what the store said was
 //! gone. What had gone when the history began, or while another retention was promised, stays gone.
 
@@ -72,7 +76,10 @@ impl Retained {
             self.given = self.given.max(before);
             self.promised = promised;
         }
-        self.stated(statement)
+        // What a power loss took with it no longer counts.
+        let since = self.kept(statement.latest).map_or(statement.since, |kept| kept.min(statement.since));
+        self.oldest = self.oldest.min(since);
+        self.stated(Statement { since, ..statement })
     }
 
     /// Takes in what the store says.
@@ -191,6 +198,35 @@ mod tests {
         assert_accepted(&opened(2));
         let message = assert_violation(&opened(1), CrashPrefix, "oldest-went-back", NEXT + 2);
         assert_eq!(message, "commit 1 is said to be retained, but 2 was the oldest");
+    }
+
+    #[test]
+    fn what_a_power_loss_took_the_oldest_is_without() {
+        let after = |retention: &str, stated: u64, latest: u64, oldest: u64| {
+            let lost = "begin t4 c0 write\nput t4 \"k\" #4*8\nsubmit t4 buffered\ncommitted t4 id=4\n";
+            let state = format!("retention={retention} -> \"k\"=#{latest}*8");
+            promised(
+                &format!("retention={retention}"),
+                &format!(
+                    "{lost}refused c1 read@0 snapshot-not-found oldest={stated}\ncrash\n\
+                     opened latest={latest} oldest={oldest} {state}"
+                ),
+            )
+        };
+        // Of four commits the latest is gone, and with it what was let go of for its sake.
+        assert_accepted(&after("latest", 4, 3, 3));
+        assert_accepted(&after("txns:2", 2, 3, 1));
+        // No further than that, and not at all if nothing is gone.
+        let went_back = |text: &str| assert_violation(text, CrashPrefix, "oldest-went-back", NEXT + 6);
+        went_back(&after("latest", 4, 3, 2));
+        went_back(&after("txns:2", 2, 3, 0));
+        went_back(&after("latest", 4, 4, 3));
+        went_back(&after("txns:2", 2, 4, 1));
+        // From there on it goes on as ever.
+        let again = format!("{}\nrefused c1 read@0 snapshot-not-found oldest=2", after("latest", 4, 3, 3));
+        assert_violation(&again, SnapshotIsolation, "oldest-went-back", NEXT + 7);
+        let again = format!("{}\nrefused c1 read@0 snapshot-not-found oldest=3", after("latest", 4, 3, 3));
+        assert_accepted(&again);
     }
 
     #[test]
