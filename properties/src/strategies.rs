@@ -222,6 +222,7 @@ pub fn config() -> BoxedStrategy<Config> {
                 stream_bytes: chunks.1,
                 write_tier_bytes,
                 retention,
+                prune: false,
                 two_phase_commit: two,
                 quick_repair: false,
             }

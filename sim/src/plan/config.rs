@@ -21,6 +21,8 @@ pub struct Config {
     pub write_tier_bytes: usize,
     /// How much history survives a checkpoint.
     pub retention: Retention,
+    /// Whether the retention holds at every moment, and not only from one checkpoint to the next.
+    pub prune: bool,
     /// Whether each commit makes its data durable before the pointer to it.
     pub two_phase_commit: bool,
     /// Whether each commit also records what the next opening would have to find out after a crash.
@@ -38,6 +40,7 @@ impl Default for Config {
             stream_bytes: 16 << 20,
             write_tier_bytes: 1 << 20,
             retention: Retention::Txns(16),
+            prune: false,
             two_phase_commit: false,
             quick_repair: false,
         }

@@ -52,6 +52,9 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "write-tier-bytes {}", self.config.write_tier_bytes)?;
         writeln!(f, "retention {}", self.config.retention)?;
+        if self.config.prune {
+            writeln!(f, "prune yes")?;
+        }
         writeln!(f, "two-phase-commit {}", yes_or_no(self.config.two_phase_commit))?;
         if self.config.quick_repair {
             writeln!(f, "quick-repair yes")?;
@@ -250,6 +253,7 @@ impl<'a> Parser<'a> {
             "stream-bytes" => config.stream_bytes = line.number()?,
             "write-tier-bytes" => config.write_tier_bytes = line.number()?,
             "retention" => config.retention = parse_word(line)?,
+            "prune" => config.prune = parse_yes_or_no(line)?,
             "two-phase-commit" => config.two_phase_commit = parse_yes_or_no(line)?,
             "profile" => parse_word::<Profile>(line)?.apply(disk),
             "order" => disk.order = parse_word(line)?,

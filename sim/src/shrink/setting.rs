@@ -64,7 +64,7 @@ fn relax_config(search: &mut Search<'_>) -> Result<(), Stopped> {
         return Ok(());
     }
     let default = Config::default();
-    let resets: [fn(&mut Config, &Config); 10] = [
+    let resets: [fn(&mut Config, &Config); 11] = [
         |config, default| config.page_size = default.page_size,
         |config, default| config.cache_bytes = default.cache_bytes,
         |config, default| config.segment_bytes = default.segment_bytes,
@@ -73,6 +73,7 @@ fn relax_config(search: &mut Search<'_>) -> Result<(), Stopped> {
         |config, default| config.stream_bytes = default.stream_bytes,
         |config, default| config.write_tier_bytes = default.write_tier_bytes,
         |config, default| config.retention = default.retention,
+        |config, default| config.prune = default.prune,
         |config, default| config.two_phase_commit = default.two_phase_commit,
         |config, default| config.quick_repair = default.quick_repair,
     ];

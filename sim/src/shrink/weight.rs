@@ -223,6 +223,7 @@ fn settings(config: &Config) -> u64 {
         config.stream_bytes != default.stream_bytes,
         config.write_tier_bytes != default.write_tier_bytes,
         config.retention != default.retention,
+        config.prune != default.prune,
         config.two_phase_commit != default.two_phase_commit,
         config.quick_repair != default.quick_repair,
     ];

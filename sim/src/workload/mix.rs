@@ -188,6 +188,7 @@ fn draw_config(rng: &mut ChaCha8Rng, further: &mut ChaCha8Rng) -> Config {
         stream_bytes: *further.pick(&[0, 100, 1000, 10_000, 16 << 20]),
         write_tier_bytes: *rng.pick(&[4096, 16384, 65536, 1 << 20, 1 << 20, 1 << 20]),
         retention,
+        prune: false,
         two_phase_commit: rng.chance(300),
         quick_repair: false,
     }

@@ -32,6 +32,7 @@ log-chunk-bytes 512
 stream-bytes 1000
 write-tier-bytes 16384
 retention txns:8
+prune yes
 two-phase-commit yes
 quick-repair yes
 profile ext4-ordered
@@ -238,7 +239,7 @@ fn tasks_print_as_they_were_written() {
     assert_error(&with_schedule("seed=1 think=3601s"), 2, 29, "an hour");
     assert_error(&with_schedule("seed=1 think=99999999999999999999s"), 2, 29, "like 20ms");
     assert_error(&with_schedule("seed=1 think=1s checkpoint-every=9ms"), 2, 49, "100 checkpoints");
-    assert_error(&with_schedule("seed=1 think=1us checkpoint-every=9us"), 2, 50, "at least 10us");
+    assert_error(&with_schedule("seed=1 think=1us checkpoint-every=999us"), 2, 50, "at least 1ms");
     let windowed = "seed=1 think=1us checkpoint-every=1s group-window=101s";
     assert_error(&with_schedule(windowed), 2, 66, "100 checkpoints");
 }

@@ -43,6 +43,7 @@ fn options(config: &Config) -> Options {
             Retention::Txns(count) => engine::Retention::Txns(count),
             Retention::All => engine::Retention::All,
         })
+        .prune(config.prune)
 }
 
 /// The failure of a call, as the runner knows it.
@@ -104,7 +105,8 @@ impl Store for EngineStore {
         let directory = PathBuf::from(format!("/backup-{}", names.len()));
         self.database.backup(&directory).map_err(failed)?;
         let database = Database::open_on(Arc::clone(&self.vfs), &directory, &self.options).map_err(failed)?;
-        Ok(Box::new(EngineBackup { database, vfs: Arc::clone(&self.vfs), directory }))
+        let store = EngineStore { database, vfs: Arc::clone(&self.vfs), options: self.options.clone() };
+        Ok(Box::new(EngineBackup { store, directory }))
     }
 
     fn checkpoint(&mut self) -> Result<bool, StoreError> {
@@ -138,19 +140,17 @@ impl Store for EngineStore {
 
 /// A backup, which is a database of its own.
 struct EngineBackup {
-    database: Database,
-    vfs: Arc<dyn Vfs>,
+    store: EngineStore,
     directory: PathBuf,
 }
 
 impl Store for EngineBackup {
     fn begin_read(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(EngineRead(self.database.begin_read().map_err(failed)?)))
+        self.store.begin_read()
     }
 
     fn begin_read_at(&mut self, at: TxnId) -> Result<Box<dyn Transaction>, StoreError> {
-        let read = self.database.begin_read_at(engine::TxnId(at.0));
-        Ok(Box::new(EngineRead(read.map_err(failed)?)))
+        self.store.begin_read_at(at)
     }
 
     fn begin_write(&mut self) -> Result<Box<dyn Transaction>, StoreError> {
@@ -158,16 +158,16 @@ impl Store for EngineBackup {
     }
 
     fn latest(&self) -> Option<TxnId> {
-        Some(TxnId(self.database.latest().0))
+        self.store.latest()
     }
 
     fn oldest(&self) -> Option<TxnId> {
-        Some(TxnId(self.database.oldest_retained().0))
+        self.store.oldest()
     }
 
-    fn close(self: Box<Self>) -> Result<(), StoreError> {
-        let EngineBackup { database, vfs, directory } = *self;
-        database.verify().map_err(failed)?;
+    fn close(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.store.verify()?;
+        let EngineBackup { store: EngineStore { database, vfs, .. }, directory } = *self;
         drop(database);
         for name in vfs.list(&directory).map_err(io_error)? {
             vfs.remove(&directory.join(name)).map_err(io_error)?;
