@@ -34,7 +34,7 @@ pub enum Call {
 pub enum Stuck {
     /// Every thread waits for another one.
     Deadlock,
-    /// Threads go on and on, and come to nothing.
+    /// Somebody goes on and on, and comes to nothing.
     Livelock,
 }
 

@@ -1,8 +1,9 @@
 //! Liveness: runs that come to no end.
 //!
 //! It verifies that nobody waits forever: that no run ended because every thread waited for another one (`deadlock`), or
-//! because the threads went on beyond every bound and came to nothing (`livelock`). Who drives the store knows the bound
-//! and what each thread waits for, and says so.
+//! because somebody went on beyond every bound and came to nothing (`livelock`): threads from one switch point to the next, a
+//! step from one I/O call to the next, or tasks from one turn to the next. Who drives the store knows the bound and what
+//! everybody waits for, and says so.
 //!
 //! It does NOT look at how long anything took, and a call that failed instead of waiting is for the checker of
 //! availability.

@@ -198,6 +198,18 @@ impl SimDisk {
         self.lock().disarm();
     }
 
+    /// Lets no more than so many calls come, from now on: at the next one after these the store panics, and the power is
+    /// gone. Who bounds them anew starts counting anew.
+    pub fn bound_calls(&self, count: u64) {
+        self.lock().bound_calls(count);
+    }
+
+    /// Whether more calls were tried than [the bound](Self::bound_calls) allows.
+    #[must_use]
+    pub fn has_strayed(&self) -> bool {
+        self.lock().has_strayed
+    }
+
     /// Cuts the power now, between two calls.
     pub fn power_off(&self) {
         self.lock().power_off();

@@ -33,6 +33,10 @@ pub(super) struct State {
     pub(super) io_calls: u64,
     /// The number of the call, counted like `io_calls`.
     armed: Option<(u64, Moment)>,
+    /// After so many calls whoever makes another one has gone astray.
+    calls_max: u64,
+    /// Whether somebody has.
+    pub(super) has_strayed: bool,
     pub(super) faults: FaultTable,
     /// So many pages have room on the disk.
     pub(super) pages_max: Option<u64>,
@@ -65,6 +69,8 @@ impl State {
             crash_site: None,
             io_calls: 0,
             armed: None,
+            calls_max: u64::MAX,
+            has_strayed: false,
             faults: FaultTable::default(),
             pages_max: None,
             stops_midway: false,
@@ -83,6 +89,12 @@ impl State {
     ) -> io::Result<T> {
         if self.power_lost || incarnation != self.incarnation {
             return fail(EIO);
+        }
+        if self.io_calls >= self.calls_max {
+            self.has_strayed = true;
+            self.power_off();
+            // An error may be tried away for ever.
+            panic!("this step has made so many I/O calls that it will not come to an end");
         }
         self.io_calls += 1;
         self.meet_boundary(request);
@@ -137,6 +149,10 @@ impl State {
 
     pub(super) fn disarm(&mut self) {
         self.armed = None;
+    }
+
+    pub(super) fn bound_calls(&mut self, count: u64) {
+        self.calls_max = self.io_calls.saturating_add(count);
     }
 
     /// Strikes between two calls.
@@ -209,7 +225,7 @@ impl State {
     /// A disk of its own in the same state, except that nobody has anything open on it and nothing is armed. What has struck
     /// is still to be heard of there, too: whoever goes on from here judges the store by it.
     pub(super) fn fork(&self) -> Self {
-        let mut fork = Self { armed: None, trace: self.trace.fork(), ..self.clone() };
+        let mut fork = Self { armed: None, calls_max: u64::MAX, trace: self.trace.fork(), ..self.clone() };
         fork.close_all();
         fork
     }

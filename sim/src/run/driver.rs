@@ -63,6 +63,10 @@ impl<'a> Driver<'a> {
         &self.session
     }
 
+    pub(crate) fn session_mut(&mut self) -> &mut Session<'a> {
+        &mut self.session
+    }
+
     pub(crate) fn disk(&self) -> &SimDisk {
         &self.session.disk
     }
@@ -78,6 +82,7 @@ impl<'a> Driver<'a> {
     pub(crate) fn leave(mut self, end: &Result<(), Over>) -> Vec<Place> {
         if end.is_err() {
             self.session.book().has_ended_early = true;
+            self.session.tell_endless("");
             // The store failed, and that is on record: what dropping it does is of no interest any more.
             self.session.disk.power_off();
             let _ = self.dismiss(Farewell::Drop);
@@ -89,7 +94,7 @@ impl<'a> Driver<'a> {
 
     /// Takes all steps of the plan, and comes to the end of every run.
     pub(crate) fn drive(&mut self, plan: &Plan, ending: Ending) -> Result<(), Over> {
-        let rest = self.begin(plan)?;
+        let rest = self.begin(plan);
         let created = self.create();
         self.survive(created)?;
         self.take(rest.into_iter())?;
@@ -97,7 +102,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Takes the steps that come before the store is created; returns those that come after, each with its index.
-    pub(crate) fn begin<'p>(&mut self, plan: &'p Plan) -> Result<Vec<(usize, &'p Step)>, Over> {
+    pub(crate) fn begin<'p>(&mut self, plan: &'p Plan) -> Vec<(usize, &'p Step)> {
         let creation_may_fail = self.session.promises().survives_loss_during_creation;
         let steps = plan.steps.iter().enumerate();
         let mut steps = steps.filter(|(_, step)| !matches!(step, Step::Switch(_))).peekable();
@@ -110,17 +115,17 @@ impl<'a> Driver<'a> {
                 continue;
             }
             self.session.enter(Some(index), || step.to_string());
-            let planted = self.session.plant(fault);
-            self.survive(planted)?;
+            self.session.plant(fault);
         }
         if creation_may_fail
             && let Some((index, step)) = steps.next_if(|(_, step)| matches!(step, Step::Crash(_)))
         {
+            let Step::Crash(spec) = step else { unreachable!("only a crash was taken") };
             self.enter(Some(index), || step.to_string());
-            self.strike_soon(index, step)?;
+            self.load(index, spec);
         }
         put_off.extend(steps);
-        Ok(put_off)
+        put_off
     }
 
     /// Opens the store for the first time.

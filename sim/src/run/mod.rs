@@ -156,7 +156,11 @@ pub(crate) struct Recorded {
 }
 
 /// Runs a plan on a store, and keeps boundaries.
+///
+/// # Panics
+/// If the plan is not in its own order: its run would be another one.
 pub(crate) fn record_plan(plan: &Plan, factory: &dyn StoreFactory, kept: Kept) -> Recorded {
+    assert_eq!(plan.schedule, Schedule::Sequential, "only the plan's own order has boundaries to keep");
     let disk = prepare(plan);
     disk.keep_boundaries(kept);
     let outcome = take_in_order(plan, factory, Ending::PowerLoss, &disk, Recorder::new(false));

@@ -1,4 +1,4 @@
-//! The rules on a process that dies alone.
+//! The rules on a process that dies alone, and on one that does not come back.
 
 use super::*;
 
@@ -61,4 +61,25 @@ fn a_process_may_die_in_the_middle_of_a_write() {
     assert!(file.sync_data().is_err());
     disk.crash(&Keep::None);
     assert_eq!(content(&disk, "a").unwrap(), b"", "any other call has no effect");
+}
+
+#[test]
+fn whoever_makes_more_calls_than_are_allowed_panics_once() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    let disk = disk(512);
+    let file = open(&disk, "a");
+    disk.bound_calls(3);
+    (0..3).for_each(|_| assert_eq!(file.size().unwrap(), 0));
+    let fork = disk.fork();
+    disk.bound_calls(1);
+    file.size().unwrap();
+    assert!(!disk.has_strayed() && disk.io_calls() == 5);
+    assert!(catch_unwind(AssertUnwindSafe(|| file.size())).is_err());
+    assert!(disk.has_strayed() && disk.has_crashed() && disk.io_calls() == 5);
+    file.size().unwrap_err();
+    disk.vfs().list(Path::new("/")).unwrap_err();
+    let other = open(&fork, "a");
+    (0..9).for_each(|_| assert_eq!(other.size().unwrap(), 0));
+    assert!(!fork.has_strayed());
 }

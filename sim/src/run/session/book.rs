@@ -44,6 +44,8 @@ pub(crate) struct Book {
     pub(super) was_struck: bool,
     /// What the faults so far excuse.
     pub(super) excuses: Excuses,
+    /// Who comes to no end, if somebody does, and it is not on record yet.
+    pub(super) endless: Option<String>,
 }
 
 impl Shared {
@@ -63,6 +65,7 @@ impl Shared {
             has_lost_names: false,
             was_struck: false,
             excuses: Excuses::default(),
+            endless: None,
         })))
     }
 

@@ -321,7 +321,7 @@ impl Session<'_> {
         let caught = catch(|| open.transaction.panic());
         self.note_faults();
         if self.disk.has_crashed() {
-            return Err(Interrupt::PowerLost(Activity::Other));
+            return Err(self.cut_short(Activity::Other, "panic"));
         }
         match caught {
             Ok(Ok(never)) => match never {},

@@ -16,7 +16,9 @@ mod upkeep;
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 
-use proofmark_model::{Call, ClientId, Event, KeyRange, Mode, Refusal, SavepointLabel, TxnId, TxnLabel};
+use proofmark_model::{
+    Call, ClientId, Event, KeyRange, Mode, Refusal, SavepointLabel, Stuck, TxnId, TxnLabel,
+};
 
 pub(crate) use self::book::{Book, Shared};
 use self::clients::UPKEEP;
@@ -80,6 +82,10 @@ const OPENING_COUNT_MAX: u32 = 5;
 /// And so often after that: what was lost before may be reported still, but only once, and it is not corruption.
 const HEALED_OPENING_COUNT_MAX: u32 = 3;
 
+/// So many I/O calls a step may make, or an opening: more than any store needs for the largest plan. Whoever makes more is
+/// taken for one that would go on for ever.
+const CALLS_PER_STEP_MAX: u64 = 1 << 22;
+
 /// What [`catch`] returns for a call of the store.
 type Caught<T> = Result<Result<T, StoreError>, String>;
 
@@ -91,6 +97,7 @@ impl<'a> Session<'a> {
         disk: SimDisk,
         book: Shared,
     ) -> Session<'a> {
+        disk.bound_calls(CALLS_PER_STEP_MAX);
         Session {
             factory,
             promises: factory.promises(),
@@ -174,6 +181,7 @@ impl<'a> Session<'a> {
     /// What follows belongs to this step of the plan.
     pub(crate) fn enter(&mut self, step: Option<usize>, describe: impl FnOnce() -> String) {
         self.step = step;
+        self.disk.bound_calls(CALLS_PER_STEP_MAX);
         self.book().recorder.enter(step, describe);
     }
 
@@ -199,7 +207,10 @@ impl<'a> Session<'a> {
             Step::Backup => self.back_up(),
             Step::Changes { cursor, limit } => self.changes(*cursor, *limit),
             Step::Space(bytes) => self.limit_space(*bytes),
-            Step::Fault(fault) => self.plant(fault),
+            Step::Fault(fault) => {
+                self.plant(fault);
+                Ok(())
+            }
             Step::Heal => {
                 self.heal();
                 Ok(())
@@ -213,6 +224,7 @@ impl<'a> Session<'a> {
 
     /// Opens the store, and records all that it holds. What keeps it from that is taken away, if it is on record.
     pub(super) fn open(&mut self, activity: Activity) -> Result<(), Interrupt> {
+        self.disk.bound_calls(CALLS_PER_STEP_MAX);
         let mut healed_at = None;
         for attempts in 1.. {
             let corruptions = self.stats.corruptions;
@@ -319,7 +331,7 @@ impl<'a> Session<'a> {
     pub(super) fn is_abandoned(&mut self) -> Result<(), Interrupt> {
         self.note_faults();
         if self.disk.has_crashed() {
-            return Err(Interrupt::PowerLost(Activity::Other));
+            return Err(self.cut_short(Activity::Other, "drop"));
         }
         let is_kept = self.promises.keeps_on_drop && !self.book().excuses.poisoned();
         self.record(if is_kept { Event::Closed } else { Event::Crash { is_power_loss: false } });
@@ -378,9 +390,18 @@ impl<'a> Session<'a> {
         self.note_faults();
         if self.disk.has_crashed() {
             catch(|| drop(outcome)).map_err(|panic| self.fail(what, panic))?;
-            return Err(Interrupt::PowerLost(activity));
+            return Err(self.cut_short(activity, what));
         }
         Ok(outcome)
+    }
+
+    /// The power failed during a call.
+    pub(super) fn cut_short(&mut self, activity: Activity, what: &str) -> Interrupt {
+        if self.disk.has_strayed() {
+            // Nobody has cut the power: the store has gone on and on, and has not even panicked over it.
+            return self.fail(what, String::new());
+        }
+        Interrupt::PowerLost(activity)
     }
 
     /// What a store says of its commits, if it promised to say it.
@@ -398,8 +419,26 @@ impl<'a> Session<'a> {
     }
 
     fn fail(&mut self, what: &str, error: String) -> Interrupt {
-        self.record(Event::Failed { what: what.to_owned(), error });
+        if self.disk.has_strayed() {
+            let step = self.step.map_or_else(String::new, |step| format!(" in step {}", step + 1));
+            self.note_endless(format!("`{what}`{step} has made {CALLS_PER_STEP_MAX} I/O calls, and goes on"));
+        } else {
+            self.record(Event::Failed { what: what.to_owned(), error });
+        }
         Interrupt::Failed
+    }
+
+    /// Puts on record that somebody comes to no end, if that is so and not on record yet, and what the others do meanwhile.
+    pub(crate) fn tell_endless(&mut self, others: &str) {
+        let endless = self.book().endless.take();
+        if let Some(what) = endless {
+            self.record(Event::Stuck { kind: Stuck::Livelock, what: format!("{what}{others}") });
+        }
+    }
+
+    /// Somebody comes to no end: who, and with what. It is on record when the run is over.
+    pub(crate) fn note_endless(&mut self, what: String) {
+        self.book().endless.get_or_insert(what);
     }
 
     fn record(&self, event: Event) {

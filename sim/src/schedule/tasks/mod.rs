@@ -14,6 +14,11 @@
 //! What time adds to the plan is in it: checkpoints of the timer, the commits that share a sync because they were handed in
 //! within a window, and the begins that were refused beside an exclusive writer and tried again.
 //!
+//! **Stuck.** Nobody waits for another one here, so that a run ends if every step does. One that makes I/O calls without end is
+//! ended by the session. If the tasks are given turn after turn and no step of the plan comes of it, because the timer's
+//! checkpoints fill the time that a client's step takes, the run ends there. Either way the history says what each task waits
+//! for. A store that goes on for ever without an I/O call is heard of by nobody.
+//!
 //! **What a store must not do** it can't do here: its clock is the world's, its hash maps are seeded alike in every run,
 //! because each runs on a thread of its own, and a thread that it starts is an error.
 
@@ -22,7 +27,8 @@ mod disks;
 mod process;
 mod scripts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
 use std::panic;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -43,6 +49,10 @@ use crate::run::{Activity, Driver, Ending, Interrupt, Over};
 
 /// The shortest time that anybody waits.
 const MOMENT: Duration = Duration::from_micros(1);
+/// So many turns in a row may pass without a step of the plan, beside those that fall into the pauses that it asks for.
+const IDLE_TURNS_MAX: u64 = 200_000;
+/// Of the pauses, how many times the average is passed over, to be sure.
+const PAUSES_MAX: u128 = 4;
 
 /// What time has made of a plan.
 #[derive(Debug, Default)]
@@ -76,17 +86,14 @@ pub(crate) async fn carry_out(
     ending: Ending,
     disks: Option<&Disks>,
 ) -> (Passage, Result<(), Over>) {
-    let planned = match driver.begin(plan) {
-        Ok(planned) => planned,
-        Err(over) => return (Passage::default(), Err(over)),
-    };
-    // These were taken before the store was created, in their own order.
-    let rest: Vec<usize> = planned.iter().map(|(index, _)| *index).collect();
+    let rest: Vec<usize> = driver.begin(plan).iter().map(|(index, _)| *index).collect();
+    // The others were taken before the store was created, in their own order.
     let is_left: BTreeSet<usize> = rest.iter().copied().collect();
     let was_taken =
         |index: &usize| !is_left.contains(index) && !matches!(plan.steps[*index], Step::Switch(_));
     let taken = (0..plan.steps.len()).filter(was_taken).map(Taken::Planned).collect();
     let scripts = Scripts::new(plan, tasks, rest);
+    let idle_turns_max = idle_turns_max(tasks, &scripts);
     let process = Process::new(scripts.clients());
     if let Some(disks) = disks {
         disks.mount(process.node(), driver.disk().clone());
@@ -102,9 +109,16 @@ pub(crate) async fn carry_out(
         epoch: Duration::ZERO,
         next_checkpoint: Duration::ZERO,
         has_begun: false,
+        wanted: BTreeMap::new(),
+        idle_turns: 0,
+        idle_turns_max,
         taken,
     };
     let end = counted(polls.clone(), world.live(ending)).await;
+    if end.is_err() {
+        let others = world.others();
+        world.driver.session_mut().tell_endless(&others);
+    }
     let elapsed = world.clock.now();
     (Passage { taken: world.taken, elapsed, polls: polls.load(Ordering::Relaxed) }, end)
 }
@@ -122,6 +136,11 @@ struct World<'p, 'd, 'a> {
     next_checkpoint: Duration,
     /// Whether a step has been taken since the store was created.
     has_begun: bool,
+    /// When each party wants its next turn, if ever.
+    wanted: BTreeMap<Party, Option<Duration>>,
+    /// How many turns have passed since the latest step of the plan was taken.
+    idle_turns: u64,
+    idle_turns_max: u64,
     taken: Vec<Taken>,
 }
 
@@ -138,7 +157,10 @@ impl World<'_, '_, '_> {
         self.next_checkpoint = self.epoch + self.tasks.checkpoint_every.unwrap_or_default();
         while !self.scripts.are_over() {
             let turn = self.process.next_turn().await;
+            self.count_turn()?;
+            self.wanted.remove(&turn.party);
             let next = self.take_turn(turn.party).await?;
+            self.wanted.insert(turn.party, next);
             turn.over(next);
         }
         self.driver.enter(None, || "the end".to_owned());
@@ -213,17 +235,47 @@ impl World<'_, '_, '_> {
             Taken::Added(step) => step,
         };
         let (now, before) = (self.clock.now(), self.driver.disk().stats());
-        let describe = || format!("{:>11.6} s  {step}", now.as_secs_f64());
+        let describe = || format!("{:>13}  {step}", Seconds(now).to_string());
         self.driver.enter(index, describe);
         if let (Some(index), Step::Crash(spec)) = (index, step) {
             self.strike_overdue().await?;
             self.driver.load(index, spec);
         }
         let outcome = self.driver.take_step(step);
+        if index.is_some() {
+            self.idle_turns = 0;
+        }
         self.has_begun = true;
         self.taken.push(taken);
         self.survive(outcome).await?;
         Ok(self.clock.done(&before, &self.driver.disk().stats()))
+    }
+
+    fn count_turn(&mut self) -> Result<(), Over> {
+        self.idle_turns += 1;
+        if self.idle_turns <= self.idle_turns_max {
+            return Ok(());
+        }
+        let turns = self.idle_turns_max;
+        self.driver.session_mut().note_endless(format!("no step was taken in {turns} turns"));
+        Err(Over)
+    }
+
+    /// What each task waits for, to be told after what happened.
+    fn others(&self) -> String {
+        let mut others = format!("; it is {}", Seconds(self.clock.now()));
+        for (party, wanted) in &self.wanted {
+            let Some(moment) = wanted else { continue };
+            let moment = Seconds(*moment);
+            let told = match self.scripts.wanted_by(*party) {
+                Some((index, step)) => {
+                    write!(others, "; {party} waits until {moment} for step {} ({step})", index + 1)
+                }
+                None => write!(others, "; {party} waits until {moment}"),
+            };
+            told.expect("a string takes everything");
+        }
+        others
     }
 
     /// Carries out the strikes that have not come.
@@ -243,6 +295,7 @@ impl World<'_, '_, '_> {
                 Err(Interrupt::PowerLost(activity)) => activity,
             };
             self.process.kill();
+            self.wanted.retain(|party, _| *party == Party::Fate);
             self.scripts.forget();
             outcome = self.driver.lose_power(activity);
             if outcome.is_err() {
@@ -255,6 +308,23 @@ impl World<'_, '_, '_> {
                 turn.over(Some(self.clock.now()));
             }
         }
+    }
+}
+
+/// How many turns in a row may pass without a step of the plan.
+fn idle_turns_max(tasks: &Tasks, scripts: &Scripts<'_>) -> u64 {
+    let Some(every) = tasks.checkpoint_every else { return IDLE_TURNS_MAX };
+    let longest = scripts.longest_think().max(tasks.group_window.unwrap_or_default());
+    let in_pauses = PAUSES_MAX * (longest.as_nanos() / every.as_nanos().max(1));
+    IDLE_TURNS_MAX.saturating_add(u64::try_from(in_pauses).unwrap_or(u64::MAX))
+}
+
+/// A moment, for people.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6} s", self.0.as_secs_f64())
     }
 }
 

@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -37,6 +38,18 @@ pub(super) enum Party {
     Timer,
     /// What befalls the process from outside: the disk's faults and its size, and power losses. No part of the process.
     Fate,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Party::Start => f.write_str("the process"),
+            Party::Client(client) => client.fmt(f),
+            Party::Upkeep => f.write_str("upkeep"),
+            Party::Timer => f.write_str("the timer"),
+            Party::Fate => f.write_str("fate"),
+        }
+    }
 }
 
 /// Somebody wants to take a step.

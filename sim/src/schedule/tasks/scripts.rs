@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use proofmark_model::{ClientId, Durability};
 
+use super::process::Party;
 use crate::plan::{Action, Begin, Plan, Step, Taken, Tasks};
 
 /// So often a client tries to write beside an exclusive writer, before it gives up.
@@ -126,6 +127,26 @@ impl<'p> Scripts<'p> {
     /// How long a client thinks before a step, on average.
     pub(super) fn think(&self, client: ClientId) -> Duration {
         self.clients[&client].think
+    }
+
+    /// The longest that a client thinks before a step, on average.
+    pub(super) fn longest_think(&self) -> Duration {
+        self.clients.values().map(|script| script.think).max().unwrap_or_default()
+    }
+
+    /// The step of the plan that somebody takes next, if there is one: the commit that a client has handed in, while it waits
+    /// for that.
+    pub(super) fn wanted_by(&self, party: Party) -> Option<(usize, &'p Step)> {
+        let index = match party {
+            Party::Client(client) => {
+                let script = &self.clients[&client];
+                script.handed_in.or(script.steps.front().copied())
+            }
+            Party::Upkeep => self.upkeep.front().map(|due| due.index),
+            Party::Fate => self.fate.front().map(|due| due.index),
+            Party::Start | Party::Timer => None,
+        };
+        index.map(|index| (index, &self.plan.steps[index]))
     }
 
     /// A client was refused this step, because somebody else is writing: it tries again later, but not for ever.

@@ -1,5 +1,7 @@
 //! Runs in virtual time: what time adds to a plan, what it doesn't change, and what a store can't do in it.
 
+mod endless;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
@@ -155,7 +157,7 @@ fn a_disk_that_is_too_slow_for_its_checkpoints_holds_nobody_up() {
             .unwrap();
     }
     for seed in 0..10 {
-        let plan = plan(&format!("seed={seed} think=1ms checkpoint-every=10us"), &steps);
+        let plan = plan(&format!("seed={seed} think=1ms checkpoint-every=1ms"), &steps);
         for store in StoreKind::ALL {
             let run = run_on(&plan, store.factory());
             assert!(run.stats.virtual_us < 600_000_000, "{:?}", run.stats);
@@ -184,6 +186,35 @@ fn nobody_switches_between_tasks() {
     let plan = plan("seed=1 think=1ms", &steps);
     let run = run_on(&plan, StoreKind::Engine.factory());
     assert_eq!(in_order(&plan, &run), plan.in_order());
+}
+
+/// A store that can't be created.
+struct Stillborn;
+
+impl BatchStore for Stillborn {
+    fn open(_vfs: Arc<dyn Vfs>) -> io::Result<Self> {
+        Err(io::Error::other("no store is made here"))
+    }
+
+    fn apply(&mut self, _batch: &[Mutation]) -> io::Result<()> {
+        unreachable!("it was never opened")
+    }
+
+    fn state(&self) -> io::Result<BTreeMap<Key, Value>> {
+        unreachable!("it was never opened")
+    }
+}
+
+#[test]
+fn what_was_planted_before_a_creation_that_failed_was_taken() {
+    let faults = "fault short-read nth=7\nswitch point=1 to=c0\nfault interrupted every=3\n";
+    let plan = plan("seed=1 think=1ms", &format!("{faults}c0 begin read\nc0 abort\n"));
+    let factory = Batches::<Stillborn>::new();
+    let run = run_plan(&plan, &factory);
+    assert_eq!(run.taken.as_deref(), Some(&[Taken::Planned(0), Taken::Planned(2)][..]));
+    assert_eq!(run.stats.faults_planted, 2);
+    let same = run_plan(&in_order(&plan, &run), &factory);
+    assert_eq!((same.trace_hash, same.verdict), (run.trace_hash, run.verdict));
 }
 
 #[test]
@@ -219,8 +250,8 @@ impl<const WHAT: u8> BatchStore for Wilful<WHAT> {
         self.0.write_all_at(&written.to_le_bytes(), 0)
     }
 
-    fn state(&self) -> io::Result<std::collections::BTreeMap<Key, Value>> {
-        Ok(std::collections::BTreeMap::new())
+    fn state(&self) -> io::Result<BTreeMap<Key, Value>> {
+        Ok(BTreeMap::new())
     }
 }
 
