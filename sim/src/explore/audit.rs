@@ -114,7 +114,7 @@ impl Audit<'_> {
     /// of how many at most. An audit that was stopped says of every site what was found by then, and of a removal that was cut short nothing.
     ///
     /// # Errors
-    /// If the run itself is not sound, or not with a power loss in it, or if no thread can be started.
+    /// If a plan is not in its own order, if the run itself is not sound, or not with a power loss in it, or if no thread can be started.
     ///
     /// # Panics
     /// If there is no job to do the work, or if a worker panics.

@@ -49,7 +49,7 @@ pub use self::sites::{Activity, Site};
 use self::unit::{Seen, Unit};
 pub use self::workload::{built_in, built_in_for_audit};
 use crate::disk::IoCall;
-use crate::plan::Plan;
+use crate::plan::{Plan, Schedule};
 use crate::store::StoreFactory;
 use crate::workers::share_out;
 
@@ -122,6 +122,9 @@ impl Coverage {
 /// Why nothing can be explored.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplorationError {
+    /// The run of such a plan is not known from the plan alone. What came of it may be: [`Plan::of_taken`] puts tasks in order.
+    #[error("only the plan's own order is explored, and this plan's schedule is `{0}`")]
+    NotInOrder(Schedule),
     /// The run fails without any further power loss.
     #[error("the run itself violates {}: {}", .0.checker, .0.kind)]
     Unsound(Box<Violation>),
@@ -138,7 +141,7 @@ impl Exploration<'_> {
     /// how many recoveries were made, in order.
     ///
     /// # Errors
-    /// If the run itself is not sound, or if no thread can be started.
+    /// If the plan is not in its own order, if the run itself is not sound, or if no thread can be started.
     ///
     /// # Panics
     /// If there is no job to do the work, or if a worker panics.
@@ -157,6 +160,9 @@ impl Exploration<'_> {
         progress: &(impl Fn(&Coverage) + Sync),
     ) -> Result<Coverage, ExplorationError> {
         assert!(self.jobs > 0, "somebody has to do the work");
+        if self.plan.schedule != Schedule::Sequential {
+            return Err(ExplorationError::NotInOrder(self.plan.schedule));
+        }
         let survey = Recording::survey(self.plan, self.factory);
         if let Err(violation) = survey.verdict() {
             return Err(ExplorationError::Unsound(Box::new(violation.clone())));

@@ -48,6 +48,20 @@ fn announced() -> Vec<Plan> {
     vec![failures, lies, damage]
 }
 
+#[test]
+fn only_what_is_in_order_is_explored() {
+    for schedule in ["threads recorded", "tasks seed=1 think=1s"] {
+        let plan: Plan = format!("proofmark plan 1\nschedule {schedule}\nverify\n").parse().unwrap();
+        let message =
+            format!("only the plan's own order is explored, and this plan's schedule is `{schedule}`");
+        let refused = exploration(&plan, 10).run(|| false, |_| {}).unwrap_err();
+        assert_eq!(refused.to_string(), message);
+        let plans = [plan];
+        let audit = Audit { plans: &plans, factory: &Engine, bound: 6, boundaries_max: 12, jobs: 1 };
+        assert_eq!(audit.run(|| false, |_, _| {}).unwrap_err().to_string(), message);
+    }
+}
+
 /// The heart of it: what is judged is a run that a plan can repeat.
 #[test]
 fn what_follows_a_power_loss_is_what_follows_it_in_a_whole_run() {
