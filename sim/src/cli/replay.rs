@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use proofmark_model::Violation;
+use proofmark_model::{Event, Violation};
 use proofmark_sim::campaign::judge_seed_of;
 use proofmark_sim::plan::{Plan, Schedule, Threads};
 use proofmark_sim::run::{Run, RunStats, trace_plan};
@@ -17,7 +17,8 @@ use super::{Ending, ReplayArguments, plan_file, violation};
 
 pub(super) const EXAMPLES: &str = "\
 A number is a seed. Anything else is a plan file, so `./1234` is a file and 1234 is not.
-A seed means one run for one version of this program; a plan file keeps its meaning.
+A seed means one run for one version of this program; a plan file keeps its meaning. Only the switches of threads that
+a plan has recorded belong to one version of the store, too: the summary says so if some of them do not come any more.
 
 Exit code: 0 if the store kept its promises, 1 if it broke one, 2 if there is nothing to run.
 
@@ -40,9 +41,7 @@ pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyho
     }
     let run = trace_plan(&plan, plan.store.factory());
     if let (Some(path), true) = (&arguments.save, is_drawn) {
-        let drawn =
-            run.taken.as_ref().map_or_else(|| plan.recorded(&run.switches), |taken| plan.of_taken(taken));
-        plan_file::write_new(path, &drawn)?;
+        plan_file::write_new(path, &as_it_ran(&plan, &run))?;
     }
     let detail = if arguments.trace { Detail::Everything } else { Detail::Outcomes };
     writeln!(out, "{}", title(&plan))?;
@@ -61,6 +60,17 @@ pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyho
             violation::write(&found, &plan, &run, &command, out)?;
             Ok(Ending::Unsound)
         }
+    }
+}
+
+/// The plan of a run without anything in it that is drawn.
+fn as_it_ran(plan: &Plan, run: &Run) -> Plan {
+    let is_stuck = matches!(run.history.events.last(), Some(Event::Stuck { .. }));
+    match &run.taken {
+        // In order there is no time that could pass in vain.
+        Some(_) if is_stuck => plan.clone(),
+        Some(taken) => plan.of_taken(taken),
+        None => plan.recorded(&run.switches),
     }
 }
 
@@ -109,6 +119,15 @@ fn summary(run: &Run, plan: &Plan) -> String {
             counted(run.stats.switch_points, "switch point", "switch points"),
             counted(run.stats.context_switches, "context switch", "context switches"),
         ));
+    }
+    if run.switches_unapplied > 0 {
+        // Whoever keeps the plan has to know that it is no longer the run that it was kept for.
+        let missing = counted(
+            run.switches_unapplied as u64,
+            "switch of the plan did not come",
+            "switches of the plan did not come",
+        );
+        lines.push(format!("{missing}: this is another run than the one that was recorded"));
     }
     if !plan.sabotage.is_empty() {
         let planted = counted(plan.sabotage.len() as u64, "fault planted", "faults planted");

@@ -22,7 +22,8 @@
 //! **Tasks.** The order in which tasks took their steps is a plan that is the same run: shrinking goes on from that.
 //!
 //! **Threads.** A schedule that was drawn is recorded first: every turn that a thread lost becomes a step of the plan, which
-//! belongs to the step that the thread was in, and goes with it. What goes beyond that leaves a schedule, too.
+//! belongs to the step that the thread was in, and goes with it. What goes beyond that leaves a schedule, too. On the way a
+//! switch may come to nothing; in what is left in the end all of them come.
 //!
 //! **Steps go, calls move.** A strike counts I/O calls from its crash step. Before anything is removed, each crash step
 //! is therefore moved to right before the step that it strikes in; and when a strike comes to fall on another kind of
@@ -128,6 +129,7 @@ pub fn shrink(
 ) -> Result<Shrunk, NothingToShrink> {
     let mut search = Search::new(plan, executor, watch)?;
     let is_complete = search.begin().and_then(|()| to_the_end(&mut search)).is_ok();
+    schedule::drop_unapplied(&mut search);
     Ok(Shrunk { is_complete, ..search.finish() })
 }
 

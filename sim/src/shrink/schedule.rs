@@ -34,6 +34,14 @@ pub(super) fn drop_switches(search: &mut Search<'_>) -> Result<(), Stopped> {
     drop_groups(search, groups)
 }
 
+/// Takes away the switches that do not come, whether or not there was time for everything else.
+pub(super) fn drop_unapplied(search: &mut Search<'_>) {
+    if search.best_run().switches_unapplied > 0 {
+        // Whoever has had enough of it gets the plan without them all the same.
+        let _ = record(search);
+    }
+}
+
 /// Writes down what happened in the run of the best plan.
 fn record(search: &mut Search<'_>) -> Result<(), Stopped> {
     let recorded = search.best().recorded(&search.best_run().switches);

@@ -6,12 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proofmark_model::{History, Key, Mutation, Value};
+use proofmark_model::{ClientId, History, Key, Mutation, Value};
 use proofmark_vfs::{OpenMode, Vfs, VfsFile};
 
 use super::*;
 use crate::disk::{Choice, CrashReport, IoCall, IoOperation, IoOutcome, Keep};
-use crate::plan::Action;
+use crate::plan::{Action, Thread};
 use crate::run::{RunStats, StrikeReport, run_plan};
 use crate::store::{BatchStore, Batches, StoreKind};
 
@@ -228,6 +228,44 @@ fn survivors_are_named_and_then_fewer() {
     let shrunk =
         shrink(&plan("crash call=1 before keep=random:500:7"), Executor::new(&run), &mut go_on).unwrap();
     assert_eq!(shrunk.plan, plan(&format!("{MILDEST}crash call=1 before keep=chosen:2[4]")));
+}
+
+/// A plan whose switches to one client come, and whose others do not, as far as its run is concerned.
+fn run_with_switches(plan: &Plan, needs: &str) -> Run {
+    let mut run = verdict(plan.to_string().contains(needs).then_some(REASON));
+    let mut latest = None;
+    for (index, step) in plan.steps.iter().enumerate() {
+        match step {
+            Step::Switch(switch) if switch.to == Thread::Client(ClientId(0)) => {
+                run.switches.push((latest, *switch));
+            }
+            Step::Switch(_) => run.switches_unapplied += 1,
+            _ => latest = Some(index),
+        }
+    }
+    run
+}
+
+#[test]
+fn switches_that_do_not_come_are_tolerated_and_taken_away() {
+    let before = plan(
+        "schedule threads recorded\nswitch point=1 to=c1\nc0 begin read\nswitch point=2 to=c0\nswitch point=4 to=upkeep\n\
+         verify\nswitch point=9 to=c0\n",
+    );
+    let run = |plan: &Plan| run_with_switches(plan, "threads recorded\n");
+    let shrunk = shrink(&before, Executor::new(&run), &mut go_on).unwrap();
+    assert_eq!(
+        (run(&shrunk.plan).switches_unapplied, Size::of(&shrunk.plan).switches),
+        (0, 0),
+        "{}",
+        shrunk.plan
+    );
+    // Also if there is time for nothing else.
+    let run = |plan: &Plan| run_with_switches(plan, "schedule");
+    let shrunk = shrink(&before, Executor::new(&run), &mut |_| ControlFlow::Break(())).unwrap();
+    assert!(!shrunk.is_complete);
+    let left: Vec<String> = shrunk.plan.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(left, ["c0 begin read", "switch point=2 to=c0", "verify", "switch point=9 to=c0"]);
 }
 
 /// A disk that drops a sync now and then, under a workload that a person could not read.

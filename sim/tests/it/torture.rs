@@ -44,6 +44,31 @@ fn plans_of_every_schedule_run() {
 }
 
 #[test]
+fn switches_that_do_not_come_are_told() {
+    let directory = tempdir().unwrap();
+    let plan = |switches: &str| {
+        let text = format!(
+            "proofmark plan 1\nschedule threads recorded\n\nc0 begin read\n{switches}c0 abort\nc1 begin read\nc1 abort\n"
+        );
+        std::fs::write(directory.path().join("a.plan"), text).unwrap();
+        proofmark(directory.path(), ["replay", "a.plan"])
+    };
+    let answer = plan("switch point=1 to=c1\n");
+    answer.assert_sound();
+    assert!(!answer.out.contains("did not come"), "{}", answer.out);
+    let answer = plan("switch point=1 to=c7\n");
+    answer.assert_sound();
+    assert!(
+        answer.out.contains("\n1 switch of the plan did not come: this is another run than"),
+        "{}",
+        answer.out
+    );
+    let answer = plan("switch point=1 to=c1\nswitch point=9999 to=c1\nswitch point=1 to=c1\n");
+    answer.assert_sound();
+    assert!(answer.out.contains("\n2 switches of the plan did not come: "), "{}", answer.out);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let directory = tempdir().unwrap();
     let refused = |arguments: &[&str], reason: &str| {
