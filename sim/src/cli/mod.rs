@@ -118,7 +118,14 @@ struct RunArguments {
     /// How clients are interleaved.
     #[arg(long, value_enum, value_name = "SCHEDULE", default_value_t)]
     schedule: ScheduleName,
-    /// How many seeds to run [default: 5000, or no limit with --time].
+    #[command(flatten)]
+    seeds: SeedArguments,
+}
+
+/// Which seeds a campaign runs, and how.
+#[derive(Debug, Clone, Copy, Args)]
+struct SeedArguments {
+    /// How many seeds to run [default: 5000, or 2000 to torture; no limit with --time].
     #[arg(long, value_name = "N")]
     seeds: Option<NonZeroU64>,
     /// The first seed; the others follow it.
@@ -330,7 +337,8 @@ mod tests {
     fn nothing_means_run() {
         assert!(parse(&[]).unwrap().command.is_none());
         let Command::Run(arguments) = default_command() else { panic!("another default") };
-        assert_eq!((arguments.store, arguments.seeds, arguments.start), (StoreKind::Engine, None, 0));
+        let SeedArguments { seeds, start, .. } = arguments.seeds;
+        assert_eq!((arguments.store, seeds, start), (StoreKind::Engine, None, 0));
     }
 
     #[test]

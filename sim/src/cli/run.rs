@@ -1,8 +1,6 @@
 //! `proofmark run`: many seeds, and one table of what was done.
 
 use std::io::Write;
-use std::num::NonZeroU64;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use proofmark_sim::campaign::{Campaign, Summary};
@@ -16,7 +14,7 @@ use super::determinism::Hashes;
 use super::interrupt::Interrupt;
 use super::output::{STYLE_BAD, STYLE_GOOD, STYLE_NOTABLE, grouped};
 use super::progress::{Goal, Progress};
-use super::{Ending, RunArguments, determinism, processors, summary, violation};
+use super::{Ending, RunArguments, SeedArguments, determinism, processors, summary, violation};
 
 pub(super) const EXAMPLES: &str = "\
 Every violation is printed with the command that reproduces it; after the tenth the run ends.
@@ -39,31 +37,18 @@ const VIOLATIONS_MAX: usize = 10;
 
 /// Runs seeds, and prints violations and the table.
 pub(super) fn run(arguments: &RunArguments, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let RunArguments { store, schedule, seeds, start, seed, time, jobs, check_determinism } = *arguments;
-    let seeds = Seeds { seeds, start, seed, time, jobs, default: SEEDS_DEFAULT };
-    let campaign = campaign(store, schedule.source(), &seeds)?;
-    carry_out(campaign, time, check_determinism, out)
-}
-
-/// Which seeds a campaign runs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seeds {
-    pub(super) seeds: Option<NonZeroU64>,
-    pub(super) start: u64,
-    pub(super) seed: Option<u64>,
-    pub(super) time: Option<Duration>,
-    pub(super) jobs: Option<u16>,
-    /// How many, if nothing is said.
-    pub(super) default: u64,
+    let source = arguments.schedule.source();
+    let campaign = campaign(arguments.store, source, &arguments.seeds, SEEDS_DEFAULT)?;
+    carry_out(campaign, &arguments.seeds, out)
 }
 
 /// Runs a campaign, for so long at most, and every seed twice if that is asked for.
 pub(super) fn carry_out(
     campaign: Campaign<'_>,
-    time: Option<Duration>,
-    check_determinism: bool,
+    seeds: &SeedArguments,
     out: &mut impl Write,
 ) -> anyhow::Result<Ending> {
+    let SeedArguments { time, check_determinism, .. } = *seeds;
     let interrupt = Interrupt::listen()?;
     let stopwatch = Stopwatch::start();
     let goal = Goal { store: campaign.store, seeds: campaign.seed_count, time };
@@ -100,16 +85,21 @@ pub(super) fn carry_out(
     Ok(if ending == Ending::Sound && !is_same { Ending::Unsound } else { ending })
 }
 
-/// The campaign of these seeds.
-pub(super) fn campaign(store: StoreKind, source: Source, seeds: &Seeds) -> anyhow::Result<Campaign<'static>> {
-    let Seeds { seeds, start, seed, time, jobs, default } = seeds;
+/// The campaign of these seeds: of so many, if nothing is said.
+pub(super) fn campaign(
+    store: StoreKind,
+    source: Source,
+    seeds: &SeedArguments,
+    default: u64,
+) -> anyhow::Result<Campaign<'static>> {
+    let SeedArguments { seeds, start, seed, time, jobs, .. } = seeds;
     let factory = store.factory();
     check(&source.plan(0, store), factory)?;
     let seed_count = match (seed, seeds, time) {
         (Some(_), _, _) => Some(1),
         (None, Some(seeds), _) => Some(seeds.get()),
         (None, None, Some(_)) => None,
-        (None, None, None) => Some(*default),
+        (None, None, None) => Some(default),
     };
     let first_seed = seed.unwrap_or(*start);
     check_seeds(first_seed, seed_count)?;

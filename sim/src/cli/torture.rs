@@ -1,14 +1,12 @@
 //! `proofmark torture`: threads, and every way to interleave them that chance comes to.
 
 use std::io::Write;
-use std::num::NonZeroU64;
-use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::Args;
 use proofmark_sim::store::StoreKind;
 
 use super::source::TortureArguments;
-use super::{Ending, JOBS_MAX, parse_duration, run, store_parser};
+use super::{Ending, SeedArguments, run, store_parser};
 
 pub(super) const EXAMPLES: &str = "\
 Each client is a thread, and so is upkeep. The store is built so that every lock, atomic and I/O call is a place where
@@ -36,30 +34,13 @@ pub(super) struct Arguments {
     store: StoreKind,
     #[command(flatten)]
     knobs: TortureArguments,
-    /// How many seeds to run [default: 2000, or no limit with --time].
-    #[arg(long, value_name = "N")]
-    seeds: Option<NonZeroU64>,
-    /// The first seed; the others follow it.
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    start: u64,
-    /// Run this seed and no other.
-    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "start", "time"])]
-    seed: Option<u64>,
-    /// Start no more seeds after this long, such as 90s, 10m or 1h.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    time: Option<Duration>,
-    /// How many seeds to run at once, at most 1024; results do not depend on it [default: one for each processor].
-    #[arg(long, value_name = "J", value_parser = value_parser!(u16).range(1..=JOBS_MAX))]
-    jobs: Option<u16>,
-    /// Run every seed twice, and tell at which event the two runs part if they are not the same.
-    #[arg(long)]
-    check_determinism: bool,
+    #[command(flatten)]
+    seeds: SeedArguments,
 }
 
 /// Runs seeds, and prints violations and the table.
 pub(super) fn torture(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<Ending> {
-    let Arguments { store, knobs, seeds, start, seed, time, jobs, check_determinism } = *arguments;
-    let seeds = run::Seeds { seeds, start, seed, time, jobs, default: SEEDS_DEFAULT };
-    let campaign = run::campaign(store, knobs.source()?, &seeds)?;
-    run::carry_out(campaign, time, check_determinism, out)
+    let campaign =
+        run::campaign(arguments.store, arguments.knobs.source()?, &arguments.seeds, SEEDS_DEFAULT)?;
+    run::carry_out(campaign, &arguments.seeds, out)
 }
