@@ -40,8 +40,8 @@ fn key(place: u64) -> Vec<u8> {
 }
 
 /// Few pages, of which the cache holds fewer, and no history.
-fn config() -> Config {
-    Config { cache_bytes: 0, retention: Retention::Latest, ..Config::default() }
+fn config(prune: bool) -> Config {
+    Config { cache_bytes: 0, retention: Retention::Latest, prune, ..Config::default() }
 }
 
 /// Commits the next number. None if somebody else was first, or the power is gone.
@@ -114,9 +114,9 @@ impl PowerLoss {
 }
 
 /// Everybody counts, and looks.
-fn counting(factory: &dyn StoreFactory, power_loss: PowerLoss) {
+fn counting(factory: &dyn StoreFactory, power_loss: PowerLoss, prune: bool) {
     let disk = SimDisk::default();
-    let mut store = factory.open(disk.vfs(), &config()).unwrap();
+    let mut store = factory.open(disk.vfs(), &config(prune)).unwrap();
     for _ in 0..ROW {
         count(store.begin_write().unwrap(), Durability::Buffered).unwrap();
     }
@@ -174,7 +174,7 @@ fn counting(factory: &dyn StoreFactory, power_loss: PowerLoss) {
     }
     drop(store);
     disk.crash(&Keep::None);
-    let mut store = factory.open(disk.vfs(), &config()).unwrap();
+    let mut store = factory.open(disk.vfs(), &config(prune)).unwrap();
     let (latest, acknowledged) = (store.latest().unwrap().0, acknowledged.load(Ordering::Relaxed));
     assert!(
         latest >= acknowledged,
@@ -184,9 +184,9 @@ fn counting(factory: &dyn StoreFactory, power_loss: PowerLoss) {
 }
 
 /// Nobody is in another's way, so that commits share syncs.
-fn groups(factory: &dyn StoreFactory, power_loss: PowerLoss) {
+fn groups(factory: &dyn StoreFactory, power_loss: PowerLoss, prune: bool) {
     let disk = SimDisk::default();
-    let store = factory.open(disk.vfs(), &config()).unwrap();
+    let store = factory.open(disk.vfs(), &config(prune)).unwrap();
     let acknowledged: Arc<[AtomicU64; 4]> = Arc::default();
     let mut threads: Vec<_> = power_loss.thread(&disk).into_iter().collect();
     for place in 0..acknowledged.len() {
@@ -206,7 +206,7 @@ fn groups(factory: &dyn StoreFactory, power_loss: PowerLoss) {
     disk.power_off();
     drop(store);
     disk.crash(&Keep::None);
-    let mut store = factory.open(disk.vfs(), &config()).unwrap();
+    let mut store = factory.open(disk.vfs(), &config(prune)).unwrap();
     let mut reader = store.begin_read().unwrap();
     for (place, acknowledged) in (0..).zip(&*acknowledged) {
         let found = reader.get(&key(place)).unwrap().map_or(0, |value| txn(&value));
@@ -218,15 +218,16 @@ fn groups(factory: &dyn StoreFactory, power_loss: PowerLoss) {
     }
 }
 
-type World = fn(&dyn StoreFactory, PowerLoss);
+type World = fn(&dyn StoreFactory, PowerLoss, bool);
 
-/// Every world, with every power loss.
-const WORLDS: [(World, PowerLoss); 5] = [
-    (counting, PowerLoss::AtTheEnd),
-    (counting, PowerLoss::AfterTurns(100)),
-    (counting, PowerLoss::AfterTurns(300)),
-    (groups, PowerLoss::AtTheEnd),
-    (groups, PowerLoss::AfterTurns(50)),
+/// Every world, with every power loss, and whether the store prunes with every commit.
+const WORLDS: [(World, PowerLoss, bool); 6] = [
+    (counting, PowerLoss::AtTheEnd, false),
+    (counting, PowerLoss::AfterTurns(100), false),
+    (counting, PowerLoss::AfterTurns(300), false),
+    (counting, PowerLoss::AtTheEnd, true),
+    (groups, PowerLoss::AtTheEnd, false),
+    (groups, PowerLoss::AfterTurns(50), true),
 ];
 
 /// Looks for a schedule that fails. With the failure comes in which world that was.
@@ -235,8 +236,8 @@ fn search(
     strategy: Strategy,
     schedules: usize,
 ) -> Result<(), (usize, Failure)> {
-    for (index, (world, power_loss)) in WORLDS.into_iter().enumerate() {
-        explore(strategy, 1, schedules, move || world(factory, power_loss))
+    for (index, (world, power_loss, prune)) in WORLDS.into_iter().enumerate() {
+        explore(strategy, 1, schedules, move || world(factory, power_loss, prune))
             .map_err(|failure| (index, failure))?;
     }
     Ok(())
@@ -277,8 +278,8 @@ fn every_mistake_fails() {
 fn the_schedule_of_a_failure() {
     let Ok(line) = std::env::var(REPLAY) else { return };
     let (index, schedule) = line.split_once(' ').expect("the number of a world, and a schedule");
-    let (world, power_loss) = WORLDS[index.parse::<usize>().expect("a number")];
-    if let Err(failure) = replay(schedule, move || world(&EngineThreads, power_loss)) {
+    let (world, power_loss, prune) = WORLDS[index.parse::<usize>().expect("a number")];
+    if let Err(failure) = replay(schedule, move || world(&EngineThreads, power_loss, prune)) {
         panic!("{}", failure.message);
     }
 }

@@ -1,7 +1,7 @@
 //! Plans for threads: many clients at work on few keys, and upkeep beside them.
 //!
 //! Each plan is of one kind. Many readers with long scans stand against one writer, or a few optimistic writers against each
-//! other, or everybody does everything. Between two phases the power fails, or the store is closed, copied or compacted.
+//! other, or short snapshots against what lets go of the past, or everybody does everything. Between two phases the power fails, or the store is closed, copied or compacted.
 //! There are no faults but power losses: what clients do to each other is enough to look for here.
 
 use proofmark_model::{ClientId, Durability, Key, KeyRange, Operation, unique_value};
@@ -33,6 +33,8 @@ enum Kind {
     Readers,
     /// Optimistic writers on few keys.
     Conflicts,
+    /// One writer, checkpoints, no past to speak of, and readers that look once and begin anew.
+    Snapshots,
     /// Everybody does everything.
     Everything,
 }
@@ -45,22 +47,34 @@ enum Role {
     Optimist,
 }
 
+/// Of the plans, those about short snapshots, in thousandths.
+const SNAPSHOTS_SHARE: u64 = 150;
+/// Of the plans, those whose store prunes with every commit, in thousandths.
+const PRUNE_SHARE: u64 = 300;
+
 /// The plan for threads that `seed` stands for.
 pub fn torture(seed: u64, store: StoreKind, knobs: &Torture) -> Plan {
     let streams = Streams::new(seed);
     let mut rng = streams.stream("torture");
     let kind = [Kind::Readers, Kind::Conflicts, Kind::Everything][rng.weighted(&[1, 2, 3])];
+    // What came later has streams of its own, so that a seed keeps what it had before.
+    let kind = if streams.stream("torture snapshots").chance(SNAPSHOTS_SHARE) { Kind::Snapshots } else { kind };
     let clients = match kind {
         Kind::Readers => 33,
         Kind::Conflicts => 4,
+        Kind::Snapshots => rng.between(3..=6) as u32,
         Kind::Everything => rng.between(2..=6) as u32,
     };
     let key_count = match kind {
         Kind::Readers => rng.between(8..=60),
-        Kind::Conflicts => rng.between(1..=4),
+        Kind::Conflicts | Kind::Snapshots => rng.between(1..=4),
         Kind::Everything => rng.between(2..=24),
     };
-    let config = config(&mut rng);
+    let mut config = config(&mut rng);
+    config.prune = streams.stream("torture prune").chance(PRUNE_SHARE);
+    if kind == Kind::Snapshots {
+        config.retention = *rng.pick(&[Retention::Latest, Retention::Latest, Retention::Txns(1)]);
+    }
     let mix = Mix::draw(&streams);
     let mut plan = Plan { seed: Some(seed), config, disk: mix.disk, ..Plan::new(store) };
     plan.schedule =
@@ -156,12 +170,18 @@ impl Script {
         let per_client = match self.kind {
             Kind::Readers => 1 + self.rng.below(2),
             Kind::Conflicts => 2 + self.rng.below(4),
+            Kind::Snapshots => 4 + self.rng.below(4),
             Kind::Everything => 1 + self.rng.below(4),
         };
-        let upkeep_per_mille = *self.rng.pick(&[0, 50, 200]);
+        let upkeep_shares = if self.kind == Kind::Snapshots { [100, 200, 400] } else { [0, 50, 200] };
+        let upkeep_per_mille = *self.rng.pick(&upkeep_shares);
         for _ in 0..per_client {
             for client in 0..self.clients {
-                let transactions = if self.kind == Kind::Readers && client == 0 { 6 } else { 1 };
+                let transactions = match self.kind {
+                    Kind::Readers if client == 0 => 6,
+                    Kind::Snapshots => 2,
+                    _ => 1,
+                };
                 for _ in 0..transactions {
                     let role = self.role(client);
                     self.transaction(ClientId(client), role);
@@ -178,8 +198,8 @@ impl Script {
 
     fn role(&mut self, client: u32) -> Role {
         match self.kind {
-            Kind::Readers if client == 0 => Role::Writer,
-            Kind::Readers => Role::Reader,
+            Kind::Readers | Kind::Snapshots if client == 0 => Role::Writer,
+            Kind::Readers | Kind::Snapshots => Role::Reader,
             Kind::Conflicts if self.rng.chance(850) => Role::Optimist,
             Kind::Conflicts => Role::Reader,
             Kind::Everything => [Role::Reader, Role::Writer, Role::Optimist][self.rng.weighted(&[3, 3, 4])],
@@ -201,7 +221,8 @@ impl Script {
             let back = i64::try_from(self.rng.below(4)).expect("it is small");
             let begin = if self.rng.chance(150) { Begin::ReadBack(back) } else { Begin::Read };
             actions.push(Action::Begin(begin));
-            for _ in 0..1 + self.rng.below(3) {
+            let reads = if self.kind == Kind::Snapshots { 1 } else { 1 + self.rng.below(3) };
+            for _ in 0..reads {
                 actions.push(Action::Operation(self.read()));
             }
             actions.push(Action::Abort);
@@ -277,6 +298,32 @@ mod tests {
             });
             assert!(clients.clone().all(|client| client < 3) && clients.max() == Some(2));
         }
+    }
+
+    #[test]
+    fn what_came_later_is_drawn() {
+        let plans: Vec<Plan> =
+            (0..200).map(|seed| torture(seed, StoreKind::Engine, &Torture::default())).collect();
+        let prunes = plans.iter().filter(|plan| plan.config.prune).count();
+        assert!((30..100).contains(&prunes), "{prunes} of 200 prune");
+        // One who writes, others who only look, and each of them often.
+        let begins = |plan: &Plan, writes: bool| {
+            let begins = plan.steps.iter().filter_map(|step| match step {
+                Step::Client(client, Action::Begin(begin)) => {
+                    let reads = matches!(begin, Begin::Read | Begin::ReadBack(_));
+                    (writes != reads).then_some(*client)
+                }
+                _ => None,
+            });
+            begins.collect::<Vec<_>>()
+        };
+        let is_about_snapshots = |plan: &&Plan| {
+            let writers: BTreeSet<_> = begins(plan, true).into_iter().collect();
+            let readers: BTreeSet<_> = begins(plan, false).into_iter().collect();
+            writers.len() == 1 && (2..=5).contains(&readers.len()) && begins(plan, false).len() >= 16
+        };
+        let snapshots = plans.iter().filter(is_about_snapshots).count();
+        assert!((10..60).contains(&snapshots), "{snapshots} of 200 are about snapshots");
     }
 
     #[test]
