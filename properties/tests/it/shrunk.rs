@@ -32,7 +32,9 @@ fn planted_violations_are_shrunk_to_a_few_lines() {
         assert!(after.operations <= before.operations && after.strikes <= before.strikes, "{}", fault.name);
         assert!(is_complete, "{} is not shrunk after {RUNS_MAX} runs", fault.name);
         let printed: Plan = commented_plan(&shrunk, fault.name).parse().unwrap();
-        assert_eq!(fault.run(&printed).verdict.as_ref(), Err(violation), "{}\n{printed}", fault.name);
+        let again = fault.run(&printed);
+        assert_eq!(again.verdict.as_ref(), Err(violation), "{}\n{printed}", fault.name);
+        assert_eq!(again.switches_unapplied, 0, "{}\n{printed}", fault.name);
         let name = fault.name;
         writeln!(
             rows,

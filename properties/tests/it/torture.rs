@@ -4,14 +4,15 @@
 //! `PROOFMARK_TORTURE_SEEDS` sets how many seeds the engine has to pass.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::thread;
 
 use proofmark_model::{Checker, Event, Violation};
 use proofmark_planted::{ENGINES, PlantedEngine};
 use proofmark_sim::plan::{Plan, Schedule, Step, Threads};
 use proofmark_sim::run::{Run, run_plan};
-use proofmark_sim::shrink::{Attempt, Executor, Size, commented_plan, shrink};
+use proofmark_sim::shrink::{Attempt, Executor, Shrunk, Size, commented_plan, shrink};
 use proofmark_sim::store::{Engine, StoreFactory, StoreKind};
 use proofmark_sim::workload::{Source, Torture, torture};
 
@@ -20,12 +21,13 @@ use crate::pages::{BLESS, compare};
 /// How many seeds the engine has to pass, if nothing else is said.
 const SEEDS: u64 = 40;
 /// Within how many seeds a mistake has to be found.
-const SEEDS_MAX: u64 = 2000;
+const SEEDS_MAX: u64 = 500;
 /// Shrinking ends after so many runs, done or not.
 const RUNS_MAX: u64 = 1500;
 /// So often a plan is run to see that it is one run.
 const REPETITIONS: usize = 100;
 const TABLE: &str = "properties/TORTURE.md";
+const SUITE: &str = "torture";
 
 fn plan(seed: u64) -> Plan {
     torture(seed, StoreKind::Engine, &Torture::default())
@@ -60,60 +62,71 @@ fn the_engine_passes_with_faults() {
     }
 }
 
+/// Each mistake is found; what found it is the same run a hundred times, once the switches are written down; and what is left
+/// of it when it is shrunk is what matters: a few steps, and a few turns that a thread loses.
 #[test]
-fn every_mistake_is_found() {
-    let mut rows = String::new();
-    for engine in ENGINES {
-        let (seed, run) = find(engine);
-        let violation = violation(&run);
-        let seeds = seed + 1;
-        let mistake = engine.mistake();
-        writeln!(
-            rows,
-            "| {} | {} | {} | {} | {seeds} |",
-            mistake.name.replace('_', " "),
-            mistake.what,
-            violation.checker,
-            violation.kind
-        )
-        .unwrap();
-        assert_ne!(
-            violation.checker,
-            Checker::Timeline,
-            "{} confuses the testbed: {violation}",
-            mistake.name
-        );
-    }
-    compare(TABLE, "torture", &table(&rows), str::to_owned);
+fn every_mistake_is_found_and_repeated_and_shrunk() {
+    let rows: Vec<String> = thread::scope(|scope| {
+        let searches: Vec<_> = ENGINES.iter().map(|engine| scope.spawn(|| row(engine))).collect();
+        searches
+            .into_iter()
+            .map(|search| search.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    });
+    compare(TABLE, SUITE, &table(&rows.concat()), str::to_owned);
 }
 
-/// What was found stays found: with the switches written down, it is the same run a hundred times.
-#[test]
-fn what_was_found_is_the_same_run_a_hundred_times() {
-    let engine = &ENGINES[0];
+/// What is to be said of a mistake.
+fn row(engine: &PlantedEngine) -> String {
     let (seed, found) = find(engine);
-    let recorded: Plan = plan(seed).recorded(&found.switches).to_string().parse().unwrap();
+    let (name, violation) = (engine.name(), violation(&found));
+    assert_ne!(violation.checker, Checker::Timeline, "{name} confuses the testbed: {violation}");
+    let recorded = repeat(engine, &plan(seed), &found);
+    let shrunk = shrink_it(engine, &recorded);
+    let (before, after) = (Size::of(&recorded), Size::of(&shrunk.plan));
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        name.replace('_', " "),
+        engine.mistake().what,
+        violation.checker,
+        violation.kind,
+        seed + 1,
+        before.operations,
+        after.operations,
+        before.switches,
+        after.switches
+    )
+}
+
+/// Writes down the switches of a run, and sees to it that it is the same run from then on.
+fn repeat(engine: &PlantedEngine, plan: &Plan, found: &Run) -> Plan {
+    let recorded: Plan = plan.recorded(&found.switches).to_string().parse().unwrap();
     assert_eq!(recorded.schedule, Schedule::Threads(Threads::Recorded));
     for _ in 0..REPETITIONS {
         let run = run_plan(&recorded, engine);
-        assert_eq!((run.trace_hash, &run.verdict), (found.trace_hash, &found.verdict));
+        assert_eq!((run.trace_hash, &run.verdict), (found.trace_hash, &found.verdict), "{}", engine.name());
+        assert_eq!(run.switches_unapplied, 0, "{}", engine.name());
     }
+    recorded
 }
 
-/// What is left of a plan is what matters: a few steps, and a few turns that a thread loses.
-#[test]
-fn what_was_found_is_shrunk_to_a_few_switches() {
-    let engine = &ENGINES[0];
-    let (seed, _) = find(engine);
+/// Makes what was found small, for the same reason.
+fn shrink_it(engine: &PlantedEngine, recorded: &Plan) -> Shrunk {
     let mut bounded = |attempt: Attempt<'_>| {
         if attempt.best.runs < RUNS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    let shrunk = shrink(&plan(seed), Executor::new(&|plan| run_plan(plan, engine)), &mut bounded).unwrap();
-    let size = Size::of(&shrunk.plan);
+    let shrunk = shrink(recorded, Executor::new(&|plan| run_plan(plan, engine)), &mut bounded).unwrap();
+    let (before, after) = (Size::of(recorded), Size::of(&shrunk.plan));
     let text = commented_plan(&shrunk, engine.name());
-    assert!(size.operations <= 16 && (1..=6).contains(&size.switches), "{size}\n{text}");
-    let printed: Plan = text.parse().unwrap();
-    assert_eq!(run_plan(&printed, engine).verdict.as_ref(), Err(&shrunk.violation), "{text}");
+    assert!(
+        after.switches < before.switches && (1..=8).contains(&after.switches),
+        "{before}: {after}\n{text}"
+    );
+    assert!(after.operations < before.operations && after.operations <= 24, "{before}: {after}\n{text}");
+    let again = run_plan(&text.parse().unwrap(), engine);
+    assert_eq!(again.verdict.as_ref(), Err(&shrunk.violation), "{text}");
+    assert_eq!(again.switches_unapplied, 0, "{text}");
+    shrunk
 }
 
 /// The first seed that finds a mistake, and its run.
@@ -134,8 +147,11 @@ fn table(rows: &str) -> String {
     format!(
         "# Mistakes between threads\n\n\
          Each row is a mistake that is planted in a copy of the engine built for simulated threads, the checker that was the \
-         first to\nreport it, and how many seeds of `proofmark torture` it took, counted from seed 0.\n\n\
-         This file is written by the suite that measures it: `{BLESS}=1 cargo test -p proofmark-properties torture`.\n\n\
-         | mistake | what it does | caught by | as | seeds |\n|---|---|---|---|---|\n{rows}"
+         first to\nreport it, and how many seeds of `proofmark torture` it took, counted from seed 0. The plan of that seed, \
+         with its switches written\ndown, was the same run {REPETITIONS} times. It was then shrunk for the same reason, in at \
+         most {RUNS_MAX} runs: from so many operations and\nturns that a thread loses to so many.\n\n\
+         This file is written by the suite that measures it: `{BLESS}=1 cargo test -p proofmark-properties {SUITE}`.\n\n\
+         | mistake | what it does | caught by | as | seeds | operations | shrunk | switches | shrunk |\n\
+         |---|---|---|---|---|---|---|---|---|\n{rows}"
     )
 }

@@ -58,7 +58,8 @@ pub fn torture(seed: u64, store: StoreKind, knobs: &Torture) -> Plan {
     let mut rng = streams.stream("torture");
     let kind = [Kind::Readers, Kind::Conflicts, Kind::Everything][rng.weighted(&[1, 2, 3])];
     // What came later has streams of its own, so that a seed keeps what it had before.
-    let kind = if streams.stream("torture snapshots").chance(SNAPSHOTS_SHARE) { Kind::Snapshots } else { kind };
+    let kind =
+        if streams.stream("torture snapshots").chance(SNAPSHOTS_SHARE) { Kind::Snapshots } else { kind };
     let clients = match kind {
         Kind::Readers => 33,
         Kind::Conflicts => 4,
