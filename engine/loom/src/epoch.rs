@@ -35,6 +35,8 @@ struct Lists {
     deferrals: u64,
     pinned: Vec<Pinned>,
     waiting: VecDeque<(u64, Deferred)>,
+    /// Whether a thread has let go while it panicked.
+    has_panicked: bool,
 }
 
 type Deferred = Box<dyn FnOnce() + Send>;
@@ -118,6 +120,7 @@ impl Inner {
         }
         lists.pinned.swap_remove(index);
         if is_panicking {
+            lists.has_panicked = true;
             return;
         }
         let due = lists.take_due();
@@ -175,7 +178,7 @@ impl Drop for Inner {
             return;
         }
         assert!(lists.pinned.is_empty(), "a guard keeps its collector");
-        // Of threads that panicked: everybody else runs what is due.
+        assert!(waiting.is_empty() || lists.has_panicked, "the last one to let go runs all that is left");
         for (_, function) in waiting {
             function();
         }

@@ -58,31 +58,6 @@ pub const ENGINE_MISTAKES: &[Mistake] = &[
         }],
     },
     Mistake {
-        name: "reader_overlooked",
-        what: "who prunes looks for readers before the next snapshot is published, and not after it",
-        builds: &[Build::Shuttle],
-        changes: &[
-            Change {
-                file: "commit.rs",
-                old: "        let old = self.published.swap(",
-                new: "        let is_held = Arc::strong_count(&self.published.load_full()) > 2;
-        let old = self.published.swap(",
-            },
-            Change {
-                file: "commit.rs",
-                old: "pruner.replaced(&tier, old, snapshots, oldest);",
-                new: "pruner.replaced(&tier, old, snapshots, oldest, is_held);",
-            },
-            Change {
-                file: "write_tier/prune.rs",
-                old: "snapshots: Snapshots, oldest: TxnId) {
-        if Arc::strong_count(&old) > 1 {",
-                new: "snapshots: Snapshots, oldest: TxnId, is_held: bool) {
-        if is_held {",
-            },
-        ],
-    },
-    Mistake {
         name: "leader_not_announced",
         what: "who leads a commit group doesn't say so, and the next one leads beside it",
         builds: &[Build::Shuttle],

@@ -276,7 +276,8 @@ fn a_fault_excuses_every_call_that_it_may_have_met() {
     let heard = |txn: u32| format!("get t{txn} \"k\" -> none\n");
     accept(&[two, fault, gave_up]);
     accept(&[two, fault, &heard(8), gave_up]);
-    accept(&[two, fault, &heard(8), &heard(8), gave_up, gave_up]);
+    accept(&[two, fault, &heard(8), &heard(8), gave_up]);
+    refuse(Availability, &[two, fault, gave_up, gave_up], "failed-get");
     refuse(Availability, &[two, fault, &heard(8), &heard(9), gave_up], "failed-get");
     refuse(Availability, &[two, gave_up], "failed-get");
     // Nobody asks for something else before it is answered.

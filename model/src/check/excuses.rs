@@ -134,7 +134,13 @@ impl Excuses {
             Event::OutOfSpace { client, .. }
             | Event::GaveUp { client, .. }
             | Event::Poisoned { client, .. }
-            | Event::Corrupt { client, .. } => *client,
+            | Event::Corrupt { client, .. } => {
+                if client.is_none() {
+                    // Who fails and is no client has the store to itself: nobody else's call is under way.
+                    self.unheard.clear();
+                }
+                *client
+            }
             Event::Durable | Event::Changes { .. } | Event::ChangesRefused { .. } | Event::Backup { .. } => {
                 self.upkeep
             }

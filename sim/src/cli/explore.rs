@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, value_parser};
+use proofmark_model::Checker;
 use proofmark_sim::disk::{DiskOptions, Granule, Profile};
 use proofmark_sim::explore::{BoundaryReport, Coverage, Exploration, Finding, Legal, built_in};
 use proofmark_sim::plan::{Plan, Schedule};
@@ -84,11 +85,17 @@ impl ExploredArguments {
         let (mut plans, name) = match &self.target {
             Some(target) => {
                 let mut subject = Subject::find(target, self.store, None)?;
-                if let Schedule::Tasks(_) = subject.plan.schedule
-                    && let Some(taken) = run_plan(&subject.plan, subject.plan.store.factory()).taken
-                {
+                if let Schedule::Tasks(_) = subject.plan.schedule {
+                    let run = run_plan(&subject.plan, subject.plan.store.factory());
+                    if let Err(violation) = &run.verdict
+                        && violation.checker == Checker::Liveness
+                    {
+                        bail!(
+                            "{subject} comes to no end, and has no order that could be explored: {violation}"
+                        );
+                    }
                     // What it comes to is explored.
-                    subject.plan = subject.plan.of_taken(&taken);
+                    subject.plan = run.taken.iter().fold(subject.plan, |plan, taken| plan.of_taken(taken));
                 }
                 if subject.plan.schedule != Schedule::Sequential {
                     bail!("{subject} is not in the plan's own order, and only that is explored");

@@ -63,7 +63,7 @@ pub(super) fn replay(arguments: &ReplayArguments, out: &mut impl Write) -> anyho
     }
 }
 
-/// The plan of a run without anything in it that is drawn.
+/// The plan of a run without anything in it that is drawn, unless it came to no end in virtual time.
 fn as_it_ran(plan: &Plan, run: &Run) -> Plan {
     let is_stuck = matches!(run.history.events.last(), Some(Event::Stuck { .. }));
     match &run.taken {

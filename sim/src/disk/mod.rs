@@ -198,8 +198,9 @@ impl SimDisk {
         self.lock().disarm();
     }
 
-    /// Lets no more than so many calls come, from now on: at the next one after these the store panics, and the power is
-    /// gone. Who bounds them anew starts counting anew.
+    /// Lets no more than so many calls come, from now on, those that are refused after a power loss included: at the next one
+    /// after these the store panics, and the power is gone. Whoever goes on all the same panics again after as many. Who
+    /// bounds them anew starts counting anew.
     pub fn bound_calls(&self, count: u64) {
         self.lock().bound_calls(count);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::thread;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -33,8 +34,10 @@ pub(super) struct State {
     pub(super) io_calls: u64,
     /// The number of the call, counted like `io_calls`.
     armed: Option<(u64, Moment)>,
-    /// After so many calls whoever makes another one has gone astray.
-    calls_max: u64,
+    /// After so many more calls, refused ones included, whoever makes another one has gone astray.
+    calls_left: u64,
+    /// How many were allowed last.
+    calls_bound: u64,
     /// Whether somebody has.
     pub(super) has_strayed: bool,
     pub(super) faults: FaultTable,
@@ -69,7 +72,8 @@ impl State {
             crash_site: None,
             io_calls: 0,
             armed: None,
-            calls_max: u64::MAX,
+            calls_left: u64::MAX,
+            calls_bound: u64::MAX,
             has_strayed: false,
             faults: FaultTable::default(),
             pages_max: None,
@@ -87,14 +91,9 @@ impl State {
         request: &Request<'_>,
         act: impl FnOnce(&mut Self) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.count_down();
         if self.power_lost || incarnation != self.incarnation {
             return fail(EIO);
-        }
-        if self.io_calls >= self.calls_max {
-            self.has_strayed = true;
-            self.power_off();
-            // An error may be tried away for ever.
-            panic!("this step has made so many I/O calls that it will not come to an end");
         }
         self.io_calls += 1;
         self.meet_boundary(request);
@@ -117,6 +116,22 @@ impl State {
         }
         self.trace.call(request, self.io_calls, IoOutcome::of(&result));
         result
+    }
+
+    /// One call fewer may come, whether or not it is refused: an error may be tried away for ever, and so may the one that
+    /// the dead get.
+    fn count_down(&mut self) {
+        if let Some(left) = self.calls_left.checked_sub(1) {
+            self.calls_left = left;
+            return;
+        }
+        self.has_strayed = true;
+        self.power_off();
+        // To panic twice at a time would end the process.
+        if !thread::panicking() {
+            self.calls_left = self.calls_bound;
+            panic!("this step has made so many I/O calls that it will not come to an end");
+        }
     }
 
     fn act<T: Answer>(
@@ -152,7 +167,7 @@ impl State {
     }
 
     pub(super) fn bound_calls(&mut self, count: u64) {
-        self.calls_max = self.io_calls.saturating_add(count);
+        (self.calls_left, self.calls_bound) = (count, count);
     }
 
     /// Strikes between two calls.
@@ -225,7 +240,8 @@ impl State {
     /// A disk of its own in the same state, except that nobody has anything open on it and nothing is armed. What has struck
     /// is still to be heard of there, too: whoever goes on from here judges the store by it.
     pub(super) fn fork(&self) -> Self {
-        let mut fork = Self { armed: None, calls_max: u64::MAX, trace: self.trace.fork(), ..self.clone() };
+        let mut fork = Self { armed: None, has_strayed: false, trace: self.trace.fork(), ..self.clone() };
+        fork.bound_calls(u64::MAX);
         fork.close_all();
         fork
     }

@@ -1,6 +1,8 @@
 //! The schedule: the order in which tasks took their steps; the plan's own order, if that fails too; otherwise what was
 //! drawn, written down, with fewer and fewer turns that a thread loses.
 
+use proofmark_model::Checker;
+
 use super::search::{Search, Stopped};
 use super::structure::drop_groups;
 use crate::plan::{Schedule, Step};
@@ -15,7 +17,8 @@ pub(super) fn settle(search: &mut Search<'_>) -> Result<(), Stopped> {
         return search.attempt(in_order).map(|_| ());
     }
     let in_order = search.best().in_order();
-    if search.attempt(in_order)? {
+    // Whoever comes to no end among threads may come to none alone, and nobody could stop it there.
+    if search.violation().checker != Checker::Liveness && search.attempt(in_order)? {
         return Ok(());
     }
     record(search)
@@ -23,7 +26,7 @@ pub(super) fn settle(search: &mut Search<'_>) -> Result<(), Stopped> {
 
 /// Takes away switches, many at a time first.
 pub(super) fn drop_switches(search: &mut Search<'_>) -> Result<(), Stopped> {
-    if search.best().schedule == Schedule::Sequential {
+    if !matches!(search.best().schedule, Schedule::Threads(_)) {
         return Ok(());
     }
     // Of those that are written down some may have come to nothing by now.

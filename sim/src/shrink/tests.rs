@@ -11,7 +11,7 @@ use proofmark_vfs::{OpenMode, Vfs, VfsFile};
 
 use super::*;
 use crate::disk::{Choice, CrashReport, IoCall, IoOperation, IoOutcome, Keep};
-use crate::plan::{Action, Thread};
+use crate::plan::{Action, Schedule, Thread, Threads};
 use crate::run::{RunStats, StrikeReport, run_plan};
 use crate::store::{BatchStore, Batches, StoreKind};
 
@@ -228,6 +228,28 @@ fn survivors_are_named_and_then_fewer() {
     let shrunk =
         shrink(&plan("crash call=1 before keep=random:500:7"), Executor::new(&run), &mut go_on).unwrap();
     assert_eq!(shrunk.plan, plan(&format!("{MILDEST}crash call=1 before keep=chosen:2[4]")));
+}
+
+#[test]
+fn what_comes_to_no_end_stays_in_its_schedule() {
+    let stuck = (Checker::Liveness, "livelock");
+    // Tasks that get stuck do not in order, and have no threads.
+    let tasks = |plan: &Plan| match plan.schedule {
+        Schedule::Tasks(_) => Run { taken: Some(Vec::new()), ..verdict(Some(stuck)) },
+        Schedule::Sequential => verdict(None),
+        Schedule::Threads(_) => panic!("nobody has asked for threads: {plan}"),
+    };
+    let before = plan("schedule tasks seed=1 think=1ms\nverify\n");
+    let shrunk = shrink(&before, Executor::new(&tasks), &mut go_on).unwrap();
+    assert!(matches!(shrunk.plan.schedule, Schedule::Tasks(_)), "{}", shrunk.plan);
+    // Threads that get stuck might in order, too, where nobody could stop them.
+    let threads = |plan: &Plan| match plan.schedule {
+        Schedule::Threads(_) => verdict(Some(stuck)),
+        _ => panic!("nobody would come back from {plan}"),
+    };
+    let before = plan("schedule threads seed=1 scheduler=random\nc0 begin read\nverify\n");
+    let shrunk = shrink(&before, Executor::new(&threads), &mut go_on).unwrap();
+    assert_eq!(shrunk.plan.schedule, Schedule::Threads(Threads::Recorded));
 }
 
 /// A plan whose switches to one client come, and whose others do not, as far as its run is concerned.

@@ -1,7 +1,8 @@
 //! Plans for threads: many clients at work on few keys, and upkeep beside them.
 //!
 //! Each plan is of one kind. Many readers with long scans stand against one writer, or a few optimistic writers against each
-//! other, or short snapshots against what lets go of the past, or everybody does everything. Between two phases the power fails, or the store is closed, copied or compacted.
+//! other, or short snapshots against what lets go of the past, or everybody does everything. Between two phases the power
+//! fails, or the store is closed, copied or compacted.
 //! There are no faults but power losses: what clients do to each other is enough to look for here.
 
 use proofmark_model::{ClientId, Durability, Key, KeyRange, Operation, unique_value};

@@ -391,8 +391,13 @@ impl Table {
             if sitting.state != State::Busy {
                 continue;
             }
-            let who = match (sitting.thread, sitting.step.map(|step| (step, &self.plan.steps[step]))) {
-                (Some(thread), Some((index, step))) => format!("{thread} in step {} ({step})", index + 1),
+            let who = match (sitting.thread, sitting.step) {
+                (Some(thread), Some(index)) => {
+                    // Counted so, it is the same number when switches are written down.
+                    let is_its_own = |step: &&Step| step.thread() == Some(thread);
+                    let number = self.plan.steps[..=index].iter().filter(is_its_own).count();
+                    format!("{thread} in step {number} of its own ({})", self.plan.steps[index])
+                }
                 (Some(thread), None) => format!("{thread} before its first step"),
                 (None, _) => "the driver, alone".to_owned(),
             };

@@ -20,6 +20,10 @@ const RECOVERY: u8 = 2;
 const DROP: u8 = 3;
 /// A commit that takes very long.
 const NEARLY: u8 = 4;
+/// A commit that takes no error for an answer.
+const STUBBORN_COMMIT: u8 = 5;
+/// And who ends like that.
+const STUBBORN_DROP: u8 = 6;
 
 /// So many syncs take minutes, on a disk that turns.
 const SYNCS: u32 = 100_000;
@@ -29,6 +33,10 @@ fn never_end(file: &dyn VfsFile) -> ! {
         // Whatever it answers.
         let _ = file.size();
     }
+}
+
+fn insist(file: &dyn VfsFile) {
+    while file.sync_data().is_err() {}
 }
 
 impl<const WHAT: u8> BatchStore for Endless<WHAT> {
@@ -50,6 +58,7 @@ impl<const WHAT: u8> BatchStore for Endless<WHAT> {
             HUSHED_COMMIT => {
                 let _ = catch_unwind(AssertUnwindSafe(|| never_end(&*self.file)));
             }
+            STUBBORN_COMMIT => insist(&*self.file),
             NEARLY => (0..SYNCS).try_for_each(|_| self.file.sync_data())?,
             _ => {}
         }
@@ -70,6 +79,9 @@ impl<const WHAT: u8> Drop for Endless<WHAT> {
     fn drop(&mut self) {
         if WHAT == DROP && !self.state.is_empty() {
             never_end(&*self.file);
+        }
+        if WHAT == STUBBORN_DROP {
+            insist(&*self.file);
         }
     }
 }
@@ -105,6 +117,26 @@ fn whoever_makes_calls_without_end_is_found_out_in_every_schedule() {
         assert!(said(&same).contains(" has made 4194304 I/O calls"), "{}", said(&same));
         let run = run_plan(&in_time.in_order(), factory);
         assert!(said(&run).contains(expected), "{}", said(&run));
+    }
+}
+
+#[test]
+fn whoever_insists_on_a_call_after_the_power_is_gone_is_found_out() {
+    let stubborn: [(&dyn StoreFactory, &str); 2] = [
+        (&Batches::<Endless<STUBBORN_COMMIT>>::new(), "`commit` in step 4 has made 4194304 I/O calls"),
+        (&Batches::<Endless<STUBBORN_DROP>>::new(), " has made 4194304 I/O calls"),
+    ];
+    let steps = steps().replace("c0 commit", "crash call=1 before keep=none\nc0 commit");
+    let plan = plan("seed=1 think=1ms", &steps);
+    for (factory, expected) in stubborn {
+        let run = run_plan(&plan.in_order(), factory);
+        assert!(said(&run).contains(expected), "{}", said(&run));
+        // Where time goes by, the power may fail while nobody asks for anything, but then the store is dropped, too.
+        let found = (0..20).find_map(|seed| {
+            let plan = plan.to_string().replace("seed=1", &format!("seed={seed}")).parse().unwrap();
+            run_plan(&plan, factory).verdict.err()
+        });
+        assert_eq!(found.unwrap().checker, Checker::Liveness);
     }
 }
 

@@ -166,20 +166,24 @@ fn threads_that_wait_for_each_other_are_found() {
         .map(|point| run_clumsily(&format!("c0 begin read\nswitch point={point} to=c1\nc1 begin write\n")));
     let run =
         found.into_iter().find(|run| run.verdict.is_err()).expect("one of these points is between the locks");
-    assert_stuck(&run, "deadlock", &["c0 in step 1 (c0 begin read)", "c1 in step 3 (c1 begin write)"]);
+    assert_stuck(
+        &run,
+        "deadlock",
+        &["c0 in step 1 of its own (c0 begin read)", "c1 in step 1 of its own (c1 begin write)"],
+    );
 }
 
 #[test]
 fn threads_that_come_to_nothing_are_found() {
     let run = run_clumsily("c0 begin read\nc0 get \"k\"\nc1 begin read\nc1 abort\n");
-    assert_stuck(&run, "livelock", &["c0 in step 2 (c0 get \"k\")"]);
+    assert_stuck(&run, "livelock", &["c0 in step 2 of its own (c0 get \"k\")"]);
 }
 
 /// I/O calls alone are no sign that anything will come of them.
 #[test]
 fn threads_that_look_at_the_disk_for_ever_are_found() {
     let run = run_clumsily("c0 begin read\nc0 get \"disk\"\nc1 begin read\nc1 abort\n");
-    assert_stuck(&run, "livelock", &["c0 in step 2 (c0 get \"disk\")"]);
+    assert_stuck(&run, "livelock", &["c0 in step 2 of its own (c0 get \"disk\")"]);
     assert!(run.stats.io_calls > 100_000, "{}", run.stats.io_calls);
 }
 
