@@ -279,6 +279,9 @@ impl Page {
         self.check_bounds(header)?;
         let is_branch = header == BRANCH_CELL_HEADER;
         let mut total = 0;
+        // As the engine lays out pages, each cell ends where the one before it begins. FORMAT.md allows any other order.
+        let mut is_as_written = true;
+        let mut end = self.cells_end();
         let mut previous: Option<(u32, VersionKey<'_>)> = None;
         for index in 0..self.count() {
             let at = self.slot(index);
@@ -287,12 +290,13 @@ impl Page {
             if version.key.head() != head {
                 return Err(Damage("a slot doesn't match its cell"));
             }
-            total += header + version.key.len();
             if is_branch {
                 self.check_child(index, version)?;
-            } else {
-                total += self.value_at(at)?.size();
             }
+            let bytes = self.cell_bytes(at, header)?;
+            total += bytes;
+            is_as_written &= at + bytes == end;
+            end = at;
             // Mostly the heads of two keys tell their order.
             let is_in_order = |(previous_head, previous): (u32, VersionKey<'_>)| {
                 previous_head.cmp(&head).then_with(|| previous.cmp(&version)).is_lt()
@@ -302,7 +306,7 @@ impl Page {
             }
             previous = (!is_branch || index > 0).then_some((head, version));
         }
-        if self.cells_start() + total != self.cells_end() {
+        if self.cells_start() + total != self.cells_end() || !(is_as_written || self.is_disjoint(header)?) {
             return Err(Damage("the page's cells overlap or leave gaps"));
         }
         let first = usize::from(is_branch);
@@ -311,6 +315,23 @@ impl Page {
             None => !self.shared().is_empty(),
         };
         if shares_more { Err(Damage("the page's keys share another beginning")) } else { Ok(()) }
+    }
+
+    /// The bytes that the cell at `at` takes.
+    fn cell_bytes(&self, at: usize, header: usize) -> Result<usize, Damage> {
+        let value = if header == BRANCH_CELL_HEADER { 0 } else { self.value_at(at)?.size() };
+        Ok(header + self.rest_bytes(at) + value)
+    }
+
+    /// Whether no two cells overlap.
+    fn is_disjoint(&self, header: usize) -> Result<bool, Damage> {
+        let cell = |index: usize| {
+            let at = self.slot(index);
+            Ok((at, at + self.cell_bytes(at, header)?))
+        };
+        let mut cells = (0..self.count()).map(cell).collect::<Result<Vec<_>, Damage>>()?;
+        cells.sort_unstable();
+        Ok(cells.windows(2).all(|pair| pair[0].1 <= pair[1].0))
     }
 
     /// Checks that everything has room: the slots, and up to its key every cell.

@@ -199,3 +199,36 @@ fn a_page_has_one_form_only() {
     assert!(with(&page, 30, &4000u16.to_le_bytes()).is_err(), "more than a key can have");
     assert!(with(&page, 26, &60_000u16.to_le_bytes()).is_err(), "more slots than fit");
 }
+
+/// The page with its slots changed, and its checksum put right.
+fn with_slots(page: &Page, change: impl FnOnce(&mut [u8])) -> Result<Page, Damage> {
+    let mut bytes: Box<[u8]> = page.bytes().into();
+    change(&mut bytes);
+    let sum = checksum(&bytes[8..], page_seed(DATABASE, PageId(9)));
+    put(&mut bytes, 0, sum.to_le_bytes());
+    Page::decode(bytes, DATABASE, PageId(9))
+}
+
+#[test]
+fn cells_may_lie_in_any_order_but_not_in_one_another() {
+    // The second value holds what could be the third cell, which is as long and would run into the first.
+    let mut hidden = [7; 35];
+    hidden[..15].copy_from_slice(&[1, 0, 5, 0, 0, 0, 0, 0, 0, 0, 35, 0, 0, 0, b'c']);
+    let value = LeafValue::Inline(&hidden);
+    let page = leaf(4096, "", &[cell("a", 5, value), cell("b", 5, value), cell("c", 5, value)]);
+    let slot = |index: usize| PAGE_HEADER + index * SLOT_BYTES;
+    let second = get_u16(page.bytes(), slot(1)) + 15;
+    let overlapping = with_slots(&page, |bytes| put(bytes, slot(2), second.to_le_bytes()));
+    assert_eq!(overlapping, Err(Damage("the page's cells overlap or leave gaps")));
+
+    // The second and the third cell change places.
+    let moved = with_slots(&page, |bytes| {
+        let [second, third] = [1, 2].map(|index| usize::from(get_u16(bytes, slot(index))));
+        let (before, after) = bytes.split_at_mut(second);
+        before[third..].swap_with_slice(&mut after[..50]);
+        put(bytes, slot(1), (third as u16).to_le_bytes());
+        put(bytes, slot(2), (second as u16).to_le_bytes());
+    });
+    let moved = moved.expect("FORMAT.md asks for no order of the cells");
+    assert!((0..3).all(|index| moved.leaf(index) == page.leaf(index)));
+}
